@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* dispatch.c: the tables of this build, best first, and whether this machine can run
+ * them. __builtin_cpu_supports also asks whether the operating system saves the registers
+ * that an instruction set needs. */
+#include "fastattn.h"
+
+extern const fa_kernels fa_kernels_avx512, fa_kernels_avx2, fa_kernels_sse2;
+extern const fa_kernels fa_kernels_neon, fa_kernels_portable;
+
+static const fa_kernels *const TABLES[] = {
+#if defined(__x86_64__)
+    &fa_kernels_avx512,
+    &fa_kernels_avx2,
+    &fa_kernels_sse2,
+#elif defined(__aarch64__)
+    &fa_kernels_neon,
+#endif
+    &fa_kernels_portable,
+};
+
+int fa_num_kernels(void) { return (int)(sizeof TABLES / sizeof *TABLES); }
+
+const fa_kernels *fa_kernels_at(int index) { return TABLES[index]; }
+
+int fa_kernels_supported(int index)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (TABLES[index] == &fa_kernels_avx512) {
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    }
+    if (TABLES[index] == &fa_kernels_avx2) {
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    }
+#else
+    (void)index;
+#endif
+    return 1;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fastattn.h: everything Cython sees of the kernels.
+ *
+ * A kernel is a pure function of (plan, task). The plan says what to compute, the task
+ * which independent piece of it. Kernels allocate nothing, know no threads and cannot
+ * fail: shapes, memory and errors are the business of the caller.
+ *
+ * Vocabulary: ld? is the distance between two rows in elements; the elements of a row
+ * are adjacent unless a plan says otherwise.
+ */
+#ifndef FASTATTN_H
+#define FASTATTN_H
+
+#include <stdint.h>
+
+/* An operation: how many tasks, how many bytes of scratch per thread, run one task. */
+typedef struct {
+    int64_t (*tasks)(const void *plan);
+    int64_t (*scratch)(const void *plan);
+    void (*run)(const void *plan, int64_t task, void *scratch);
+} fa_op;
+
+enum {
+    FA_PANEL = 16,       /* columns of a packed panel, the same on every machine */
+    FA_ALIGN = 64,       /* bytes; packed weights and scratch start on a cache line */
+    FA_QUERY_BLOCK = 64, /* queries of one attention task */
+    FA_KEY_CHUNK = 512,  /* keys that attention reduces from zero before it merges */
+    FA_FAR = 1 << 30,    /* as far as two positions can be apart: half from each side */
+};
+
+typedef enum { FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH } fa_activation;
+
+/* pack: copy B (k, n) into panels, columns [column, column + n) of a packed matrix.
+ *
+ *      B, 3 x 20                      panel 0           panel 1
+ *      a0 a1 .. a15 a16 .. a19        a0 a1 .. a15      a16 .. a19 0 .. 0
+ *      b0 b1 .. b15 b16 .. b19   ->   b0 b1 .. b15      b16 .. b19 0 .. 0
+ *      c0 c1 .. c15 c16 .. c19        c0 c1 .. c15      c16 .. c19 0 .. 0
+ *
+ * B has any strides: a weight (out_features, in_features) is packed as its transpose
+ * with ldb = 1. Columns past the last one are left as they are: the caller zeroes. */
+typedef struct {
+    int64_t k, n;
+    const float *b;
+    int64_t ldb, b_col; /* B[p, j] = b[p * ldb + j * b_col] */
+    float *packed;      /* (panels, k, FA_PANEL) */
+    int64_t column;
+} fa_pack_plan;
+
+/* gemm: C = norm(activation(A B + bias) + residual), each part optional. */
+typedef struct {
+    int64_t m, n, k;
+    const float *a;
+    int64_t lda;
+    const float *b;    /* packed panels, FA_ALIGN-aligned */
+    const float *bias; /* (n,) or NULL */
+    fa_activation activation;
+    const float *residual; /* (m, n) or NULL; may not overlap C */
+    int64_t ldr;
+    int norm; /* layer normalisation of each finished row */
+    const float *norm_weight, *norm_bias;
+    float norm_eps;
+    float *c;
+    int64_t ldc;
+} fa_gemm_plan;
+
+/* softmax: y[i, :] = exp(x[i, :] - max) / sum, max and sum over the row. */
+typedef struct {
+    int64_t rows, cols;
+    const float *x;
+    int64_t ldx;
+    float *y;
+    int64_t ldy;
+} fa_softmax_plan;
+
+/* layer_norm: y[i, :] = (x[i, :] - mean) / sqrt(var + eps) * weight + bias. */
+typedef struct {
+    int64_t rows, cols;
+    const float *x;
+    int64_t ldx;
+    const float *weight, *bias; /* (cols,) or NULL */
+    float eps;
+    float *y;
+    int64_t ldy;
+} fa_layer_norm_plan;
+
+/* activate: y[i] = activation(x[i]). */
+typedef struct {
+    int64_t n;
+    const float *x;
+    fa_activation activation;
+    float *y;
+} fa_activate_plan;
+
+/* embed: y[t, :] = norm(sum over tables of table[ids[t], :]); ids are in range. */
+enum { FA_EMBED_TABLES = 3 };
+typedef struct {
+    int64_t tokens, dim;
+    int num_tables;
+    const float *table[FA_EMBED_TABLES];
+    const int64_t *ids[FA_EMBED_TABLES];
+    int norm;
+    const float *norm_weight, *norm_bias;
+    float norm_eps;
+    float *y;
+    int64_t ldy;
+} fa_embed_plan;
+
+/* pool: one vector per packed sequence, the mean of its rows or its first row, divided
+ * by its length (L2) where `normalize` says so. An empty sequence gives zeros. */
+typedef enum { FA_POOL_MEAN, FA_POOL_CLS } fa_pooling;
+typedef struct {
+    int64_t num_sequences, dim;
+    const int64_t *cu_seqlens; /* (num_sequences + 1,) */
+    const float *x;
+    int64_t ldx;
+    fa_pooling pooling;
+    int normalize;
+    float *y;
+    int64_t ldy;
+} fa_pool_plan;
+
+/* attention: o = softmax(bias(softcap(scale q k^T))) v for every head of every sequence,
+ * and lse = log sum exp of the same scores. A query at position `offset + i` sees the keys
+ * from `left` before it to `right` after it that the mask lets through. */
+typedef enum { FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16 } fa_dtype;
+
+typedef struct {
+    int64_t seqlen_q, seqlen_k;
+    int64_t offset; /* at most FA_FAR / 2 from 0, as are the lengths */
+    const void *q, *k, *v;
+    const void *mask;
+    const float *slopes; /* (num_heads,) or NULL: adds -slope |position - key| */
+    void *o;
+    float *lse; /* or NULL */
+} fa_sequence;
+
+typedef enum { FA_NO_MASK, FA_BOOL_MASK, FA_FLOAT_MASK } fa_mask_kind;
+
+typedef struct {
+    int64_t num_sequences, num_heads, group; /* group: query heads per key head */
+    int64_t head_dim, value_dim;
+    fa_dtype dtype; /* of q, k, v and o */
+    const fa_sequence *sequences;
+    const int64_t *first_block; /* (num_sequences + 1,), running sum of query blocks */
+    int64_t q_row, q_head;      /* strides in elements */
+    int64_t k_row, k_head;
+    int64_t v_row, v_head;
+    int64_t o_row, o_head;
+    int64_t lse_row, lse_head;
+    fa_mask_kind mask_kind;
+    int64_t mask_head, mask_row, mask_col;
+    float scale;
+    float softcap;       /* c of c tanh(s / c), or 0 */
+    int64_t left, right; /* FA_FAR where there is no bound */
+    /* (num_heads, 2 distance + 1): adds entry clip(key - position, +-distance) + distance,
+     * or NULL. */
+    const float *distance_bias;
+    int64_t distance;
+    /* With few queries and many keys the chunks of keys are tasks of their own, which
+     * leave their part here for attention_merge; 0 chunks: a task goes through all. */
+    int64_t chunks;
+    int64_t lanes;   /* queries of the longest block, rounded up to a panel */
+    float *partials; /* (query blocks, num_heads, chunks, lanes * (2 + value_dim)) */
+} fa_attention_plan;
+
+/* sinusoid: y[pos, 2i] = sin(pos / base^(2i / dim)), y[pos, 2i + 1] = cos(same). */
+typedef struct {
+    int64_t length, dim;
+    double base;
+    float *y; /* (length, dim) */
+} fa_sinusoid_plan;
+
+/* An instruction set is a table of operations. */
+typedef struct {
+    const char *name;
+    fa_op pack, gemm, softmax, layer_norm, activate, embed, pool;
+    fa_op attention, attention_merge, sinusoid;
+} fa_kernels;
+
+/* The tables of this build, best first. */
+int fa_num_kernels(void);
+const fa_kernels *fa_kernels_at(int index);
+int fa_kernels_supported(int index); /* by this CPU and its operating system */
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* activation.h: ReLU and the two forms of GELU, on vectors and as an operation. */
+
+/* max(0, x); NaN stays NaN. */
+INLINE vf relu(vf x) { return vmax(vsplat(0.0f), x); }
+
+/* The exact GELU, x Phi(x) (Hendrycks & Gimpel 2016), as relu(x) - |x| Phi(-|x|).
+ *
+ * Phi(-a) = 2^-Q(a): the tail is one polynomial in the exponent, so no 1 + erf cancels for
+ * negative x. Q has degree 10 on [0, 6] and goes on as a straight line, which reaches an
+ * exact 0 near 17; |x| stops growing at 64 so that infinity times that 0 is no NaN.
+ * Error: 5e-8 absolute for negative x, 2.3 ulp for positive, 7e-6 relative down to -6. */
+INLINE vf gelu(vf x)
+{
+    const vf a = -vmax(vsplat(-64.0f), -vabs(x));
+    const vf r = -vmax(vsplat(-6.0f), -a);
+    vf q = vsplat(0x1.8aed7ap-26f);
+    q = vfma(q, r, vsplat(-0x1.7cbf04p-21f));
+    q = vfma(q, r, vsplat(0x1.3a02fap-17f));
+    q = vfma(q, r, vsplat(-0x1.1907fcp-14f));
+    q = vfma(q, r, vsplat(0x1.02951cp-12f));
+    q = vfma(q, r, vsplat(0x1.26ac0ap-14f));
+    q = vfma(q, r, vsplat(-0x1.cd1936p-8f));
+    q = vfma(q, r, vsplat(0x1.ae1d8ap-5f));
+    q = vfma(q, r, vsplat(0x1.d63834p-2f));
+    q = vfma(q, r, vsplat(0x1.26aef2p+0f));
+    q = vfma(q, r, vsplat(1.0f));
+    q = vfma(a - r, vsplat(9.0f), q);
+    return vfma(-a, vexp2(-q), relu(x));
+}
+
+/* GELU's tanh form, 0.5 x (1 + tanh u) with u = sqrt(2 / pi) (x + 0.044715 x^3), written as
+ * x / (1 + e^(-2u)). The exponent is cut where e^(-2u) would overflow: by then the
+ * quotient is below every normal number. */
+INLINE vf gelu_tanh(vf x)
+{
+    const float two_root_log2e = 0x1.26aec2p+1f; /* 2 sqrt(2 / pi) log2(e) */
+    const vf a = vmax(vsplat(-64.0f), x);
+    const vf cubic = vfma(a * a, a * vsplat(0.044715f), a);
+    const vf t = -vmax(vsplat(-126.0f), cubic * two_root_log2e);
+    return a / (1.0f + vexp2(t));
+}
+
+INLINE vf activation_of(const fa_activation activation, vf x)
+{
+    switch (activation) {
+    case FA_RELU: return relu(x);
+    case FA_GELU: return gelu(x);
+    case FA_GELU_TANH: return gelu_tanh(x);
+    default: return x;
+    }
+}
+
+enum { ACTIVATE_TASK = 1 << 14 }; /* elements: 64 KB in, 64 KB out, tens of microseconds */
+
+static int64_t activate_tasks(const void *plan)
+{
+    return ceil_div(((const fa_activate_plan *)plan)->n, ACTIVATE_TASK);
+}
+
+INLINE void activate_range(const fa_activation activation, const float *x, float *y,
+                           int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        vstore_tail(y + i, activation_of(activation, vload_tail(x + i, n - i)), n - i);
+    }
+}
+
+static void activate_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_activate_plan *p = plan;
+    const int64_t start = task * ACTIVATE_TASK;
+    const int64_t n = p->n - start < ACTIVATE_TASK ? p->n - start : ACTIVATE_TASK;
+    const float *x = p->x + start;
+    float *y = p->y + start;
+    (void)scratch;
+    switch (p->activation) {
+    case FA_RELU: activate_range(FA_RELU, x, y, n); break;
+    case FA_GELU: activate_range(FA_GELU, x, y, n); break;
+    case FA_GELU_TANH: activate_range(FA_GELU_TANH, x, y, n); break;
+    default: activate_range(FA_IDENTITY, x, y, n); break;
+    }
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* attention.h: softmax(scores) v without the matrix of scores.
+ *
+ * A task is up to FA_QUERY_BLOCK queries of one head. They stand in the lanes of vectors,
+ * 16 to a panel, and everything is computed transposed:
+ *
+ *      q^T (head_dim, queries)      packed once per task
+ *      s   (keys, queries) = k q^T  a micro-kernel: rows are keys, read where they lie
+ *                                   (attention_scores.h: biases and masks)
+ *      p   = e^(s - m)              vertically: a query is a lane, no sum crosses lanes
+ *      o^T (value_dim, queries) += v^T p    a micro-kernel: rows are value dimensions
+ *
+ * so float32 k and v are never packed or copied and a result does not depend on the width
+ * of a vector.
+ *
+ * The reduction tree is fixed. Keys go in blocks at 0, KEY_BLOCK, 2 KEY_BLOCK ... of their
+ * sequence and blocks in chunks of FA_KEY_CHUNK; each chunk is reduced from zero by the
+ * online softmax (Milakov & Gimelshein 2018; Dao et al. 2022) and chunks are merged in
+ * order:
+ *
+ *      m' = max(m, max_j s_j)    alpha = e^(m - m')
+ *      l' = l alpha + sum_j p_j  o' = o alpha + sum_j p_j v_j
+ *
+ * A key that a query may not see has the score -infinity and so the weight 0, exactly; a
+ * block that none of the queries sees is skipped and would have changed nothing.
+ */
+
+enum {
+    /* Products of a score that are summed from zero before the sums are added. A score's
+     * error is what attention's error is made of; one long sum would double that of a
+     * library whose dot product has several partial sums. */
+    HEAD_BLOCK = 32,
+};
+
+static int64_t attention_tasks(const void *plan)
+{
+    const fa_attention_plan *p = plan;
+    const int64_t blocks = p->first_block[p->num_sequences] * p->num_heads;
+    return p->chunks ? blocks * p->chunks : blocks;
+}
+
+/* q and the way back to rows share their memory: the first is over when the last begins. */
+INLINE int64_t query_floats(const fa_attention_plan *p)
+{
+    const int64_t dim = p->head_dim > p->value_dim ? p->head_dim : p->value_dim;
+    return FA_QUERY_BLOCK * dim;
+}
+
+static int64_t attention_scratch(const void *plan)
+{
+    const fa_attention_plan *p = plan;
+    const int64_t wide = p->dtype == FA_FLOAT32 ? 0 : p->head_dim + p->value_dim;
+    return (int64_t)sizeof(float) * (query_floats(p) + 2 * running_floats(p) +
+                                     KEY_BLOCK * (2 * FA_QUERY_BLOCK + wide));
+}
+
+/* q^T of the task, with zeros in the lanes that hold no query. */
+static void pack_queries(attention_task *t)
+{
+    const fa_attention_plan *p = t->plan;
+    const int64_t size = p->head_dim * FA_PANEL;
+    const char *q = (const char *)t->sequence->q +
+                    (t->head * p->q_head + t->first_query * p->q_row) * size_of(p->dtype);
+    for (int64_t panel = 0; panel < t->panels; panel++) {
+        float *packed = t->q + panel * size;
+        const int64_t first = panel * FA_PANEL;
+        const int64_t rows = t->queries - first < FA_PANEL ? t->queries - first : FA_PANEL;
+        const void *from = q + first * p->q_row * size_of(p->dtype);
+        const float *source = from;
+        int64_t stride = p->q_row;
+        if (p->dtype != FA_FLOAT32) { /* by way of the memory of the scores */
+            widen_rows(p->dtype, rows, p->head_dim, from, stride, t->k_wide, p->head_dim);
+            source = t->k_wide;
+            stride = p->head_dim;
+        }
+        if (rows < FA_PANEL) memset(packed, 0, (size_t)size * sizeof(float));
+        transpose(rows, p->head_dim, source, stride, packed, FA_PANEL);
+    }
+}
+
+/* A block of rows of k or v as float32: where it lies, or widened to `wide`. */
+INLINE const float *rows_as_float(const fa_attention_plan *p, const char *x, int64_t first,
+                                  int64_t rows, int64_t dim, float *wide, int64_t *stride)
+{
+    const char *from = x + first * *stride * size_of(p->dtype);
+    if (p->dtype == FA_FLOAT32) return (const float *)from;
+    widen_rows(p->dtype, rows, dim, from, *stride, wide, dim);
+    *stride = dim;
+    return wide;
+}
+
+/* s = k q^T, in sums of HEAD_BLOCK products; all 0 where there are no dimensions. */
+static void multiply_scores(attention_task *t, const float *k, int64_t k_row, int64_t keys)
+{
+    const int64_t dim = t->plan->head_dim;
+    int64_t i = 0;
+    do {
+        multiply(keys, t->panels, 0,
+                 (tile_plan){
+                     .k = dim - i < HEAD_BLOCK ? dim - i : HEAD_BLOCK,
+                     .a = k + i,
+                     .lda = k_row,
+                     .b = t->q + i * FA_PANEL,
+                     .b_panel = dim * FA_PANEL,
+                     .c = t->s,
+                     .ldc = FA_PANEL,
+                     .c_panel = KEY_BLOCK * FA_PANEL,
+                     .beta = i ? ONES : 0,
+                 });
+        i += HEAD_BLOCK;
+    } while (i < dim);
+}
+
+/* Take the keys first_key .. first_key + keys of one block into r. */
+static void attend_block(attention_task *t, running *r, int64_t first_key, int64_t keys)
+{
+    const fa_attention_plan *p = t->plan;
+    visibility seen = SEEN_BY_ALL;
+    if (p->mask_kind) seen = read_mask(t, first_key, keys);
+    if (seen == SEEN_BY_NONE) return;
+    if (!window_shows(t, first_key, first_key + keys - 1)) seen = SEEN_BY_SOME;
+    int64_t k_row = p->k_row, v_row = p->v_row;
+    const float *k =
+        rows_as_float(p, t->k, first_key, keys, p->head_dim, t->k_wide, &k_row);
+    multiply_scores(t, k, k_row, keys);
+    finish_scores(t, seen, first_key, keys);
+    online_softmax(t, r, keys);
+    const float *v =
+        rows_as_float(p, t->v, first_key, keys, p->value_dim, t->v_wide, &v_row);
+    if (seen == SEEN_BY_SOME && has_non_finite(v, v_row, p->value_dim, keys)) {
+        add_visible_values(t, r, v, v_row, first_key, keys);
+        return;
+    }
+    multiply(p->value_dim, t->panels, 1,
+             (tile_plan){
+                 .k = keys,
+                 .a = v,
+                 .lda = v_row,
+                 .b = t->s,
+                 .b_panel = KEY_BLOCK * FA_PANEL,
+                 .c = r->o,
+                 .ldc = FA_PANEL,
+                 .c_panel = p->value_dim * FA_PANEL,
+                 .beta = t->alpha,
+             });
+}
+
+/* out = o / l, back in rows; 0 where no key was seen. Adding 0 turns -0 into +0: which of
+ * the two a sum of zero weights has would depend on skipped blocks. */
+static void write_output(const attention_task *t, const running *r)
+{
+    const fa_attention_plan *p = t->plan;
+    const int64_t dim = p->value_dim;
+    float *rows = t->q; /* (queries, value_dim) */
+    for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+        const vf l = vload(r->l + query);
+        const vf reciprocal = vselect(l == 0.0f, vsplat(0.0f), 1.0f / l);
+        float *o = r->o + query / FA_PANEL * dim * FA_PANEL + query % FA_PANEL;
+        for (int64_t i = 0; i < dim; i++) {
+            vstore(o + i * FA_PANEL, vload(o + i * FA_PANEL) * reciprocal + 0.0f);
+        }
+    }
+    for (int64_t panel = 0; panel < t->panels; panel++) {
+        const int64_t first = panel * FA_PANEL;
+        const int64_t count = t->queries - first < FA_PANEL ? t->queries - first : FA_PANEL;
+        transpose(dim, count, r->o + panel * dim * FA_PANEL, FA_PANEL, rows + first * dim,
+                  dim);
+    }
+    char *out = (char *)t->sequence->o +
+                (t->head * p->o_head + t->first_query * p->o_row) * size_of(p->dtype);
+    for (int64_t i = 0; i < t->queries; i++) {
+        char *row = out + i * p->o_row * size_of(p->dtype);
+        for (int64_t j = 0; j < dim; j += LANES) {
+            narrow(p->dtype, row + j * size_of(p->dtype),
+                   vload_tail(rows + i * dim + j, dim - j), dim - j);
+        }
+    }
+}
+
+/* lse = m + log l, -infinity where no key was seen. */
+static void write_lse(const attention_task *t, const running *r)
+{
+    const fa_attention_plan *p = t->plan;
+    if (!t->sequence->lse) return;
+    float *lse = t->sequence->lse + t->head * p->lse_head + t->first_query * p->lse_row;
+    float lanes[FA_QUERY_BLOCK];
+    for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+        const vf l = vload(r->l + query);
+        const vf value = vload(r->m + query) + vlog(l);
+        vstore(lanes + query, vselect(l == 0.0f, vsplat(-INFINITY), value));
+    }
+    for (int64_t i = 0; i < t->queries; i++) lse[i * p->lse_row] = lanes[i];
+}
+
+/* Find the sequence, the head and the queries of a block, numbered by sequence, head and
+ * place in the sequence. */
+static attention_task locate(const fa_attention_plan *p, int64_t block)
+{
+    int64_t low = 0, high = p->num_sequences;
+    while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        if (p->first_block[middle] * p->num_heads <= block) low = middle;
+        else high = middle;
+    }
+    const int64_t blocks = p->first_block[low + 1] - p->first_block[low];
+    const int64_t local = block - p->first_block[low] * p->num_heads;
+    attention_task t = {.plan = p, .sequence = p->sequences + low, .head = local / blocks};
+    t.first_query = local % blocks * FA_QUERY_BLOCK;
+    t.position = t.sequence->offset + t.first_query;
+    t.scale = adds_to_scores(p, t.sequence) ? 1.0f : p->scale;
+    t.queries = t.sequence->seqlen_q - t.first_query;
+    if (t.queries > FA_QUERY_BLOCK) t.queries = FA_QUERY_BLOCK;
+    t.panels = ceil_div(t.queries, FA_PANEL);
+    const int64_t kv_head = t.head / p->group;
+    t.k = (const char *)t.sequence->k + kv_head * p->k_head * size_of(p->dtype);
+    t.v = (const char *)t.sequence->v + kv_head * p->v_head * size_of(p->dtype);
+    return t;
+}
+
+/* The keys that the window lets some query of the task see. */
+typedef struct {
+    int64_t first, last;
+} key_range;
+
+static key_range keys_in_reach(const attention_task *t)
+{
+    const fa_attention_plan *p = t->plan;
+    key_range keys = {t->position - p->left, t->position + t->queries + p->right};
+    if (keys.first < 0) keys.first = 0;
+    if (keys.last > t->sequence->seqlen_k) keys.last = t->sequence->seqlen_k;
+    return keys;
+}
+
+/* Reduce one chunk of keys from zero. Blocks out of reach are left out; the others start
+ * at multiples of KEY_BLOCK, and the last ends where the reach does. */
+static void attend_chunk(attention_task *t, running *r, int64_t chunk)
+{
+    const key_range reach = keys_in_reach(t);
+    int64_t first = chunk * FA_KEY_CHUNK, last = first + FA_KEY_CHUNK;
+    if (first < reach.first) first = reach.first / KEY_BLOCK * KEY_BLOCK;
+    if (last > reach.last) last = reach.last;
+    clear(t, r);
+    for (int64_t key = first; key < last; key += KEY_BLOCK) {
+        attend_block(t, r, key, last - key < KEY_BLOCK ? last - key : KEY_BLOCK);
+    }
+}
+
+static void attention_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_attention_plan *p = plan;
+    attention_task t = locate(p, p->chunks ? task / p->chunks : task);
+    t.q = scratch;
+    t.s = t.q + query_floats(p);
+    t.bias = t.s + FA_QUERY_BLOCK * KEY_BLOCK;
+    running total = running_in(p, t.bias + FA_QUERY_BLOCK * KEY_BLOCK);
+    running chunk = running_in(p, total.m + running_floats(p));
+    t.k_wide = chunk.m + running_floats(p);
+    t.v_wide = t.k_wide + KEY_BLOCK * p->head_dim;
+    pack_queries(&t);
+    if (p->chunks) {
+        running part = running_in(p, p->partials + task * running_floats(p));
+        attend_chunk(&t, &part, task % p->chunks);
+        return;
+    }
+    const key_range keys = keys_in_reach(&t);
+    const int64_t first = keys.first / FA_KEY_CHUNK;
+    attend_chunk(&t, &total, first);
+    for (int64_t i = first + 1; i * FA_KEY_CHUNK < keys.last; i++) {
+        attend_chunk(&t, &chunk, i);
+        merge(&t, &total, &chunk);
+    }
+    write_output(&t, &total);
+    write_lse(&t, &total);
+}
+
+/* Where chunks were tasks: put the parts of a query block together, in their order. */
+static int64_t attention_merge_tasks(const void *plan)
+{
+    const fa_attention_plan *p = plan;
+    return p->first_block[p->num_sequences] * p->num_heads;
+}
+
+static int64_t attention_merge_scratch(const void *plan)
+{
+    return (int64_t)sizeof(float) * query_floats(plan);
+}
+
+static void attention_merge_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_attention_plan *p = plan;
+    attention_task t = locate(p, task);
+    t.q = scratch;
+    float *parts = p->partials + task * p->chunks * running_floats(p);
+    running total = running_in(p, parts);
+    for (int64_t i = 1; i < p->chunks; i++) {
+        const running part = running_in(p, parts + i * running_floats(p));
+        merge(&t, &total, &part);
+    }
+    write_output(&t, &total);
+    write_lse(&t, &total);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* attention_scores.h: what happens to a block of scores between q k^T and the softmax.
+ *
+ * The order is ONNX's: scale, softcap, biases, masks. A step that is not asked for costs
+ * nothing: where no step adds to the scores, even the scale is left to the softmax. A block
+ * that no query of the task sees is known before its scores are computed.
+ */
+
+enum { KEY_BLOCK = 64 }; /* with 64 queries a block of scores is 16 KB */
+
+/* What a task works on. Blocks of scores are (panels, KEY_BLOCK, 16): a query is a lane,
+ * and the 16 queries of a panel are adjacent. */
+typedef struct {
+    const fa_attention_plan *plan;
+    const fa_sequence *sequence;
+    int64_t head, first_query, queries, panels;
+    int64_t position; /* of the first query */
+    float scale;      /* what is still to be done to finished scores */
+    const char *k, *v;
+    float *q, *s, *bias; /* q is also where the output is turned back into rows */
+    float *k_wide, *v_wide;
+    float alpha[FA_QUERY_BLOCK];
+} attention_task;
+
+/* How a block of keys is masked for the queries of a task. */
+typedef enum { SEEN_BY_NONE, SEEN_BY_ALL, SEEN_BY_SOME } visibility;
+
+INLINE float *scores_at(float *block, int64_t key, int64_t query)
+{
+    return block + (query / FA_PANEL * KEY_BLOCK + key) * FA_PANEL + query % FA_PANEL;
+}
+
+INLINE int64_t lanes_of(const attention_task *t) { return t->panels * FA_PANEL; }
+
+/* One element of the mask as a bias; -infinity hides the key. */
+INLINE float mask_bias(const fa_attention_plan *p, const void *mask, int64_t at)
+{
+    if (p->mask_kind == FA_BOOL_MASK) return ((const uint8_t *)mask)[at] ? 0 : -INFINITY;
+    return ((const float *)mask)[at];
+}
+
+/* Read the mask for a block of keys into bias, a block like the scores, or (KEY_BLOCK,)
+ * where the mask is the same for every query. */
+static visibility read_mask(attention_task *t, int64_t first_key, int64_t keys)
+{
+    const fa_attention_plan *p = t->plan;
+    const int64_t queries = p->mask_row ? t->queries : 1;
+    const int64_t stride = p->mask_row ? FA_PANEL : 1;
+    const int64_t origin = t->head * p->mask_head + first_key * p->mask_col;
+    int any = 0, all = p->mask_kind == FA_BOOL_MASK;
+    for (int64_t i = 0; i < queries; i++) {
+        const int64_t row = origin + (t->first_query + i) * p->mask_row;
+        float *bias = p->mask_row ? scores_at(t->bias, 0, i) : t->bias;
+        for (int64_t j = 0; j < keys; j++) {
+            const float b = mask_bias(p, t->sequence->mask, row + j * p->mask_col);
+            bias[j * stride] = b;
+            any |= b != -INFINITY;
+            all &= b == 0;
+        }
+    }
+    return any ? all ? SEEN_BY_ALL : SEEN_BY_SOME : SEEN_BY_NONE;
+}
+
+/* How far each lane's query is behind a key: key - position. */
+INLINE vi distance_to(const attention_task *t, int64_t key, int64_t query)
+{
+    vi lane;
+    UNROLL
+    for (int i = 0; i < LANES; i++) lane[i] = i;
+    return (int32_t)(key - t->position - query) - lane;
+}
+
+INLINE vf bias_of(const attention_task *t, int64_t key, int64_t query)
+{
+    if (!t->plan->mask_row) return vsplat(t->bias[key]);
+    return vload(scores_at(t->bias, key, query));
+}
+
+/* Which lanes see a key, given by its place in the block. */
+INLINE vi visible(const attention_task *t, int64_t first_key, int64_t key, int64_t query)
+{
+    const fa_attention_plan *p = t->plan;
+    const vi ahead = distance_to(t, first_key + key, query);
+    vi seen = (ahead <= (int32_t)p->right) & (ahead >= (int32_t)-p->left);
+    if (p->mask_kind) seen &= bias_of(t, key, query) != -INFINITY;
+    return seen;
+}
+
+/* Whether the window lets every query of the task see the keys first .. last. */
+INLINE int window_shows(const attention_task *t, int64_t first, int64_t last)
+{
+    return last - t->position <= t->plan->right &&
+           t->position + t->queries - 1 - first <= t->plan->left;
+}
+
+/* Whether any step computes with scaled scores; masks of bool and windows only choose. */
+INLINE int adds_to_scores(const fa_attention_plan *p, const fa_sequence *sequence)
+{
+    return p->softcap != 0.0f || sequence->slopes || p->distance_bias ||
+           p->mask_kind == FA_FLOAT_MASK || p->scale <= 0.0f;
+}
+
+/* s = scale s */
+static void scale_scores(attention_task *t, int64_t keys)
+{
+    const vf scale = vsplat(t->plan->scale);
+    for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+        for (int64_t key = 0; key < keys; key++) {
+            float *s = scores_at(t->s, key, query);
+            vstore(s, vload(s) * scale);
+        }
+    }
+}
+
+/* s = c tanh(s / c) */
+static void cap_scores(attention_task *t, int64_t keys)
+{
+    const float cap = t->plan->softcap;
+    for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+        for (int64_t key = 0; key < keys; key++) {
+            float *s = scores_at(t->s, key, query);
+            vstore(s, vtanh(vload(s) / vsplat(cap)) * cap);
+        }
+    }
+}
+
+/* s = s - slope |position - key| (Press, Smith & Lewis 2022). */
+static void add_alibi(attention_task *t, int64_t first_key, int64_t keys)
+{
+    const vf slope = vsplat(-t->sequence->slopes[t->head]);
+    for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+        for (int64_t key = 0; key < keys; key++) {
+            float *s = scores_at(t->s, key, query);
+            const vi ahead = distance_to(t, first_key + key, query);
+            const vf far = vabs(__builtin_convertvector(ahead, vf));
+            vstore(s, vfma(far, slope, vload(s)));
+        }
+    }
+}
+
+/* s = s + bias of the distance, the same beyond +-distance (Raffel et al. 2020). The
+ * biases of a block are written out once, backwards, so that the queries of a vector find
+ * theirs side by side. */
+static void add_distance_bias(attention_task *t, int64_t first_key, int64_t keys)
+{
+    const int64_t m = t->plan->distance;
+    const float *table = t->plan->distance_bias + t->head * (2 * m + 1) + m;
+    float strip[KEY_BLOCK + FA_QUERY_BLOCK]; /* by query - key + KEY_BLOCK */
+    for (int64_t i = 0; i < KEY_BLOCK + FA_QUERY_BLOCK; i++) {
+        const int64_t ahead = first_key - t->position - (i - KEY_BLOCK);
+        strip[i] = table[ahead < -m ? -m : ahead > m ? m : ahead];
+    }
+    for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+        for (int64_t key = 0; key < keys; key++) {
+            float *s = scores_at(t->s, key, query);
+            vstore(s, vload(s) + vload(strip + KEY_BLOCK + query - key));
+        }
+    }
+}
+
+/* s = mask added where the key is seen, -infinity where it is not: a select, so that NaN
+ * in a hidden key stays hidden. */
+static void mask_scores(attention_task *t, int64_t first_key, int64_t keys)
+{
+    for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+        for (int64_t key = 0; key < keys; key++) {
+            float *s = scores_at(t->s, key, query);
+            vf score = vload(s);
+            if (t->plan->mask_kind) score += bias_of(t, key, query);
+            vstore(s, vselect(visible(t, first_key, key, query), score, vsplat(-INFINITY)));
+        }
+    }
+}
+
+/* Everything above that the plan asks for, in the order of ONNX. */
+static void finish_scores(attention_task *t, visibility seen, int64_t first_key,
+                          int64_t keys)
+{
+    if (adds_to_scores(t->plan, t->sequence)) scale_scores(t, keys);
+    if (t->plan->softcap != 0.0f) cap_scores(t, keys);
+    if (t->sequence->slopes) add_alibi(t, first_key, keys);
+    if (t->plan->distance_bias) add_distance_bias(t, first_key, keys);
+    if (seen == SEEN_BY_SOME) mask_scores(t, first_key, keys);
+}

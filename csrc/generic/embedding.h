@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* embedding.h: the rows of up to three tables added up and normalised (BERT's word,
+ * position and token type embeddings), and the sinusoidal positions of the Transformer. */
+
+enum { EMBED_TASK = 16 }; /* tokens */
+
+static int64_t embed_tasks(const void *plan)
+{
+    return ceil_div(((const fa_embed_plan *)plan)->tokens, EMBED_TASK);
+}
+
+static void embed_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_embed_plan *p = plan;
+    const int64_t start = task * EMBED_TASK;
+    const int64_t end = start + EMBED_TASK < p->tokens ? start + EMBED_TASK : p->tokens;
+    (void)scratch;
+    for (int64_t token = start; token < end; token++) {
+        float *y = p->y + token * p->ldy;
+        for (int64_t i = 0; i < p->dim; i += LANES) {
+            const int64_t count = p->dim - i;
+            vf sum = vload_tail(p->table[0] + p->ids[0][token] * p->dim + i, count);
+            for (int table = 1; table < p->num_tables; table++) {
+                sum +=
+                    vload_tail(p->table[table] + p->ids[table][token] * p->dim + i, count);
+            }
+            vstore_tail(y + i, sum, count);
+        }
+        if (p->norm) {
+            layer_norm_row(p->dim, y, p->norm_weight, p->norm_bias, p->norm_eps, y);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* gemm.h: pack, and the product with packed weights and its epilogue.
+ *
+ * A task is a block of rows by a group of panels. Rows and panels are split into equal
+ * parts, not into full ones and a rest: 128 rows are 18 tiles of 6 and 4 of 5, never 21
+ * of 6 and one of 2. k is never split over tasks.
+ */
+
+enum {
+    /* Terms of a sum that is started from zero. Partial sums are added in order, which
+     * bounds the rounding error by (KC + k / KC) u instead of k u. One constant for all
+     * instruction sets: it is part of the result. 384 rows of a 16-column panel are 24 KB,
+     * which leaves room in a first-level cache of 32 KB. */
+    KC = 384,
+    /* Rows of a task, at most: 56 rows of 384 floats are 84 KB, a small part of a
+     * second-level cache, and 4 tiles of 14 or 9 of 6. */
+    MC = 56,
+    /* Tasks worth having: enough for a few per thread on any machine of a few cores. */
+    TASKS_WANTED = 32,
+};
+
+static int64_t pack_tasks(const void *plan)
+{
+    const fa_pack_plan *p = plan;
+    return ceil_div(p->column % FA_PANEL + p->n, FA_PANEL);
+}
+
+/* A task is a panel. */
+static void pack_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_pack_plan *p = plan;
+    const int64_t panel = p->column / FA_PANEL + task;
+    int64_t first = panel * FA_PANEL - p->column;
+    int64_t last = first + FA_PANEL < p->n ? first + FA_PANEL : p->n;
+    if (first < 0) first = 0;
+    const int64_t lane = (p->column + first) % FA_PANEL;
+    float *packed = p->packed + panel * p->k * FA_PANEL + lane;
+    const float *b = p->b + first * p->b_col;
+    (void)scratch;
+    if (p->ldb == 1) {
+        transpose(last - first, p->k, b, p->b_col, packed, FA_PANEL);
+        return;
+    }
+    for (int64_t i = 0; i < p->k; i++) {
+        for (int64_t j = 0; j < last - first; j++) {
+            packed[i * FA_PANEL + j] = b[i * p->ldb + j * p->b_col];
+        }
+    }
+}
+
+/* How a gemm is cut: the same for every instruction set but for MR and PANELS. */
+typedef struct {
+    int64_t row_tiles, row_blocks; /* row tiles in blocks */
+    int64_t strips, groups;        /* panels in strips of a tile's width, those in groups */
+} gemm_grid;
+
+static gemm_grid grid_of(const fa_gemm_plan *p)
+{
+    gemm_grid g;
+    const int64_t panels = ceil_div(p->n, FA_PANEL);
+    g.row_tiles = ceil_div(p->m, MR);
+    g.row_blocks = ceil_div(g.row_tiles, MC / MR);
+    g.strips = ceil_div(panels, panels_for(ceil_div(p->m, g.row_tiles ? g.row_tiles : 1)));
+    g.groups = g.row_blocks ? ceil_div(TASKS_WANTED, g.row_blocks) : 1;
+    if (g.groups > g.strips) g.groups = g.strips;
+    if (p->norm && g.strips) g.groups = 1; /* a norm needs its whole row */
+    return g;
+}
+
+static int64_t gemm_tasks(const void *plan)
+{
+    const gemm_grid g = grid_of(plan);
+    return g.row_blocks * g.groups;
+}
+
+static int64_t gemm_scratch(const void *plan)
+{
+    (void)plan;
+    return (int64_t)sizeof(float) * MC * MAX_PANELS * FA_PANEL;
+}
+
+/* C = activation(sums + bias) + residual for one row of a tile. */
+INLINE void epilogue_row(const fa_gemm_plan *p, const fa_activation activation,
+                         const float *sums, int64_t c_panel, int64_t row, int64_t column,
+                         int64_t columns)
+{
+    for (int64_t j = 0; j < columns; j += LANES) {
+        const int64_t count = columns - j;
+        vf x = vload(sums + j / FA_PANEL * c_panel + j % FA_PANEL);
+        if (p->bias) x += vload_tail(p->bias + column + j, count);
+        x = activation_of(activation, x);
+        if (p->residual) {
+            x += vload_tail(p->residual + row * p->ldr + column + j, count);
+        }
+        vstore_tail(p->c + row * p->ldc + column + j, x, count);
+    }
+}
+
+INLINE void epilogue_rows(const fa_gemm_plan *p, const fa_activation activation,
+                          const float *sums, int64_t c_panel, int64_t row, int64_t rows,
+                          int64_t column, int64_t columns)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        epilogue_row(p, activation, sums + i * FA_PANEL, c_panel, row + i, column, columns);
+    }
+}
+
+static void epilogue(const fa_gemm_plan *p, const float *sums, int64_t c_panel, int64_t row,
+                     int64_t rows, int64_t column, int64_t columns)
+{
+    switch (p->activation) {
+    case FA_RELU:
+        epilogue_rows(p, FA_RELU, sums, c_panel, row, rows, column, columns);
+        break;
+    case FA_GELU:
+        epilogue_rows(p, FA_GELU, sums, c_panel, row, rows, column, columns);
+        break;
+    case FA_GELU_TANH:
+        epilogue_rows(p, FA_GELU_TANH, sums, c_panel, row, rows, column, columns);
+        break;
+    default:
+        epilogue_rows(p, FA_IDENTITY, sums, c_panel, row, rows, column, columns);
+        break;
+    }
+}
+
+/* One strip of panels, as wide as a tile, for the row tiles first_tile .. last_tile. The
+ * sums of the strip stay in scratch, panel by panel, until the last KC terms are in; the
+ * epilogue then runs on each tile while it is in the first-level cache. */
+static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_tile,
+                       int64_t last_tile, int64_t panel, int panels, float *sums)
+{
+    const int64_t first_row = part_start(p->m, g->row_tiles, first_tile);
+    const int64_t column = panel * FA_PANEL;
+    const int64_t columns =
+        p->n - column < panels * FA_PANEL ? p->n - column : panels * FA_PANEL;
+    const int64_t c_panel = MC * FA_PANEL;
+    int64_t start = 0;
+    do { /* at least once: with k = 0 the sums are zero */
+        const int64_t k = p->k - start < KC ? p->k - start : KC;
+        for (int64_t tile = first_tile; tile < last_tile; tile++) {
+            const int64_t row = part_start(p->m, g->row_tiles, tile);
+            const int64_t rows = part_start(p->m, g->row_tiles, tile + 1) - row;
+            float *c = sums + (row - first_row) * FA_PANEL;
+            const tile_plan t = {
+                .k = k,
+                .a = p->a + row * p->lda + start,
+                .lda = p->lda,
+                .b = p->b + (panel * p->k + start) * FA_PANEL,
+                .b_panel = p->k * FA_PANEL,
+                .c = c,
+                .ldc = FA_PANEL,
+                .c_panel = c_panel,
+                .beta = start ? ONES : 0,
+            };
+            multiply_tile((int)rows, panels, &t);
+            if (start + k == p->k) epilogue(p, c, c_panel, row, rows, column, columns);
+        }
+        start += KC;
+    } while (start < p->k);
+}
+
+static void gemm_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_gemm_plan *p = plan;
+    const gemm_grid g = grid_of(p);
+    /* Neighbouring tasks share their panels, which stay in the second-level cache. */
+    const int64_t block = task % g.row_blocks, group = task / g.row_blocks;
+    const int64_t first_tile = part_start(g.row_tiles, g.row_blocks, block);
+    const int64_t last_tile = part_start(g.row_tiles, g.row_blocks, block + 1);
+    const int64_t panels = ceil_div(p->n, FA_PANEL);
+    for (int64_t s = part_start(g.strips, g.groups, group);
+         s < part_start(g.strips, g.groups, group + 1); s++) {
+        const int64_t panel = part_start(panels, g.strips, s);
+        const int width = (int)(part_start(panels, g.strips, s + 1) - panel);
+        gemm_strip(p, &g, first_tile, last_tile, panel, width, scratch);
+    }
+    if (p->norm) {
+        const int64_t last_row = part_start(p->m, g.row_tiles, last_tile);
+        for (int64_t i = part_start(p->m, g.row_tiles, first_tile); i < last_row; i++) {
+            float *row = p->c + i * p->ldc;
+            layer_norm_row(p->n, row, p->norm_weight, p->norm_bias, p->norm_eps, row);
+        }
+    }
+}

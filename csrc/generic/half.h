@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* half.h: float16 and bfloat16 as storage. They are widened where they are loaded and
+ * rounded to nearest even where they are stored; everything between is float32. Integer
+ * arithmetic alone, so that every instruction set gives the same bits. */
+
+typedef uint16_t v16 __attribute__((vector_size(LANES * 2)));
+typedef uint32_t vu __attribute__((vector_size(LANES * 4)));
+
+INLINE int64_t size_of(fa_dtype dtype) { return dtype == FA_FLOAT32 ? 4 : 2; }
+
+/* The exponent and mantissa of a float16 stand 13 bits lower than those of a float32 and
+ * its exponent's bias is 112 less: shift, then multiply by 2^112, which also normalises
+ * subnormals. Infinity and NaN get the largest exponent afterwards. */
+INLINE vf widen_float16(vu half)
+{
+    const vu magnitude = (half & 0x7fff) << 13;
+    const vu finite = (vu)((vf)magnitude * 0x1p112f);
+    const vu special = magnitude | 0x7f800000;
+    const vu is_special = (vu)(magnitude >= 0x0f800000u);
+    return (vf)((is_special & special) | (~is_special & finite) | (half & 0x8000) << 16);
+}
+
+INLINE vf widen(const fa_dtype dtype, const void *p, int64_t count)
+{
+    if (dtype == FA_FLOAT32) return vload_tail(p, count);
+    v16 narrow = {0};
+    memcpy(&narrow, p, (size_t)(count < LANES ? (count > 0 ? count : 0) : LANES) * 2);
+    const vu wide = __builtin_convertvector(narrow, vu);
+    return dtype == FA_FLOAT16 ? widen_float16(wide) : (vf)(wide << 16);
+}
+
+INLINE vu uselect(vu mask, vu a, vu b) { return (mask & a) | (~mask & b); }
+
+/* Adding the largest bit that will be kept, less one, and the last bit kept rounds to
+ * nearest even. A magnitude too small for a normal float16 is added to 1/2, whose last
+ * bit is the last bit of a subnormal. */
+INLINE vu narrow_float16(vf x)
+{
+    const vu bits = (vu)x & 0x7fffffff, sign = ((vu)x >> 16) & 0x8000;
+    const vu rounded = (bits + 0xfff + ((bits >> 13) & 1)) >> 13;
+    const vu normal = rounded - (112 << 10);
+    const vu subnormal = (vu)((vf)bits + 0.5f) - 0x3f000000;
+    vu half = uselect((vu)(bits < 0x38800000u), subnormal, normal);
+    half = uselect((vu)(bits >= 0x477ff000u), (vu){0} + 0x7c00, half); /* infinity */
+    half = uselect((vu)(bits > 0x7f800000u), (vu){0} + 0x7e00, half);  /* NaN */
+    return half | sign;
+}
+
+INLINE vu narrow_bfloat16(vf x)
+{
+    const vu bits = (vu)x;
+    const vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return uselect((vu)((bits & 0x7fffffff) > 0x7f800000u), (bits >> 16) | 0x40, rounded);
+}
+
+/* Store the first `count` (at most LANES) of x in the given dtype. */
+INLINE void narrow(const fa_dtype dtype, void *p, vf x, int64_t count)
+{
+    if (dtype == FA_FLOAT32) {
+        vstore_tail(p, x, count);
+        return;
+    }
+    const vu wide = dtype == FA_FLOAT16 ? narrow_float16(x) : narrow_bfloat16(x);
+    const v16 result = __builtin_convertvector(wide, v16);
+    memcpy(p, &result, (size_t)(count < LANES ? count : LANES) * 2);
+}
+
+/* y (rows, cols), ldy apart, = x (rows, cols) of any dtype, ldx apart. */
+static void widen_rows(fa_dtype dtype, int64_t rows, int64_t cols, const void *x,
+                       int64_t ldx, float *y, int64_t ldy)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        const char *row = (const char *)x + i * ldx * 2;
+        for (int64_t j = 0; j < cols; j += LANES) {
+            const vf wide = dtype == FA_FLOAT16 ? widen(FA_FLOAT16, row + 2 * j, cols - j)
+                                                : widen(FA_BFLOAT16, row + 2 * j, cols - j);
+            vstore_tail(y + i * ldy + j, wide, cols - j);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* kernels.h: every kernel, once, for the instruction set that is open, and its table. An
+ * isa/ stub defines ISA, LANES, FA_FMA, REGISTERS, MR and PANELS. */
+#include "../simd.h"
+
+static int64_t no_scratch(const void *plan)
+{
+    (void)plan;
+    return 0;
+}
+
+#include "half.h"
+#include "vmath.h"
+
+#include "activation.h"
+#include "layer_norm.h"
+#include "micro_kernel.h"
+#include "softmax.h"
+
+#include "attention_scores.h"
+
+#include "online_softmax.h"
+
+#include "attention.h"
+#include "embedding.h"
+#include "gemm.h"
+#include "pooling.h"
+#include "sinusoid.h"
+
+#define FA_PASTE_(a, b) a##b
+#define FA_PASTE(a, b) FA_PASTE_(a, b)
+#define FA_QUOTE_(text) #text
+#define FA_QUOTE(text) FA_QUOTE_(text)
+
+const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
+    .name = FA_QUOTE(ISA),
+    .pack = {pack_tasks, no_scratch, pack_run},
+    .gemm = {gemm_tasks, gemm_scratch, gemm_run},
+    .softmax = {softmax_tasks, no_scratch, softmax_run},
+    .layer_norm = {layer_norm_tasks, no_scratch, layer_norm_run},
+    .activate = {activate_tasks, no_scratch, activate_run},
+    .embed = {embed_tasks, no_scratch, embed_run},
+    .pool = {pool_tasks, no_scratch, pool_run},
+    .attention = {attention_tasks, attention_scratch, attention_run},
+    .attention_merge = {attention_merge_tasks, attention_merge_scratch,
+                        attention_merge_run},
+    .sinusoid = {sinusoid_tasks, no_scratch, sinusoid_run},
+};

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* layer_norm.h: layer normalisation of a row (Ba, Kiros & Hinton 2016), in two passes.
+ *
+ * The mean of squares minus the square of the mean would need one pass and lose
+ * mean^2 / var of the precision; the row is in the first-level cache anyway.
+ */
+
+/* y = (x - mean) / sqrt(var + eps) * weight + bias; y may be x. */
+static void layer_norm_row(int64_t n, const float *x, const float *weight,
+                           const float *bias, float eps, float *y)
+{
+    vf sums[VECTORS] = {{0}}, squares[VECTORS] = {{0}};
+    for (int64_t i = 0; i < n; i += FA_PANEL) {
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) {
+            const int64_t at = i + v * LANES;
+            sums[v] += vload_tail(x + at, n - at);
+        }
+    }
+    const vf mean = vsplat(sum16(sums) / (float)n);
+    for (int64_t i = 0; i < n; i += FA_PANEL) {
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) {
+            const int64_t at = i + v * LANES;
+            vf d = vload_tail(x + at, n - at) - mean;
+            if (n - at < LANES) d = (vf)((vi)d & vfirst(n - at));
+            squares[v] = vfma(d, d, squares[v]);
+        }
+    }
+    const vf rstd = vsplat(1.0f / sqrtf(sum16(squares) / (float)n + eps));
+    for (int64_t i = 0; i < n; i += LANES) {
+        vf normed = (vload_tail(x + i, n - i) - mean) * rstd;
+        const vf shift = bias ? vload_tail(bias + i, n - i) : vsplat(0.0f);
+        if (weight) normed = vfma(normed, vload_tail(weight + i, n - i), shift);
+        else normed += shift;
+        vstore_tail(y + i, normed, n - i);
+    }
+}
+
+enum { NORM_TASK = 16 }; /* rows: a few microseconds at the widths of encoders */
+
+static int64_t layer_norm_tasks(const void *plan)
+{
+    return ceil_div(((const fa_layer_norm_plan *)plan)->rows, NORM_TASK);
+}
+
+static void layer_norm_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_layer_norm_plan *p = plan;
+    const int64_t start = task * NORM_TASK;
+    const int64_t end = start + NORM_TASK < p->rows ? start + NORM_TASK : p->rows;
+    (void)scratch;
+    for (int64_t i = start; i < end; i++) {
+        layer_norm_row(p->cols, p->x + i * p->ldx, p->weight, p->bias, p->eps,
+                       p->y + i * p->ldy);
+    }
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* micro_kernel.h: the one loop nest that multiplies, for linear layers and attention.
+ *
+ * C[i, j] = C[i, j] * beta[j] + sum over p of A[i, p] B[p, j], or without the first term.
+ *
+ *            panel 0    panel 1            A is read where it lies, element by element;
+ *            B[p, :16]  B[p, 16:32]        B is packed: the 16 columns of a panel are
+ *           +---------+---------+          adjacent, then the next p. A micro-tile is
+ *   A[i, p] | acc     | acc     |          MR rows by PANELS panels of accumulators,
+ *           | MR rows |         |          all of them registers.
+ *           +---------+---------+
+ *
+ * The sum of an element is one chain of vfma over p from zero, whatever the tile: its
+ * bits depend neither on MR and PANELS nor on which rows and columns stand beside it.
+ */
+
+typedef struct {
+    int64_t k;
+    const float *a;
+    int64_t lda;
+    const float *b;
+    int64_t b_panel; /* distance between panels */
+    float *c;
+    int64_t ldc, c_panel;
+    const float *beta; /* 16 per panel, or NULL */
+} tile_plan;
+
+/* Tiles come in two shapes. The tall one, MR x PANELS, reads the fewest bytes of B per
+ * multiplication: its panels come from the second-level cache. The wide one serves few
+ * rows, where the tall one would have too few accumulators to hide the latency of vfma. */
+_Static_assert(MR * PANELS * VECTORS + VECTORS * PANELS + 1 <= REGISTERS &&
+                   WIDE_MR * WIDE_PANELS * VECTORS + VECTORS * WIDE_PANELS + 1 <= REGISTERS,
+               "a micro-tile does not fit the registers");
+enum { MAX_PANELS = WIDE_PANELS > PANELS ? WIDE_PANELS : PANELS };
+
+/* The panels of a tile of so many rows. */
+INLINE int64_t panels_for(int64_t rows) { return rows <= WIDE_MR ? WIDE_PANELS : PANELS; }
+
+/* A[i, p] is a[i * lda + p], or a[p * lda + i] where A is given as its transpose. */
+INLINE void micro_tile(const int rows, const int panels, const int transposed,
+                       const tile_plan *t)
+{
+    vf acc[MR][MAX_PANELS * VECTORS] = {{{0}}};
+    const int64_t k = t->k, lda = t->lda, b_panel = t->b_panel;
+    const float *a = t->a, *b = t->b;
+    for (int64_t p = 0; p < k; p++) {
+        vf b_row[MAX_PANELS * VECTORS];
+        UNROLL
+        for (int j = 0; j < panels * VECTORS; j++) {
+            b_row[j] = vload(b + j / VECTORS * b_panel + j % VECTORS * LANES);
+        }
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            const vf a_ip = vsplat(transposed ? a[i] : a[i * lda]);
+            UNROLL
+            for (int j = 0; j < panels * VECTORS; j++) {
+                acc[i][j] = vfma(a_ip, b_row[j], acc[i][j]);
+            }
+        }
+        a += transposed ? lda : 1;
+        b += FA_PANEL;
+    }
+    UNROLL
+    for (int j = 0; j < panels * VECTORS; j++) {
+        float *c = t->c + j / VECTORS * t->c_panel + j % VECTORS * LANES;
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            vf sum = acc[i][j];
+            if (t->beta) {
+                sum = vfma(vload(c + i * t->ldc), vload(t->beta + j * LANES), sum);
+            }
+            vstore(c + i * t->ldc, sum);
+        }
+    }
+}
+
+/* An unrolled copy for each height; the dead branches are gone before inlining. */
+INLINE void micro_tile_rows(int rows, const int panels, const int transposed,
+                            const tile_plan *t)
+{
+    const int most = panels <= PANELS ? MR : WIDE_MR;
+    /* clang-format off */
+    switch (rows) {
+    case 14: if (most >= 14) micro_tile(14, panels, transposed, t); break;
+    case 13: if (most >= 13) micro_tile(13, panels, transposed, t); break;
+    case 12: if (most >= 12) micro_tile(12, panels, transposed, t); break;
+    case 11: if (most >= 11) micro_tile(11, panels, transposed, t); break;
+    case 10: if (most >= 10) micro_tile(10, panels, transposed, t); break;
+    case 9: if (most >= 9) micro_tile(9, panels, transposed, t); break;
+    case 8: if (most >= 8) micro_tile(8, panels, transposed, t); break;
+    case 7: if (most >= 7) micro_tile(7, panels, transposed, t); break;
+    case 6: if (most >= 6) micro_tile(6, panels, transposed, t); break;
+    case 5: if (most >= 5) micro_tile(5, panels, transposed, t); break;
+    case 4: if (most >= 4) micro_tile(4, panels, transposed, t); break;
+    case 3: if (most >= 3) micro_tile(3, panels, transposed, t); break;
+    case 2: if (most >= 2) micro_tile(2, panels, transposed, t); break;
+    case 1: if (most >= 1) micro_tile(1, panels, transposed, t); break;
+    }
+    /* clang-format on */
+}
+
+INLINE void micro_tile_any(int rows, int panels, const int transposed, const tile_plan *t)
+{
+    switch (panels) {
+    case 4:
+        if (MAX_PANELS >= 4) micro_tile_rows(rows, 4, transposed, t);
+        break;
+    case 3:
+        if (MAX_PANELS >= 3) micro_tile_rows(rows, 3, transposed, t);
+        break;
+    case 2:
+        if (MAX_PANELS >= 2) micro_tile_rows(rows, 2, transposed, t);
+        break;
+    default: micro_tile_rows(rows, 1, transposed, t); break;
+    }
+}
+
+/* These two are the only copies of the unrolled tiles in an instruction set. */
+static __attribute__((noinline)) void multiply_tile(int rows, int panels,
+                                                    const tile_plan *t)
+{
+    micro_tile_any(rows, panels, 0, t);
+}
+
+static __attribute__((noinline)) void multiply_tile_transposed(int rows, int panels,
+                                                               const tile_plan *t)
+{
+    micro_tile_any(rows, panels, 1, t);
+}
+
+static const float ONES[FA_QUERY_BLOCK] = {[0 ... FA_QUERY_BLOCK - 1] = 1.0f};
+
+/* C (rows, panels) = A B (+ C beta) tile by tile; `tile` has the origin of each. */
+INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_plan tile)
+{
+    if (rows == 0) return;
+    const int64_t row_tiles = ceil_div(rows, MR);
+    const int64_t strips = ceil_div(panels, panels_for(ceil_div(rows, row_tiles)));
+    for (int64_t j = 0; j < strips; j++) {
+        const int64_t panel = part_start(panels, strips, j);
+        const int width = (int)(part_start(panels, strips, j + 1) - panel);
+        for (int64_t i = 0; i < row_tiles; i++) {
+            const int64_t row = part_start(rows, row_tiles, i);
+            const int height = (int)(part_start(rows, row_tiles, i + 1) - row);
+            tile_plan t = tile;
+            t.a += transposed ? row : row * t.lda;
+            t.b += panel * t.b_panel;
+            t.c += row * t.ldc + panel * t.c_panel;
+            if (t.beta) t.beta += panel * FA_PANEL;
+            if (transposed) multiply_tile_transposed(height, width, &t);
+            else multiply_tile(height, width, &t);
+        }
+    }
+}

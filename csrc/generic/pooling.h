@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pooling.h: packed sequences of token vectors to one vector each. A task is a sequence. */
+
+static int64_t pool_tasks(const void *plan)
+{
+    return ((const fa_pool_plan *)plan)->num_sequences;
+}
+
+/* y = x / max(|x|, 1e-12), as torch.nn.functional.normalize. */
+static void normalize_row(int64_t n, float *y)
+{
+    vf squares[VECTORS] = {{0}};
+    for (int64_t i = 0; i < n; i += FA_PANEL) {
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) {
+            const vf x = vload_tail(y + i + v * LANES, n - i - v * LANES);
+            squares[v] = vfma(x, x, squares[v]);
+        }
+    }
+    const float length = sqrtf(sum16(squares));
+    const vf reciprocal = vsplat(1.0f / (length < 1e-12f ? 1e-12f : length));
+    for (int64_t i = 0; i < n; i += LANES) {
+        vstore_tail(y + i, vload_tail(y + i, n - i) * reciprocal, n - i);
+    }
+}
+
+static void pool_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_pool_plan *p = plan;
+    const int64_t start = p->cu_seqlens[task];
+    int64_t rows = p->cu_seqlens[task + 1] - start;
+    if (p->pooling == FA_POOL_CLS && rows > 1) rows = 1;
+    const float *x = p->x + start * p->ldx;
+    float *y = p->y + task * p->ldy;
+    (void)scratch;
+    for (int64_t i = 0; i < p->dim; i += LANES) {
+        vf sum = {0};
+        for (int64_t row = 0; row < rows; row++) {
+            sum += vload_tail(x + row * p->ldx + i, p->dim - i);
+        }
+        if (rows > 1) sum /= vsplat((float)rows);
+        vstore_tail(y + i, sum, p->dim - i);
+    }
+    if (p->normalize) normalize_row(p->dim, y);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* AVX2 with FMA: 6 x 16 micro-tiles, 12 of 16 registers accumulate. */
+#if defined(__x86_64__)
+#include "../target.h"
+#include <math.h>
+#include <string.h>
+#define ISA avx2
+#define LANES 8
+#define FA_FMA 1
+#define REGISTERS 16
+#define MR 6
+#define PANELS 1
+#define WIDE_MR 2
+#define WIDE_PANELS 2
+FA_TARGET_BEGIN("avx2,fma")
+#include "../generic/kernels.h"
+FA_TARGET_END
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* NEON: 6 x 16 micro-tiles, 24 of 32 registers accumulate. */
+#if defined(__aarch64__)
+#define ISA neon
+#define LANES 4
+#define FA_FMA 1
+#define REGISTERS 32
+#define MR 6
+#define PANELS 1
+#define WIDE_MR 2
+#define WIDE_PANELS 2
+#include "../generic/kernels.h"
+#endif
