@@ -1,0 +1,56 @@
+"""Transformer encoders on CPUs, at the speed the hardware allows, from NumPy arrays.
+
+The functions are here, the layers in :mod:`fastattn.nn`; :func:`fastattn.load` reads a
+model folder and gives sentence vectors. Nothing optional is imported before it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._cpu import get_num_threads, num_threads, set_num_threads
+from .config import show_config
+from .errors import ModelFormatError, TruncationWarning
+from .functional import gelu, layer_norm, linear, matmul, softmax
+from .positions import sinusoidal_positions
+from .scaled_dot import attention, attention_varlen, attention_weights
+
+if TYPE_CHECKING:
+    from . import nn
+    from .text import TextEncoder, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ModelFormatError",
+    "TextEncoder",
+    "TruncationWarning",
+    "attention",
+    "attention_varlen",
+    "attention_weights",
+    "gelu",
+    "get_num_threads",
+    "layer_norm",
+    "linear",
+    "load",
+    "matmul",
+    "nn",
+    "num_threads",
+    "set_num_threads",
+    "show_config",
+    "sinusoidal_positions",
+    "softmax",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the layers and the text encoder when they are first asked for."""
+    if name == "nn":
+        return import_module(".nn", __name__)
+    if name in ("TextEncoder", "load"):
+        return getattr(import_module(".text", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, the lazy ones included."""
+    return sorted({*globals(), *__all__})

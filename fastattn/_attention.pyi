@@ -1,0 +1,71 @@
+"""Attention over dense batches and over packed sequences.
+
+Arrays are of the `dtype` "float32", "float16" or "bfloat16" (then viewed as uint16) and of
+any strides with an adjacent last dimension. `scale` and the keywords behind it mean what
+they mean in :func:`fastattn.attention`, `left` and `right` are its window (FAR: unbounded),
+and `threads` says how many will run the program: it changes how work is cut, never a bit.
+"""
+
+from typing import Any
+
+from numpy import bool_, float32, int64
+from numpy.typing import NDArray
+
+from ._cpu import Program
+
+FAR: int
+
+def attention(
+    program: Program,
+    query: NDArray[Any],
+    key: NDArray[Any],
+    value: NDArray[Any],
+    out: NDArray[Any],
+    *,
+    dtype: str = "float32",
+    mask: NDArray[bool_] | NDArray[float32] | None = None,
+    key_lengths: NDArray[int64] | None = None,
+    query_offset: NDArray[int64] | None = None,
+    slopes: NDArray[float32] | None = None,
+    lse: NDArray[float32] | None = None,
+    threads: int = 1,
+    scale: float,
+    softcap: float = 0.0,
+    left: int = ...,
+    right: int = ...,
+    distance_bias: NDArray[float32] | None = None,
+) -> None:
+    """Add attention over (..., heads, length, dim), leading dimensions broadcast already.
+
+    query (..., H, Lq, D), key (..., H', Lk, D), value (..., H', Lk, Dv) and
+    out (..., H, Lq, Dv) have equal leading dimensions, of stride 0 where they were
+    broadcast, and H is a multiple of H'. `mask` is (..., H, Lq, Lk) with any strides, `lse`
+    (..., H, Lq), `slopes` (leading, H); `key_lengths` and `query_offset` have one element
+    per leading index. All these are contiguous but for the mask and lse.
+    """
+
+def attention_varlen(
+    program: Program,
+    query: NDArray[Any],
+    key: NDArray[Any],
+    value: NDArray[Any],
+    out: NDArray[Any],
+    cu_seqlens_q: NDArray[int64],
+    cu_seqlens_k: NDArray[int64],
+    *,
+    dtype: str = "float32",
+    query_offset: NDArray[int64] | None = None,
+    slopes: NDArray[float32] | None = None,
+    lse: NDArray[float32] | None = None,
+    threads: int = 1,
+    scale: float,
+    softcap: float = 0.0,
+    left: int = ...,
+    right: int = ...,
+    distance_bias: NDArray[float32] | None = None,
+) -> None:
+    """Add attention over packed sequences.
+
+    Arrays are (tokens, heads, dim), lse is (tokens, heads). `cu_seqlens_*` are contiguous
+    (sequences + 1,), first 0, never decreasing, last the number of tokens.
+    """

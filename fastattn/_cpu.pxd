@@ -1,0 +1,180 @@
+# What the other extension modules share: the kernels' header and the program of steps.
+from libc.stdint cimport int64_t
+
+
+cdef extern from "fastattn.h":
+    enum:
+        FA_PANEL
+        FA_ALIGN
+        FA_QUERY_BLOCK
+        FA_KEY_CHUNK
+        FA_FAR
+        FA_EMBED_TABLES
+
+    ctypedef struct fa_op:
+        int64_t (*tasks)(const void *plan) noexcept nogil
+        int64_t (*scratch)(const void *plan) noexcept nogil
+        void (*run)(const void *plan, int64_t task, void *scratch) noexcept nogil
+
+    ctypedef enum fa_activation:
+        FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH
+
+    ctypedef enum fa_pooling:
+        FA_POOL_MEAN, FA_POOL_CLS
+
+    ctypedef enum fa_mask_kind:
+        FA_NO_MASK, FA_BOOL_MASK, FA_FLOAT_MASK
+
+    ctypedef struct fa_pack_plan:
+        int64_t k, n
+        const float *b
+        int64_t ldb, b_col
+        float *packed
+        int64_t column
+
+    ctypedef struct fa_gemm_plan:
+        int64_t m, n, k
+        const float *a
+        int64_t lda
+        const float *b
+        const float *bias
+        fa_activation activation
+        const float *residual
+        int64_t ldr
+        int norm
+        const float *norm_weight
+        const float *norm_bias
+        float norm_eps
+        float *c
+        int64_t ldc
+
+    ctypedef struct fa_softmax_plan:
+        int64_t rows, cols
+        const float *x
+        int64_t ldx
+        float *y
+        int64_t ldy
+
+    ctypedef struct fa_layer_norm_plan:
+        int64_t rows, cols
+        const float *x
+        int64_t ldx
+        const float *weight
+        const float *bias
+        float eps
+        float *y
+        int64_t ldy
+
+    ctypedef struct fa_activate_plan:
+        int64_t n
+        const float *x
+        fa_activation activation
+        float *y
+
+    ctypedef struct fa_embed_plan:
+        int64_t tokens, dim
+        int num_tables
+        const float *table[3]
+        const int64_t *ids[3]
+        int norm
+        const float *norm_weight
+        const float *norm_bias
+        float norm_eps
+        float *y
+        int64_t ldy
+
+    ctypedef struct fa_pool_plan:
+        int64_t num_sequences, dim
+        const int64_t *cu_seqlens
+        const float *x
+        int64_t ldx
+        fa_pooling pooling
+        int normalize
+        float *y
+        int64_t ldy
+
+    ctypedef enum fa_dtype:
+        FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16
+
+    ctypedef struct fa_sequence:
+        int64_t seqlen_q, seqlen_k
+        int64_t offset
+        const void *q
+        const void *k
+        const void *v
+        const void *mask
+        const float *slopes
+        void *o
+        float *lse
+
+    ctypedef struct fa_attention_plan:
+        int64_t num_sequences, num_heads, group
+        int64_t head_dim, value_dim
+        fa_dtype dtype
+        const fa_sequence *sequences
+        const int64_t *first_block
+        int64_t q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head
+        int64_t lse_row, lse_head
+        fa_mask_kind mask_kind
+        int64_t mask_head, mask_row, mask_col
+        float scale, softcap
+        int64_t left, right
+        const float *distance_bias
+        int64_t distance
+        int64_t chunks, lanes
+        float *partials
+
+    ctypedef struct fa_sinusoid_plan:
+        int64_t length, dim
+        double base
+        float *y
+
+    ctypedef struct fa_kernels:
+        const char *name
+        fa_op pack, gemm, softmax, layer_norm, activate, embed, pool
+        fa_op attention, attention_merge, sinusoid
+
+    int fa_num_kernels() noexcept nogil
+    const fa_kernels *fa_kernels_at(int index) noexcept nogil
+    int fa_kernels_supported(int index) noexcept nogil
+
+
+cdef struct Step:
+    const fa_op *op
+    const void *plan
+    int64_t tasks
+    int64_t next_task  # the first task that no thread has taken yet
+
+
+cdef const fa_kernels *kernels() noexcept
+
+cdef class Program:
+    cdef Step *steps
+    cdef Py_ssize_t num_steps, max_steps
+    cdef Py_buffer **buffers
+    cdef Py_ssize_t num_buffers, max_buffers
+    cdef void **blocks
+    cdef Py_ssize_t num_blocks, max_blocks
+    cdef list held
+
+    cdef void *allocate(self, size_t size) except NULL
+    cdef int hold(self, object owner) except -1
+    cdef Py_buffer *view(
+        self, object array, str name, str kind, int ndim, bint writable=*
+    ) except NULL
+    cdef Py_buffer *matrix(
+        self, object array, str name, int64_t rows, int64_t cols, bint writable=*
+    ) except NULL
+    cdef Py_buffer *adjacent(
+        self, object array, str name, str kind, int64_t size, bint writable
+    ) except NULL
+    cdef const float *vector(
+        self, object array, str name, int64_t size, bint writable=*
+    ) except? NULL
+    cdef const int64_t *integers(self, object array, str name, int64_t size) except? NULL
+    cdef const int64_t *cu_seqlens(
+        self, object array, str name, int64_t sequences, int64_t tokens
+    ) except? NULL
+    cdef int add(self, const fa_op *op, const void *plan) except -1
+
+cdef int64_t row_stride(const Py_buffer *view) noexcept

@@ -1,0 +1,500 @@
+"""The machine: the instruction set in use, threads, and programs of kernels.
+
+The only module that links the kernels and the only one that starts threads.
+"""
+import os
+from contextvars import ContextVar
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer,
+    PyObject_GetBuffer,
+)
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport (
+    PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc,
+)
+from cython.parallel cimport parallel, threadid
+from libc.stdint cimport int64_t, uintptr_t
+
+from .cpus import available_cpus
+
+cdef extern from *:
+    """
+    #include <pthread.h>
+    #include <time.h>
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define fa_barrier() _Pragma("omp barrier")
+    #else
+    #define omp_get_max_threads() 1
+    #define fa_barrier()
+    #endif
+
+    #if defined(_OPENMP) && defined(__GNUC__) && !defined(__clang__)
+    #define FA_RUNTIME "libgomp"
+    /* A child of fork() has the pool of its parent but none of its threads, and libgomp
+       would wait for them for ever. Giving the pool back before the fork cures it. */
+    static void release_pool(void) { omp_pause_resource_all(omp_pause_hard); }
+    static void prepare_for_fork(void) { pthread_atfork(release_pool, NULL, NULL); }
+    #elif defined(_OPENMP)
+    #define FA_RUNTIME "libomp"
+    static void prepare_for_fork(void) {}
+    #else
+    #define FA_RUNTIME "none"
+    static void prepare_for_fork(void) {}
+    #endif
+
+    /* libgomp ends the process when it cannot create a thread. So before this thread's
+       team grows, as many are made by hand and wait for each other: those that could be
+       made are what the team may have. */
+    static void *wait_for_go(void *go)
+    {
+        pthread_mutex_lock(go);
+        pthread_mutex_unlock(go);
+        return NULL;
+    }
+    static int possible_team(int wanted)
+    {
+        static __thread int possible = 1;
+        pthread_t made[1024];
+        pthread_mutex_t go = PTHREAD_MUTEX_INITIALIZER;
+        int n = 0;
+        if (wanted <= possible) return wanted;
+        pthread_mutex_lock(&go);
+        while (n < wanted - 1 && !pthread_create(&made[n], NULL, wait_for_go, &go)) n++;
+        pthread_mutex_unlock(&go);
+        for (int i = 0; i < n; i++) pthread_join(made[i], NULL);
+        if (n == wanted - 1) possible = wanted;
+        /* Where memory is that short, leave some of it. */
+        return n == wanted - 1 ? wanted : 1 + n / 2;
+    }
+
+    /* Steps of a few milliseconds are fine enough, and cost a few nanoseconds to read. */
+    #ifndef CLOCK_MONOTONIC_COARSE
+    #define CLOCK_MONOTONIC_COARSE CLOCK_MONOTONIC
+    #endif
+    static double seconds_now(void)
+    {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+        return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    }
+
+    static int64_t take(int64_t *counter, int64_t count)
+    {
+        return __atomic_fetch_add(counter, count, __ATOMIC_RELAXED);
+    }
+    """
+    const char *FA_RUNTIME
+    int omp_get_max_threads() noexcept nogil
+    void fa_barrier() noexcept nogil
+    void prepare_for_fork() noexcept
+    int possible_team(int wanted) noexcept nogil
+    double seconds_now() noexcept nogil
+    int64_t take(int64_t *counter, int64_t count) noexcept nogil
+
+
+# ---- Instruction sets ---------------------------------------------------------------
+
+cdef const fa_kernels *active = NULL
+
+
+cdef const fa_kernels *kernels() noexcept:
+    return active
+
+
+def available_isas():
+    """Name the instruction sets of this build that this machine can run, best first."""
+    return [
+        fa_kernels_at(i).name.decode() for i in range(fa_num_kernels())
+        if fa_kernels_supported(i)
+    ]
+
+
+def get_isa():
+    """Name the instruction set in use."""
+    return active.name.decode()
+
+
+def set_isa(str name):
+    """Use another instruction set, for everything that runs from now on."""
+    global active
+    for i in range(fa_num_kernels()):
+        if fa_kernels_at(i).name.decode() == name and fa_kernels_supported(i):
+            active = fa_kernels_at(i)
+            return
+    raise ValueError(
+        f"instruction set {name!r} is unknown or not supported by this machine; "
+        f"it has: {', '.join(available_isas())}"
+    )
+
+
+# ---- Threads ------------------------------------------------------------------------
+
+cdef object chosen_threads = None  # by set_num_threads, for the process
+cdef object scoped_threads = ContextVar("fastattn_num_threads", default=None)
+
+
+def openmp_threads():
+    """Say how many threads OpenMP would use here: 1 in a serial build."""
+    return omp_get_max_threads()
+
+
+def openmp_runtime():
+    """Name the OpenMP runtime that this build uses, "none" for a serial build."""
+    return FA_RUNTIME.decode()
+
+
+cdef int checked_threads(object n) except -1:
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"the number of threads must be an integer, got {n!r}")
+    if not 1 <= n <= 1024:
+        raise ValueError(f"the number of threads must be 1 to 1024, got {n}")
+    return n
+
+
+def get_num_threads():
+    """Return the number of threads that a call uses when it is not told.
+
+    The first that is set of: the innermost :class:`num_threads` block,
+    :func:`set_num_threads`, ``OMP_NUM_THREADS`` or threadpoolctl's limit (what OpenMP
+    says in this thread), and, unless ``OMP_NUM_THREADS`` is set, at most the CPUs that
+    the affinity mask and the cgroup quota leave to this process.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> with fa.num_threads(3):
+    ...     fa.get_num_threads()
+    3
+    """
+    scoped = scoped_threads.get()
+    if scoped is not None:
+        return scoped
+    if chosen_threads is not None:
+        return chosen_threads
+    if "OMP_NUM_THREADS" in os.environ:
+        return omp_get_max_threads()
+    return max(1, min(omp_get_max_threads(), available_cpus()))
+
+
+def set_num_threads(n):
+    """Set the number of threads for all calls of this process that are not told.
+
+    Results do not depend on it, to the bit. More threads than CPUs may be asked for.
+
+    Parameters
+    ----------
+    n : int or None
+        1 to 1024; None returns to the default that :func:`get_num_threads` describes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an integer or out of range.
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> fa.set_num_threads(2)
+    >>> fa.get_num_threads()
+    2
+    >>> fa.set_num_threads(None)
+    """
+    global chosen_threads
+    chosen_threads = None if n is None else checked_threads(n)
+
+
+def thread_count(num_threads=None):
+    """Check the `num_threads` of a call; None means the current setting."""
+    return checked_threads(get_num_threads() if num_threads is None else num_threads)
+
+
+class num_threads:
+    """Context manager: the number of threads inside the block.
+
+    It holds for the calls that the block makes in its own thread (or asyncio task), not
+    for those of other threads, and wins over :func:`set_num_threads`.
+
+    Parameters
+    ----------
+    n : int
+        1 to 1024.
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> with fa.num_threads(1):
+    ...     fa.get_num_threads()
+    1
+    """
+
+    def __init__(self, n):
+        self.n = checked_threads(n)
+        self._tokens = []
+
+    def __enter__(self):
+        self._tokens.append(scoped_threads.set(self.n))
+        return self
+
+    def __exit__(self, *exception):
+        scoped_threads.reset(self._tokens.pop())
+
+
+# ---- Programs -----------------------------------------------------------------------
+
+cdef enum:
+    # Tasks that a thread takes at once: one where there are few, up to MAX_TAKE where they
+    # are many and may be as short as a microsecond.
+    TAKES_PER_THREAD = 16
+    MAX_TAKE = 8
+
+# How long a parallel region may run before signals are checked: Ctrl-C answers in twice
+# this at the most, as long as no task takes longer.
+cdef double REGION_SECONDS = 0.05
+
+
+cdef struct Run:
+    Step *steps
+    Py_ssize_t num_steps, step
+    char *scratch
+    size_t scratch_size
+    int threads
+    double deadline
+
+
+# One thread's part of a region. Every thread takes the same way through the steps: after
+# the barrier nobody changes next_task any more, so all see whether the step is complete.
+cdef void work(Run *run, int thread) noexcept nogil:
+    cdef Py_ssize_t at = run.step
+    cdef Step *step
+    cdef int64_t task, last, share
+    cdef void *scratch = run.scratch + thread * run.scratch_size
+    while at < run.num_steps:
+        step = run.steps + at
+        share = step.tasks // (run.threads * TAKES_PER_THREAD)
+        share = min(max(share, 1), MAX_TAKE)
+        while True:
+            task = take(&step.next_task, share)
+            if task >= step.tasks:
+                break
+            last = min(task + share, step.tasks)
+            while task < last:
+                step.op.run(step.plan, task, scratch)
+                task += 1
+            if seconds_now() > run.deadline:
+                break
+        fa_barrier()
+        if step.next_task < step.tasks:
+            break
+        at += 1
+    if thread == 0:
+        run.step = at
+
+
+cdef void *grow(
+    void *items, Py_ssize_t count, Py_ssize_t *capacity, size_t size
+) except NULL:
+    if count < capacity[0]:
+        return items
+    items = PyMem_RawRealloc(items, 2 * (count + 8) * size)
+    if items == NULL:
+        raise MemoryError
+    capacity[0] = 2 * (count + 8)
+    return items
+
+
+@cython.final
+cdef class Program:
+    """Steps that run one after the other inside as few parallel regions as possible.
+
+    A step is an operation of the instruction set in use and its plan. The program owns
+    the plans and holds on to the arrays that they point into.
+    """
+
+    def __dealloc__(self):
+        for i in range(self.num_buffers):
+            PyBuffer_Release(self.buffers[i])
+        for i in range(self.num_blocks):
+            PyMem_RawFree(self.blocks[i])
+        PyMem_RawFree(self.buffers)
+        PyMem_RawFree(self.blocks)
+        PyMem_RawFree(self.steps)
+
+    cdef void *allocate(self, size_t size) except NULL:
+        """Zeroed memory that lives as long as the program."""
+        cdef void *block
+        self.blocks = <void **>grow(
+            self.blocks, self.num_blocks, &self.max_blocks, sizeof(void *)
+        )
+        block = PyMem_RawCalloc(1, size)
+        if block == NULL:
+            raise MemoryError
+        self.blocks[self.num_blocks] = block
+        self.num_blocks += 1
+        return block
+
+    cdef int hold(self, object owner) except -1:
+        """Keep an object alive as long as the program."""
+        if self.held is None:
+            self.held = []
+        self.held.append(owner)
+        return 0
+
+    cdef Py_buffer *view(
+        self, object array, str name, str kind, int ndim, bint writable=False
+    ) except NULL:
+        """The memory of an array of `ndim` dimensions (-1: any) whose elements are
+        aligned and of the `kind` "float32", "int64" or "bool"."""
+        cdef Py_buffer *view
+        cdef Py_ssize_t size
+        cdef int i
+        if not PyObject_CheckBuffer(array):
+            raise TypeError(f"{name} must be an array, got {type(array).__name__}")
+        self.buffers = <Py_buffer **>grow(
+            self.buffers, self.num_buffers, &self.max_buffers, sizeof(void *)
+        )
+        view = <Py_buffer *>self.allocate(sizeof(Py_buffer))
+        PyObject_GetBuffer(
+            array, view, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0)
+        )
+        self.buffers[self.num_buffers] = view
+        self.num_buffers += 1
+        size = view.itemsize
+        code = view.format.decode() if view.format != NULL else "B"
+        if not (
+            (kind == "float32" and code == "f")
+            or (kind == "float16" and code == "e")
+            or (kind == "bfloat16" and code == "H")  # no buffer format: viewed as uint16
+            or (kind == "int64" and code in ("l", "q") and size == 8)
+            or (kind == "bool" and code == "?")
+        ):
+            raise TypeError(f"{name} must be {kind}, got the buffer format {code!r}")
+        if ndim >= 0 and view.ndim != ndim:
+            raise ValueError(f"{name} must have {ndim} dimensions, got {view.ndim}")
+        if <uintptr_t>view.buf % size:
+            raise ValueError(f"{name} is not aligned to its {size}-byte elements")
+        for i in range(view.ndim):
+            if view.shape[i] > 1 and view.strides[i] % size:
+                raise ValueError(f"{name} has strides that are no multiple of {size} bytes")
+        return view
+
+    cdef Py_buffer *matrix(
+        self, object array, str name, int64_t rows, int64_t cols, bint writable=False
+    ) except NULL:
+        """A float32 matrix with adjacent columns; -1 leaves rows or columns open."""
+        cdef Py_buffer *view = self.view(array, name, "float32", 2, writable)
+        if rows not in (-1, view.shape[0]) or cols not in (-1, view.shape[1]):
+            raise ValueError(
+                f"{name} must have shape ({rows}, {cols}) (-1: any), "
+                f"got ({view.shape[0]}, {view.shape[1]})"
+            )
+        if view.shape[1] > 1 and view.strides[1] != sizeof(float):
+            raise ValueError(f"{name} must have adjacent columns")
+        return view
+
+    cdef Py_buffer *adjacent(
+        self, object array, str name, str kind, int64_t size, bint writable
+    ) except NULL:
+        """A contiguous array of one dimension."""
+        cdef Py_buffer *view = self.view(array, name, kind, 1, writable)
+        if view.shape[0] != size:
+            raise ValueError(f"{name} must have shape ({size},), got ({view.shape[0]},)")
+        if size > 1 and view.strides[0] != view.itemsize:
+            raise ValueError(f"{name} must be contiguous")
+        return view
+
+    cdef const float *vector(
+        self, object array, str name, int64_t size, bint writable=False
+    ) except? NULL:
+        """The elements of a contiguous float32 array (size,), NULL for None."""
+        if array is None:
+            return NULL
+        return <const float *>self.adjacent(array, name, "float32", size, writable).buf
+
+    cdef const int64_t *integers(self, object array, str name, int64_t size) except? NULL:
+        """The elements of a contiguous int64 array (size,)."""
+        return <const int64_t *>self.adjacent(array, name, "int64", size, False).buf
+
+    cdef const int64_t *cu_seqlens(
+        self, object array, str name, int64_t sequences, int64_t tokens
+    ) except? NULL:
+        """The starts of packed sequences, first 0, never decreasing, last `tokens`."""
+        cdef const int64_t *starts
+        cdef int64_t i
+        if sequences < 0:
+            raise ValueError(f"{name} must have shape (sequences + 1,), got (0,)")
+        starts = self.integers(array, name, sequences + 1)
+        for i in range(sequences):
+            if starts[i] > starts[i + 1]:
+                raise ValueError(
+                    f"{name} must not decrease, got {starts[i]} before {starts[i + 1]}"
+                )
+        if starts[0] != 0 or starts[sequences] != tokens:
+            raise ValueError(
+                f"{name} must go from 0 to the {tokens} tokens, "
+                f"got {starts[0]} to {starts[sequences]}"
+            )
+        return starts
+
+    cdef int add(self, const fa_op *op, const void *plan) except -1:
+        cdef Step *step
+        self.steps = <Step *>grow(
+            self.steps, self.num_steps, &self.max_steps, sizeof(Step)
+        )
+        step = self.steps + self.num_steps
+        step.op = op
+        step.plan = plan
+        step.tasks = op.tasks(plan)
+        self.num_steps += 1
+        return 0
+
+    def __reduce__(self):
+        raise TypeError("a program points into memory and cannot be pickled")
+
+    def run(self, num_threads=None):
+        """Run the steps in order; `num_threads` None means the current setting."""
+        cdef Run run
+        cdef int64_t most_tasks = 1, scratch = 0
+        cdef int threads
+        threads = thread_count(num_threads)
+        for i in range(self.num_steps):
+            most_tasks = max(most_tasks, self.steps[i].tasks)
+            scratch = max(scratch, self.steps[i].op.scratch(self.steps[i].plan))
+            self.steps[i].next_task = 0
+        threads = possible_team(min(threads, most_tasks))
+        run.steps = self.steps
+        run.num_steps = self.num_steps
+        run.step = 0
+        run.threads = threads
+        run.scratch_size = (scratch + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+        memory = PyMem_RawMalloc(threads * run.scratch_size + FA_ALIGN)
+        if memory == NULL:
+            raise MemoryError
+        run.scratch = <char *>memory + FA_ALIGN - <uintptr_t>memory % FA_ALIGN
+        try:
+            while run.step < run.num_steps:
+                run.deadline = seconds_now() + REGION_SECONDS
+                if threads == 1:
+                    with nogil:
+                        work(&run, 0)
+                else:
+                    with nogil, parallel(num_threads=threads):
+                        work(&run, threadid())
+                PyErr_CheckSignals()
+        finally:
+            PyMem_RawFree(memory)
+
+
+cdef int64_t row_stride(const Py_buffer *view) noexcept:
+    """Elements between the rows of a (rows, columns) view."""
+    return view.strides[0] // view.itemsize
+
+
+prepare_for_fork()
+set_isa(os.environ.get("FASTATTN_ISA") or available_isas()[0])

@@ -1,0 +1,45 @@
+"""Packed weights and the products with them."""
+
+from typing import Any, final
+
+from numpy import float32
+from numpy.typing import NDArray
+
+from ._cpu import Program
+
+@final
+class PackedMatrix:
+    """Weights (out_features, in_features) in the layout that the kernels read."""
+
+    def __init__(self, *weights: NDArray[float32]) -> None:
+        """Pack one weight, or several on top of each other, of any strides."""
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out_features, in_features)."""
+    def unpack(self) -> NDArray[float32]:
+        """Copy the weights back into an array (out_features, in_features)."""
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+def pack(program: Program, weight: NDArray[float32], packed: PackedMatrix) -> None:
+    """Add the step that packs `weight` (out_features, in_features) into `packed`."""
+
+def empty_packed(out_features: int, in_features: int) -> PackedMatrix:
+    """Make a packed matrix whose weights are still to be packed."""
+
+def linear(
+    program: Program,
+    x: NDArray[float32],
+    weight: PackedMatrix,
+    out: NDArray[float32],
+    *,
+    bias: NDArray[float32] | None = None,
+    activation: str = "identity",
+    residual: NDArray[float32] | None = None,
+    norm: tuple[NDArray[float32] | None, NDArray[float32] | None, float] | None = None,
+) -> None:
+    """Add out = norm(activation(x weight^T + bias) + residual).
+
+    x is (rows, in_features), out and residual (rows, out_features), all with adjacent
+    columns; norm is (weight, bias, eps) of a layer normalisation. `activation` is
+    "identity", "relu", "gelu" or "gelu_tanh". Neither x nor residual may overlap out.
+    """

@@ -1,0 +1,59 @@
+"""Operations on rows: softmax, layer normalisation, activations, embedding, pooling.
+
+Every function adds one step to a program. Arrays are float32, two-dimensional with
+adjacent columns unless said otherwise.
+"""
+
+from collections.abc import Sequence
+
+from numpy import float32, int64
+from numpy.typing import NDArray
+
+from ._cpu import Program
+
+ACTIVATIONS: dict[str, int]  # the names that `activate` and `linear` take
+
+def softmax(program: Program, x: NDArray[float32], out: NDArray[float32]) -> None:
+    """Add the softmax of each row; out may be x."""
+
+def layer_norm(
+    program: Program,
+    x: NDArray[float32],
+    weight: NDArray[float32] | None,
+    bias: NDArray[float32] | None,
+    eps: float,
+    out: NDArray[float32],
+) -> None:
+    """Add the layer normalisation of each row; out may be x."""
+
+def activate(
+    program: Program, x: NDArray[float32], activation: str, out: NDArray[float32]
+) -> None:
+    """Add an activation, element by element, on contiguous (n,) arrays; out may be x."""
+
+def embed(
+    program: Program,
+    tables: Sequence[NDArray[float32]],
+    ids: Sequence[NDArray[int64]],
+    out: NDArray[float32],
+    *,
+    norm: tuple[NDArray[float32] | None, NDArray[float32] | None, float] | None = None,
+) -> None:
+    """Add out[t] = norm(sum of table[ids[t]]) for one to three tables (rows, dim).
+
+    Each ids is a contiguous (tokens,) int64 array; one out of range is an IndexError.
+    """
+
+def pool(
+    program: Program,
+    x: NDArray[float32],
+    cu_seqlens: NDArray[int64],
+    pooling: str,
+    out: NDArray[float32],
+    *,
+    normalize: bool = False,
+) -> None:
+    """Add one vector per sequence, "mean" or "cls": x (tokens, dim), out (n, dim)."""
+
+def sinusoid(program: Program, base: float, out: NDArray[float32]) -> None:
+    """Add the table of sinusoidal positions, out (length, dim) contiguous."""

@@ -1,0 +1,121 @@
+"""Operations on rows: softmax, layer normalisation, activations, embedding, pooling."""
+from libc.stdint cimport int64_t
+
+from ._cpu cimport (
+    FA_EMBED_TABLES, FA_GELU, FA_GELU_TANH, FA_IDENTITY, FA_POOL_CLS, FA_POOL_MEAN, FA_RELU,
+    Program, fa_activate_plan, fa_embed_plan, fa_layer_norm_plan, fa_pool_plan,
+    fa_sinusoid_plan, fa_softmax_plan, kernels, row_stride,
+)
+
+ACTIVATIONS = {
+    "identity": FA_IDENTITY, "relu": FA_RELU, "gelu": FA_GELU, "gelu_tanh": FA_GELU_TANH
+}
+cdef dict POOLINGS = {"mean": FA_POOL_MEAN, "cls": FA_POOL_CLS}
+
+
+def softmax(Program program not None, x, out):
+    """Add the softmax of each row; out may be x."""
+    cdef fa_softmax_plan *plan = <fa_softmax_plan *>program.allocate(
+        sizeof(fa_softmax_plan)
+    )
+    cdef Py_buffer *x_view = program.matrix(x, "x", -1, -1)
+    cdef Py_buffer *out_view = program.matrix(
+        out, "out", x_view.shape[0], x_view.shape[1], True
+    )
+    plan.rows, plan.cols = x_view.shape[0], x_view.shape[1]
+    plan.x, plan.ldx = <const float *>x_view.buf, row_stride(x_view)
+    plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
+    program.add(&kernels().softmax, plan)
+
+
+def layer_norm(Program program not None, x, weight, bias, float eps, out):
+    """Add the layer normalisation of each row; out may be x."""
+    cdef fa_layer_norm_plan *plan = <fa_layer_norm_plan *>program.allocate(
+        sizeof(fa_layer_norm_plan)
+    )
+    cdef Py_buffer *x_view = program.matrix(x, "x", -1, -1)
+    cdef int64_t rows = x_view.shape[0], cols = x_view.shape[1]
+    cdef Py_buffer *out_view = program.matrix(out, "out", rows, cols, True)
+    plan.rows, plan.cols, plan.eps = rows, cols, eps
+    plan.x, plan.ldx = <const float *>x_view.buf, row_stride(x_view)
+    plan.weight = program.vector(weight, "weight", cols)
+    plan.bias = program.vector(bias, "bias", cols)
+    plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
+    program.add(&kernels().layer_norm, plan)
+
+
+def activate(Program program not None, x, activation, out):
+    """Add an activation, element by element, on contiguous (n,) arrays; out may be x."""
+    cdef fa_activate_plan *plan = <fa_activate_plan *>program.allocate(
+        sizeof(fa_activate_plan)
+    )
+    plan.n = len(x)
+    plan.x = program.vector(x, "x", plan.n)
+    plan.y = <float *>program.vector(out, "out", plan.n, True)
+    plan.activation = ACTIVATIONS[activation]
+    program.add(&kernels().activate, plan)
+
+
+def embed(Program program not None, tables, ids, out, *, norm=None):
+    """Add out[t] = norm(sum of table[ids[t]]) for one to three tables (rows, dim)."""
+    cdef fa_embed_plan *plan = <fa_embed_plan *>program.allocate(sizeof(fa_embed_plan))
+    cdef Py_buffer *out_view = program.matrix(out, "out", -1, -1, True)
+    cdef int64_t tokens = out_view.shape[0], dim = out_view.shape[1]
+    cdef Py_buffer *table
+    cdef const int64_t *index
+    cdef int64_t t
+    if not 1 <= len(tables) == len(ids) <= FA_EMBED_TABLES:
+        raise ValueError(
+            f"one to three tables with their ids, got {len(tables)} and {len(ids)}"
+        )
+    plan.tokens, plan.dim, plan.num_tables = tokens, dim, len(tables)
+    for i in range(len(tables)):
+        table = program.matrix(tables[i], "table", -1, dim)
+        if table.shape[0] > 1 and row_stride(table) != dim:
+            raise ValueError("table must be contiguous")
+        index = program.integers(ids[i], "ids", tokens)
+        for t in range(tokens):
+            if not 0 <= index[t] < table.shape[0]:
+                raise IndexError(
+                    f"ids must be 0 to {table.shape[0] - 1}, got {index[t]} at position {t}"
+                )
+        plan.table[i], plan.ids[i] = <const float *>table.buf, index
+    if norm is not None:
+        plan.norm = 1
+        plan.norm_weight = program.vector(norm[0], "norm weight", dim)
+        plan.norm_bias = program.vector(norm[1], "norm bias", dim)
+        plan.norm_eps = norm[2]
+    plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
+    program.add(&kernels().embed, plan)
+
+
+def pool(
+    Program program not None, x, cu_seqlens, pooling, out, *, bint normalize=False
+):
+    """Add one vector per sequence, "mean" or "cls": x (tokens, dim), out (n, dim)."""
+    cdef fa_pool_plan *plan = <fa_pool_plan *>program.allocate(sizeof(fa_pool_plan))
+    cdef Py_buffer *out_view = program.matrix(out, "out", -1, -1, True)
+    cdef Py_buffer *x_view = program.matrix(x, "x", -1, out_view.shape[1])
+    plan.num_sequences, plan.dim = out_view.shape[0], out_view.shape[1]
+    plan.cu_seqlens = program.cu_seqlens(
+        cu_seqlens, "cu_seqlens", plan.num_sequences, x_view.shape[0]
+    )
+    plan.x, plan.ldx = <const float *>x_view.buf, row_stride(x_view)
+    plan.pooling, plan.normalize = POOLINGS[pooling], normalize
+    plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
+    program.add(&kernels().pool, plan)
+
+
+def sinusoid(Program program not None, double base, out):
+    """Add the table of sinusoidal positions, out (length, dim) contiguous."""
+    cdef fa_sinusoid_plan *plan = <fa_sinusoid_plan *>program.allocate(
+        sizeof(fa_sinusoid_plan)
+    )
+    cdef Py_buffer *out_view = program.matrix(out, "out", -1, -1, True)
+    plan.length, plan.dim, plan.base = out_view.shape[0], out_view.shape[1], base
+    if plan.length > 1 and row_stride(out_view) != plan.dim:
+        raise ValueError("out must be contiguous")
+    if not 1.0 <= base < float("inf"):
+        raise ValueError(f"base must be at least 1 and finite, got {base}")
+    plan.y = <float *>out_view.buf
+    program.add(&kernels().sinusoid, plan)

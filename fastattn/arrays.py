@@ -1,0 +1,180 @@
+"""What people pass, made into arrays that the kernels read, or refused in their words."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+FLOAT32 = np.dtype(np.float32)
+
+
+def as_array(value: Any, name: str) -> NDArray[Any]:
+    """Return `value` as an ndarray without a copy where there is memory to look at."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be lost: pass its data, and a "
+            "mask where the function takes one"
+        )
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} cannot be read as an array: {error}") from error
+
+
+def as_float32(value: Any, name: str) -> Float32:
+    """Return `value` as a float32 array with an adjacent last dimension.
+
+    Float32 arrays of any strides are taken as they are as long as the elements of the
+    last dimension are adjacent, aligned and in native byte order, and copied otherwise.
+    Integers, booleans, Python numbers and nested lists of them convert.
+
+    Parameters
+    ----------
+    value : array_like
+        What the caller passed.
+    name : str
+        What the caller calls it, for the message.
+
+    Raises
+    ------
+    TypeError
+        For floating arrays of another width, and for anything that is no real number.
+    """
+    array = as_array(value, name)
+    if array.dtype.kind == "f" and array.dtype.itemsize != 4 and hasattr(value, "dtype"):
+        raise TypeError(
+            f"{name} must be float32, got {array.dtype}: convert it with "
+            f"{name}.astype(np.float32)"
+        )
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers, got {array.dtype}")
+    return readable(array.astype(np.float32, copy=False))
+
+
+def readable(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array`, copied where its layout is not one that the kernels read."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    array = np.require(array, requirements="A")
+    if array.ndim and array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
+        return np.ascontiguousarray(array)
+    return array
+
+
+def as_storage(value: Any, name: str) -> NDArray[Any]:
+    """Return `value` as :func:`as_float32` does, or as float16 or bfloat16 if it is."""
+    array = as_array(value, name)
+    return readable(array) if is_half(array.dtype) else as_float32(value, name)
+
+
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype is float16, or the bfloat16 of ml_dtypes."""
+    return dtype == np.float16 or dtype.name == "bfloat16"
+
+
+def output(
+    out: Any,
+    shape: tuple[int, ...],
+    *inputs: NDArray[Any],
+    dtype: np.dtype[Any] = FLOAT32,
+) -> NDArray[Any]:
+    """Return the array to write a result to: a new one, or `out` after checking it.
+
+    Raises
+    ------
+    TypeError
+        If `out` is not an ndarray of the `dtype`.
+    ValueError
+        If its shape differs, it cannot be written, its last dimension is not adjacent,
+        or it shares memory with one of the `inputs`.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+        got = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"out must be an array of {dtype}, got {got}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if not (out.flags.writeable and out.flags.aligned and out.dtype.isnative):
+        raise ValueError("out must be writeable, aligned and in native byte order")
+    if out.ndim and out.shape[-1] > 1 and out.strides[-1] != out.itemsize:
+        raise ValueError("out must have an adjacent last dimension")
+    if _overlaps_itself(out) or any(_share_memory(out, array) for array in inputs):
+        raise ValueError("out must not share memory with the inputs")
+    return out
+
+
+def _overlaps_itself(array: NDArray[Any]) -> bool:
+    """Whether one element stands at two indices, as after broadcast_to."""
+    return any(
+        size > 1 and stride == 0
+        for size, stride in zip(array.shape, array.strides, strict=True)
+    )
+
+
+def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two arrays share an element; where that is hard to tell, yes."""
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def rows_of(array: Float32) -> Float32:
+    """Return (..., n) as (rows, n), a view where the strides allow."""
+    return (
+        array.reshape(-1, array.shape[-1])
+        if array.size
+        else array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
+    )
+
+
+def as_integers(value: Any, name: str) -> NDArray[np.int64]:
+    """Return `value` as contiguous int64; TypeError for anything but integers."""
+    array = as_array(value, name)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} has a value beyond 64-bit integers")
+    return array.astype(np.int64, order="C", copy=False)
+
+
+def as_number(value: Any, name: str) -> float:
+    """Return a finite Python float; TypeError or ValueError otherwise."""
+    if isinstance(value, (bool, np.bool_, str)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} must be a number, got {value!r}") from error
+    if not np.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return number
+
+
+def as_mask(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return a mask, bool or float32, as a view of the shape of the scores.
+
+    Raises
+    ------
+    TypeError
+        If it is neither bool (True = attend) nor float32 (added to the scores).
+    ValueError
+        If it does not broadcast to `shape`.
+    """
+    mask = as_array(value, name)
+    if mask.dtype.kind in "iu":
+        raise TypeError(
+            f"{name} must be bool (True = attend) or float32 (added), got {mask.dtype}: "
+            f"for a 0/1 mask pass {name}.astype(bool)"
+        )
+    if mask.dtype != bool:
+        mask = as_float32(value, name)
+    try:
+        return np.broadcast_to(mask, shape)
+    except ValueError:
+        raise ValueError(
+            f"{name} of shape {mask.shape} does not broadcast to the scores' shape {shape}"
+            " (a padding mask (batch, Lk) goes in as mask[:, None, None, :])"
+        ) from None

@@ -1,0 +1,160 @@
+"""The specification: what every operation means, in plain NumPy.
+
+Each function computes in the dtype of its first argument: in float64 it is the right
+answer that the tests hold the kernels to, in float32 it is the measure of how much error
+a plain implementation makes. Nothing of the package imports this module.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]  # float64 or float32
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """Return x weight^T + bias."""
+    product = x @ weight.swapaxes(-1, -2)
+    return product if bias is None else product + bias
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """Return exp(x - max) / sum(exp(x - max))."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def layer_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> Array:
+    """Return (x - mean) / sqrt(var + eps) * weight + bias over the last axis."""
+    d = x - x.mean(axis=-1, keepdims=True)
+    normed = d / np.sqrt((d * d).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
+    if weight is not None:
+        normed = normed * weight
+    return normed if bias is None else normed + bias
+
+
+def relu(x: Array) -> Array:
+    """Return max(x, 0)."""
+    return np.maximum(x, 0)
+
+
+def erf(x: Array) -> Array:
+    """Return the error function, computed in float64 and rounded to x's dtype."""
+    values = [math.erf(v) for v in np.ravel(x).tolist()]
+    return np.array(values, x.dtype).reshape(x.shape)
+
+
+def gelu(x: Array) -> Array:
+    """Return x Phi(x), Phi the distribution function of the normal distribution."""
+    one, half = x.dtype.type(1), x.dtype.type(0.5)
+    return half * x * (one + erf(x * x.dtype.type(math.sqrt(0.5))))
+
+
+def gelu_tanh(x: Array) -> Array:
+    """Return the tanh approximation of GELU."""
+    number = x.dtype.type
+    u = number(math.sqrt(2 / math.pi)) * (x + number(0.044715) * x * x * x)
+    return number(0.5) * x * (number(1) + np.tanh(u))
+
+
+def attention_scores(
+    query: Array,
+    key: Array,
+    mask: NDArray[Any] | None = None,
+    *,
+    causal: bool = False,
+    query_offset: ArrayLike = 0,
+    window: tuple[int | None, int | None] | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    alibi_slopes: ArrayLike | None = None,
+    distance_bias: ArrayLike | None = None,
+    key_lengths: ArrayLike | None = None,
+) -> Array:
+    """Return scale, softcap, biases and masks of q k^T; -inf where a key is not seen."""
+    number = query.dtype.type
+    key = np.repeat(key, query.shape[-3] // key.shape[-3], axis=-3)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = query @ key.swapaxes(-1, -2) * number(scale)
+    if softcap is not None:
+        scores = number(softcap) * np.tanh(scores / number(softcap))
+    rows, columns = np.indices(scores.shape[-2:])
+    # (..., 1, Lq, Lk): how far each key is ahead of each query.
+    ahead = columns - rows - np.asarray(query_offset)[..., None, None, None]
+    if alibi_slopes is not None:
+        slopes = np.asarray(alibi_slopes, query.dtype)[..., None, None]
+        scores = scores - slopes * np.abs(ahead).astype(query.dtype)
+    if distance_bias is not None:
+        table = np.asarray(distance_bias, query.dtype)
+        m = table.shape[1] // 2
+        # (..., 1, Lq, Lk) of indices into (H, 2m + 1) gives (H, ..., 1, Lq, Lk).
+        chosen = np.moveaxis(table[:, np.clip(ahead, -m, m) + m], 0, -4)[..., 0, :, :]
+        scores = scores + chosen
+    left, right = window or (None, None)
+    visible = np.ones(scores.shape, bool)
+    visible &= (left in (None, -1)) | (ahead >= -(left or 0))
+    visible &= (right in (None, -1)) | (ahead <= (right or 0))
+    if causal:
+        visible &= ahead <= 0
+    if key_lengths is not None:
+        visible &= columns < np.asarray(key_lengths)[..., None, None, None]
+    if mask is not None and mask.dtype == bool:
+        visible &= mask
+    elif mask is not None:
+        visible &= mask != -np.inf
+        scores = scores + mask.astype(scores.dtype)
+    return np.where(visible, scores, -np.inf)
+
+
+def attention_weights(query: Array, key: Array, *args: Any, **kwargs: Any) -> Array:
+    """Return softmax(scores) over the keys; zeros for a query that sees none."""
+    scores = attention_scores(query, key, *args, **kwargs)
+    largest = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+    e = np.exp(scores - np.where(largest == -np.inf, 0, largest))
+    total = e.sum(axis=-1, keepdims=True)
+    return np.divide(e, total, out=np.zeros_like(e), where=total != 0)
+
+
+def attention_lse(query: Array, key: Array, *args: Any, **kwargs: Any) -> Array:
+    """Return log(sum(exp(scores))) over the keys; -inf for a query that sees none."""
+    scores = attention_scores(query, key, *args, **kwargs)
+    largest = scores.max(axis=-1, initial=-np.inf)
+    shift = np.where(largest == -np.inf, 0, largest)
+    with np.errstate(divide="ignore"):
+        return shift + np.log(np.exp(scores - shift[..., None]).sum(axis=-1))
+
+
+def attention(query: Array, key: Array, value: Array, *args: Any, **kwargs: Any) -> Array:
+    """Return attention_weights(query, key, ...) @ value, (..., heads, length, dim)."""
+    value = np.repeat(value, query.shape[-3] // value.shape[-3], axis=-3)
+    return attention_weights(query, key, *args, **kwargs) @ value
+
+
+def sinusoidal_positions(length: int, dim: int, base: float = 10000.0) -> Array:
+    """Return sin(pos / base^(2i / dim)) in even columns, cos in odd ones."""
+    column = np.arange(dim)
+    angle = np.arange(length)[:, None] / base ** ((column - column % 2) / dim)
+    return np.where(column % 2, np.cos(angle), np.sin(angle))
+
+
+def pool(x: Array, cu_seqlens: NDArray[np.integer[Any]], pooling: str = "mean") -> Array:
+    """Return the mean, or the first row ("cls"), of each packed sequence."""
+    pooled = np.zeros((len(cu_seqlens) - 1, x.shape[1]), x.dtype)
+    for i, (start, end) in enumerate(pairwise(cu_seqlens)):
+        if end > start:
+            rows = x[start:end]
+            pooled[i] = rows[0] if pooling == "cls" else rows.sum(0) / len(rows)
+    return pooled
+
+
+def normalize(x: Array) -> Array:
+    """Return x divided by its length (L2), at least 1e-12."""
+    length = np.sqrt((x * x).sum(axis=-1, keepdims=True))
+    return x / np.maximum(length, x.dtype.type(1e-12))

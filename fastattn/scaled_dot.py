@@ -1,0 +1,422 @@
+"""Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) on arrays.
+
+Here what people pass becomes arrays and plans; the arithmetic is in csrc/.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _attention
+from ._cpu import Program, thread_count
+from .arrays import (
+    as_integers,
+    as_mask,
+    as_storage,
+    output,
+)
+from .functional import broadcast
+from .score_options import Window, broadcast_to, score_options
+
+Array = NDArray[Any]  # float32, float16 or bfloat16
+
+
+def attention(
+    query: ArrayLike,
+    key: ArrayLike,
+    value: ArrayLike,
+    mask: ArrayLike | None = None,
+    *,
+    causal: bool = False,
+    query_offset: ArrayLike = 0,
+    window: Window | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    alibi_slopes: ArrayLike | None = None,
+    distance_bias: ArrayLike | None = None,
+    key_lengths: ArrayLike | None = None,
+    return_lse: bool = False,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Any:
+    """Attend: out = softmax(biases(softcap(scale query key^T))) value.
+
+    Every keyword combines with every other. The matrix of scores is never built: memory
+    beyond the output is a few hundred kilobytes per thread at any length.
+
+    Parameters
+    ----------
+    query : array_like, (..., Lq, D), float32, float16 or bfloat16
+        Two dimensions are one head, four are (batch, heads, length, dim); dimension -3
+        is the heads. Any strides with an adjacent last dimension are read in place, so
+        (batch, length, heads, dim) goes in as ``x.swapaxes(1, 2)`` without a copy; other
+        layouts are copied. Half precision is widened where it is loaded.
+    key : array_like, (..., Lk, D), the dtype of `query`
+        Leading dimensions broadcast against those of `query`. The number of query heads
+        may be a multiple of the number of key heads: query head h then uses key head
+        ``h // (query heads // key heads)``.
+    value : array_like, (..., Lk, Dv), the dtype of `query`
+        As `key`; Dv may differ from D.
+    mask : array_like, broadcastable to (..., Lq, Lk), bool or float32, optional
+        bool: True = attend. float32: added to the scores; -inf hides a key. A padding
+        mask (batch, Lk) goes in as ``mask[:, None, None, :]``. It is read by its strides
+        and never expanded.
+    causal : bool, default False
+        Query i sees the keys up to ``i + query_offset``.
+    query_offset : int or array_like of int, broadcastable to the batch, default 0
+        The position of the first query among the keys: the length of a cache, or
+        ``key_lengths - query_lengths`` for flash-attention's bottom-right causal mask.
+        May be negative.
+    window : (left, right), optional
+        Query i sees the keys from ``i + query_offset - left`` to
+        ``i + query_offset + right``, both included; -1 or None leaves a side open.
+    scale : float, optional
+        1 / sqrt(D) by default.
+    softcap : float, optional
+        Turns scores s into ``softcap * tanh(s / softcap)``, after scaling and before
+        biases and masks.
+    alibi_slopes : array_like, (heads,) or (..., heads), optional
+        Adds ``-slope * |i + query_offset - j|`` to the score of query i and key j.
+    distance_bias : array_like, (heads, 2 * m + 1), optional
+        Adds entry ``clip(j - i - query_offset, -m, m) + m``: relative position biases
+        without an Lq x Lk array.
+    key_lengths : array_like of int, broadcastable to the batch, optional
+        Only the first so many keys of each batch entry exist; cheaper than a mask.
+    return_lse : bool, default False
+        Whether to return log(sum(exp(scores))) too.
+    out : ndarray, (..., Lq, Dv), the dtype of `query`, optional
+        Where to write the result; may not overlap the inputs.
+    num_threads : int, optional
+        For this call; see :func:`fastattn.get_num_threads` for the default.
+
+    Returns
+    -------
+    out : ndarray, (..., Lq, Dv), the dtype of `query`
+        `out` where it was given. A query with no visible key gives zeros.
+    lse : ndarray, (..., Lq), float32
+        Only with `return_lse`; -inf for a query with no visible key.
+
+    Raises
+    ------
+    TypeError
+        If an array has a dtype that is not named above, or integers are not integers.
+    ValueError
+        If shapes do not fit, or a number is out of range.
+
+    Notes
+    -----
+    NaN or infinity in a key or value that a query may not see never reaches its result,
+    and the weight of such a key is exactly 0. Blocks of 64 keys that no query of a block
+    of 64 sees are skipped. The result is the same to the bit for any number of threads,
+    any batch and any padding, and keys that come one by one from a cache give the bits
+    of the whole sequence. Error for inputs of unit variance: about 1e-6 of the largest
+    value, in float32.
+
+    References
+    ----------
+    Vaswani et al., "Attention Is All You Need", 2017, section 3.2.1.
+    Dao et al., "FlashAttention", 2022, section 3.1, for the tiles.
+    Press, Smith and Lewis, "Train Short, Test Long", 2022, section 3, for ALiBi.
+    Raffel et al., "Exploring the Limits of Transfer Learning", 2020, section 2.1, for
+    biases by distance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastattn as fa
+    >>> q = np.array([[4, 0], [0, 4]], np.float32)
+    >>> fa.attention(q, q, np.array([[1], [2]], np.float32), scale=1.0).round(3)
+    array([[1.],
+           [2.]], dtype=float32)
+
+    A padding mask hides the second key of the second sequence:
+
+    >>> q = np.zeros((2, 1, 2, 4), np.float32)
+    >>> v = np.arange(4, dtype=np.float32).reshape(2, 1, 2, 1)
+    >>> real = np.array([[True, True], [True, False]])
+    >>> fa.attention(q, q, v, real[:, None, None, :])[:, 0, :, 0]
+    array([[0.5, 0.5],
+           [2. , 2. ]], dtype=float32)
+
+    Decoding: the last query alone, with the keys so far in a cache.
+
+    >>> whole = fa.attention(q, q, v, causal=True)
+    >>> last = fa.attention(q[:, :, 1:], q, v, causal=True, query_offset=1)
+    >>> np.array_equal(last, whole[:, :, 1:])
+    True
+    """
+    q, k, v = _operands(query, key, value)
+    leading = broadcast("query, key and value", q.shape[:-3], k.shape[:-3], v.shape[:-3])
+    heads = q.shape[-3]
+    shape = (*leading, heads, q.shape[-2], v.shape[-1])
+    bias = None if mask is None else as_mask(mask, "mask", (*shape[:-1], k.shape[-2]))
+    position = (causal, query_offset, window)
+    score = (scale, softcap, alibi_slopes, distance_bias)
+    options = score_options(leading, heads, q.shape[-1], position, score)
+    flat = not any(np.ndim(array) > 2 for array in (query, key, value))
+    inputs = [array for array in (q, k, v, bias) if array is not None]
+    result = output(out, shape[1:] if flat else shape, *inputs, dtype=q.dtype)
+    lse = np.empty(result.shape[:-1], np.float32) if return_lse else None
+    threads = thread_count(num_threads)
+    program = Program()
+    _attention.attention(
+        program,
+        _stored(np.broadcast_to(q, (*leading, heads, *q.shape[-2:]))),
+        _stored(np.broadcast_to(k, (*leading, *k.shape[-3:]))),
+        _stored(np.broadcast_to(v, (*leading, *v.shape[-3:]))),
+        _stored(result[None] if flat else result),
+        dtype=q.dtype.name,
+        mask=bias,
+        key_lengths=_lengths(key_lengths, leading, k.shape[-2]),
+        lse=lse[None] if lse is not None and flat else lse,
+        threads=threads,
+        **options,
+    )
+    program.run(threads)
+    return result if lse is None else (result, lse)
+
+
+def attention_varlen(
+    query: ArrayLike,
+    key: ArrayLike,
+    value: ArrayLike,
+    cu_seqlens_q: ArrayLike,
+    cu_seqlens_k: ArrayLike | None = None,
+    *,
+    causal: bool = False,
+    query_offset: ArrayLike = 0,
+    window: Window | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    alibi_slopes: ArrayLike | None = None,
+    distance_bias: ArrayLike | None = None,
+    return_lse: bool = False,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Any:
+    """Attend inside each of several sequences that are packed one behind the other.
+
+    Parameters
+    ----------
+    query : array_like, (query tokens, heads, D), float32, float16 or bfloat16
+        The tokens of all sequences; any strides with an adjacent last dimension, so a
+        slice of a fused projection is read in place.
+    key, value : array_like, (key tokens, key heads, D) and (..., Dv)
+        As in :func:`attention`.
+    cu_seqlens_q : array_like of int, (sequences + 1,)
+        Where each sequence of queries starts: first 0, last the number of tokens.
+    cu_seqlens_k : array_like of int, (sequences + 1,), optional
+        The same for keys; `cu_seqlens_q` by default.
+    causal, window, scale, softcap, distance_bias, out, num_threads
+        As in :func:`attention`; positions count from the start of each sequence.
+    query_offset : int or array_like of int (sequences,), default 0
+        As in :func:`attention`.
+    alibi_slopes : array_like, (heads,) or (sequences, heads), optional
+        As in :func:`attention`.
+    return_lse : bool, default False
+        Whether to return log(sum(exp(scores))) too.
+
+    Returns
+    -------
+    out : ndarray, (query tokens, heads, Dv), the dtype of `query`
+        To the bit what :func:`attention` gives for each sequence alone.
+    lse : ndarray, (query tokens, heads), float32
+        Only with `return_lse`.
+
+    Raises
+    ------
+    TypeError
+        If an array has another dtype, or starts are not integers.
+    ValueError
+        If shapes do not fit, or starts decrease or overrun.
+
+    References
+    ----------
+    Dao et al., "FlashAttention", 2022; the layout is that of its varlen functions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastattn as fa
+    >>> x = np.zeros((3, 1, 2), np.float32)
+    >>> v = np.array([1, 3, 7], np.float32).reshape(3, 1, 1)
+    >>> fa.attention_varlen(x, x, v, [0, 2, 3])[:, 0, 0]
+    array([2., 2., 7.], dtype=float32)
+    """
+    q, k, v = _operands(query, key, value, packed=True)
+    starts_q, starts_k = _starts(cu_seqlens_q, cu_seqlens_k)
+    position = (causal, query_offset, window)
+    score = (scale, softcap, alibi_slopes, distance_bias)
+    options = score_options((starts_q.size - 1,), q.shape[1], q.shape[2], position, score)
+    result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=q.dtype)
+    lse = np.empty(q.shape[:2], np.float32) if return_lse else None
+    threads = thread_count(num_threads)
+    program = Program()
+    _attention.attention_varlen(
+        program,
+        _stored(q),
+        _stored(k),
+        _stored(v),
+        _stored(result),
+        starts_q,
+        starts_k,
+        dtype=q.dtype.name,
+        lse=lse,
+        threads=threads,
+        **options,
+    )
+    program.run(threads)
+    return result if lse is None else (result, lse)
+
+
+def attention_weights(
+    query: ArrayLike,
+    key: ArrayLike,
+    mask: ArrayLike | None = None,
+    *,
+    causal: bool = False,
+    query_offset: ArrayLike = 0,
+    window: Window | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    alibi_slopes: ArrayLike | None = None,
+    distance_bias: ArrayLike | None = None,
+    key_lengths: ArrayLike | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Compute the probabilities that :func:`attention` gives the keys, to look at them.
+
+    They are what attention makes of the identity as values: its own weights to the bit,
+    in memory of Lq x Lk and Lk x Lk and in time of Lq x Lk x Lk.
+
+    Parameters
+    ----------
+    query, key, mask, causal, query_offset, window, scale, softcap, alibi_slopes, \
+    distance_bias, key_lengths, num_threads
+        As in :func:`attention`.
+    out : ndarray, (..., Lq, Lk), the dtype of `query`, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray, (..., Lq, Lk), the dtype of `query`
+        Rows add up to 1; a query with no visible key has a row of zeros.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`attention`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastattn as fa
+    >>> q = np.zeros((2, 4), np.float32)
+    >>> fa.attention_weights(q, q, causal=True)
+    array([[1. , 0. ],
+           [0.5, 0.5]], dtype=float32)
+    """
+    k = as_storage(key, "key")
+    length = k.shape[-2] if k.ndim > 1 else 0
+    identity = np.eye(length, dtype=k.dtype)
+    weights: Array = attention(
+        query,
+        k,
+        np.broadcast_to(identity, (*k.shape[:-2], length, length)),
+        mask,
+        causal=causal,
+        query_offset=query_offset,
+        window=window,
+        scale=scale,
+        softcap=softcap,
+        alibi_slopes=alibi_slopes,
+        distance_bias=distance_bias,
+        key_lengths=key_lengths,
+        out=out,
+        num_threads=num_threads,
+    )
+    return weights
+
+
+class _Operands(NamedTuple):
+    query: Array
+    key: Array
+    value: Array
+
+
+def _starts(
+    queries: ArrayLike, keys: ArrayLike | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where packed sequences start; the keys' are the queries' by default."""
+    starts_q = as_integers(queries, "cu_seqlens_q")
+    starts_k = starts_q if keys is None else as_integers(keys, "cu_seqlens_k")
+    if starts_q.ndim != 1 or not starts_q.size or starts_k.shape != starts_q.shape:
+        raise ValueError(
+            "cu_seqlens_q and cu_seqlens_k must have shape (sequences + 1,), "
+            f"got {starts_q.shape} and {starts_k.shape}"
+        )
+    return starts_q, starts_k
+
+
+def _operands(
+    query: ArrayLike, key: ArrayLike, value: ArrayLike, *, packed: bool = False
+) -> _Operands:
+    """Return the three arrays with at least three dimensions, of one dtype, checked."""
+    arrays = []
+    for array, name in ((query, "query"), (key, "key"), (value, "value")):
+        array = as_storage(array, name)
+        if packed and array.ndim != 3:
+            raise ValueError(
+                f"{name} must have shape (tokens, heads, dim), got {array.shape}"
+            )
+        if array.ndim < 2:
+            raise ValueError(
+                f"{name} must have at least 2 dimensions, (length, dim), got {array.shape}"
+            )
+        arrays.append(array if array.ndim > 2 else array[None])
+    q, k, v = arrays
+    if not q.dtype == k.dtype == v.dtype:
+        raise TypeError(
+            "query, key and value must have one dtype, "
+            f"got {q.dtype}, {k.dtype} and {v.dtype}"
+        )
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(
+            "query and key must have the same last dimension, "
+            f"got {q.shape[-1]} and {k.shape[-1]}"
+        )
+    rows, heads = (-3, -2) if packed else (-2, -3)
+    for axis, what in ((rows, "length"), (heads, "number of heads")):
+        if k.shape[axis] != v.shape[axis]:
+            raise ValueError(
+                f"key and value must have the same {what} (dimension {axis}), "
+                f"got {k.shape[axis]} and {v.shape[axis]}"
+            )
+    if q.shape[heads] % k.shape[heads] if k.shape[heads] else q.shape[heads]:
+        raise ValueError(
+            "the number of query heads must be a multiple of the number of key heads "
+            f"(dimension {heads}), got {q.shape[heads]} and {k.shape[heads]}"
+        )
+    return _Operands(q, k, v)
+
+
+def _stored(array: Array) -> Array:
+    """Return what the extension reads: bfloat16, which has no buffer format, as uint16."""
+    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+
+
+def _lengths(
+    lengths: ArrayLike | None, leading: tuple[int, ...], longest: int
+) -> NDArray[np.int64] | None:
+    """Return the number of keys of each leading index, flat; None for all."""
+    if lengths is None:
+        return None
+    array = as_integers(lengths, "key_lengths")
+    if array.size and not 0 <= array.min() <= array.max() <= longest:
+        raise ValueError(
+            f"key_lengths must be 0 to {longest}, got {array.min()} to {array.max()}"
+        )
+    flat = broadcast_to(array, "key_lengths", leading)
+    return np.ascontiguousarray(flat).reshape(-1)

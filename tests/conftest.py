@@ -1,0 +1,24 @@
+"""What the tests share: the instruction sets and how hypothesis searches."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from fastattn import _cpu
+
+settings.register_profile(
+    "suite",
+    derandomize=True,
+    deadline=None,
+    # The instruction set stays the same for all examples of a test.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("suite")
+
+
+@pytest.fixture(params=_cpu.available_isas())
+def isa(request):
+    """Run the test on each instruction set that this machine has, portable included."""
+    before = _cpu.get_isa()
+    _cpu.set_isa(request.param)
+    yield request.param
+    _cpu.set_isa(before)

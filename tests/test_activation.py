@@ -1,0 +1,91 @@
+"""ReLU and the two forms of GELU."""
+
+import functools
+import math
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from criterion import assert_accurate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from steps import activate, promised
+from strategies import LAYOUTS, guarded, normal, seeds, tile_edges
+
+import fastattn as fa
+from fastattn import reference
+
+
+@functools.cache
+def gelu_sweep():
+    """A dense grid, every magnitude there is, and the exact GELU of both."""
+    patterns = np.arange(0, 2**32, 20_011).astype(np.uint32).view(np.float32)
+    x = np.concatenate([np.linspace(-20, 20, 200_001, dtype=np.float32), patterns])
+    x = np.ascontiguousarray(x[np.isfinite(x)])
+    # Phi(x) = erfc(-x / sqrt(2)) / 2, which is exact for negative x too.
+    phi = [0.5 * math.erfc(-v * math.sqrt(0.5)) for v in x.tolist()]
+    return x, x.astype(float) * np.array(phi)
+
+
+class TestActivations:
+    def test_gelu_keeps_its_promise_over_all_numbers(self, isa):
+        absolute, ulps = promised(
+            fa.gelu, r"within (\S+) for negative and (\S+) ulp for positive"
+        )
+        x, exact = gelu_sweep()
+        error = np.abs(activate(x, "gelu") - exact)
+        assert error[x < 0].max() <= absolute
+        positive = x > 0
+        ulp = np.spacing(np.abs(exact[positive]).astype(np.float32))
+        assert (error[positive] / ulp).max() <= ulps
+
+    def test_gelu_tanh_is_accurate_over_its_interval(self, isa):
+        x = np.linspace(-20, 20, 400_001, dtype=np.float32)
+        assert_accurate(
+            activate(x, "gelu_tanh"), lambda t: reference.gelu_tanh(x.astype(t))
+        )
+
+    @given(st.data())
+    @settings(max_examples=40)
+    def test_are_accurate(self, isa, data):
+        name = data.draw(st.sampled_from(["relu", "gelu", "gelu_tanh"]))
+        n = data.draw(tile_edges)
+        x = normal(n, seed=data.draw(seeds)) * np.float32(data.draw(st.floats(0, 9)))
+        x[-1:] = 3  # errors are promised as absolute ones: let the scale be no tail's
+        x = LAYOUTS[data.draw(st.sampled_from(["contiguous", "shifted", "read-only"]))](x)
+        with guarded(n) as out:
+            activate(x, name, out)
+            if n:
+                formula = getattr(reference, name)
+                assert_accurate(out.copy(), lambda t: formula(x.astype(t)))
+
+    @pytest.mark.parametrize(
+        ("name", "x", "y"),
+        [
+            ("relu", [np.nan, np.inf, -np.inf, 2, -2], [np.nan, np.inf, 0, 2, 0]),
+            ("gelu", [np.nan, np.inf, -np.inf, 3e38], [np.nan, np.inf, 0, 3e38]),
+            ("gelu_tanh", [np.nan, np.inf, 3e38], [np.nan, np.inf, 3e38]),
+        ],
+    )
+    def test_special_values(self, isa, name, x, y):
+        for padding in (0, 1, 15):  # inside a vector and in its tail
+            padded = np.array([1.0] * padding + x, np.float32)
+            actual = activate(padded, name)[padding:]
+            np.testing.assert_array_equal(actual, np.array(y, np.float32))
+
+    def test_gelu_tanh_of_large_negative_numbers_is_nothing(self, isa):
+        y = activate(np.array([-20, -1e10, -3e38, -np.inf], np.float32), "gelu_tanh")
+        assert (np.abs(y) <= 64 * np.finfo(np.float32).tiny).all()
+
+    @pytest.mark.parametrize("name", ["identity", "relu", "gelu", "gelu_tanh"])
+    def test_in_place(self, isa, name):
+        x = normal(20_001)
+        expected = activate(x, name)
+        assert_same_bits(activate(x, name, x), expected)
+
+    @pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])
+    def test_an_element_does_not_depend_on_its_place(self, isa, name):
+        x = normal(100)
+        whole = activate(x, name)
+        for start, end in [(0, 1), (3, 20), (37, 100), (99, 100)]:
+            assert_same_bits(activate(x[start:end].copy(), name), whole[start:end])

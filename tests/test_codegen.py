@@ -1,0 +1,81 @@
+"""The compiled micro-kernels: multiply-adds in registers, no vector on the stack."""
+
+import functools
+import platform
+import re
+import subprocess
+
+import pytest
+from processes import ROOT
+
+from fastattn import _cpu
+
+# Per machine: its tables with FMA, the instruction on a vector of theirs, and such a
+# vector on its way to the stack or back. Addresses of rows may be there: with fourteen of
+# them there are more than general registers, and loading one costs no multiply-add.
+MACHINES = {
+    "x86_64": {
+        "avx512": (r"vfmadd\d+ps .*%zmm", r"\(%r[sb]p.*%[xyz]mm|%[xyz]mm.*\(%r[sb]p"),
+        "avx2": (r"vfmadd\d+ps .*%ymm", r"\(%r[sb]p.*%[xyz]mm|%[xyz]mm.*\(%r[sb]p"),
+    },
+    "aarch64": {"neon": (r"fmla\s+v\d+\.4s", r"[qv]\d+.*\[sp")},
+}
+TABLES = MACHINES[platform.machine()]
+
+
+def geometry(isa):
+    """Return rows, panels and lanes of the micro-tile that a stub asks for."""
+    text = (ROOT / "csrc/isa" / f"{isa}.c").read_text()
+    return [
+        int(re.search(rf"#define {name} (\d+)", text)[1])
+        for name in ("MR", "PANELS", "LANES")
+    ]
+
+
+@functools.cache
+def listing():
+    """Disassemble the extension that holds the kernels."""
+    return subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", _cpu.__file__],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+
+
+def functions(name):
+    """Yield the functions of this name, one or more for each table: address and text."""
+    for body in listing().split("\n\n"):
+        if re.match(rf"[0-9a-f]+ <{name}[.>]", body):
+            lines = re.findall(r"^ *([0-9a-f]+):\s+(\S.*)$", body, re.MULTILINE)
+            yield [(int(address, 16), text) for address, text in lines]
+
+
+def innermost_loops(function):
+    """Cut out what lies between a jump back and where it goes, if no other loop does."""
+    jump = re.compile(r"(?:j|b\.?|cb|tb)\w*\s.*?\b([0-9a-f]{3,}) <")
+    loops = []
+    for end, text in function:
+        target = jump.match(text)
+        if target and function[0][0] <= int(target[1], 16) < end:
+            loops.append((int(target[1], 16), end))
+    for start, end in loops:
+        if not any((s, e) != (start, end) and start <= s and e <= end for s, e in loops):
+            yield [text for address, text in function if start <= address <= end]
+
+
+@pytest.mark.parametrize("isa", TABLES)
+@pytest.mark.parametrize("name", ["multiply_tile", "multiply_tile_transposed"])
+def test_the_loop_of_the_main_tile_stays_in_registers(isa, name):
+    fma, stack = TABLES[isa]
+    rows, panels, lanes = geometry(isa)
+    tile = rows * panels * 16 // lanes
+    found = 0
+    for function in functions(name):
+        for loop in innermost_loops(function):
+            # A compiler may unroll over k.
+            count = sum(bool(re.match(fma, text)) for text in loop)
+            if count and count % tile == 0:
+                found += 1
+                assert not [text for text in loop if re.search(stack, text)]
+    assert found, f"no loop of {tile} multiply-adds"

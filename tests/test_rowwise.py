@@ -1,0 +1,218 @@
+"""The kernels on rows: what they share, softmax, layer normalisation."""
+
+import math
+
+import numpy as np
+import pytest
+from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
+from criterion import assert_accurate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from steps import activate, embed, layer_norm, pool, promised, sinusoid, softmax
+from strategies import guarded, matrices, normal, seeds, tile_edges
+
+import fastattn as fa
+from fastattn import reference
+
+WIDTHS = [1, 2, 7, 15, 16, 17, 33, 384, 1000]
+# Rows of these have a variance, and their squares stay finite.
+NORMALISABLE = ("normal", "large", "tiny", "far from zero", "equal rows")
+U = 2.0**-24
+
+
+TABLES = [normal(n, 50, seed=n) for n in (30, 7, 2)]
+IDS = [np.random.default_rng(n).integers(0, n, 37) for n in (30, 7, 2)]
+CU_SEQLENS = np.array([0, 1, 1, 20, 129])
+# Every kernel of this file on something of more than one task.
+CALLS = {
+    "softmax": lambda **k: softmax(normal(70, 300), **k),
+    "softmax of long rows": lambda **k: softmax(normal(5, 9001), **k),
+    "layer_norm": lambda **k: layer_norm(normal(70, 300), *normal(2, 300), **k),
+    "layer_norm without weight": lambda **k: layer_norm(normal(70, 33), **k),
+    "relu": lambda **k: activate(normal(40_001), "relu", **k),
+    "gelu": lambda **k: activate(normal(40_001) * 3, "gelu", **k),
+    "gelu_tanh": lambda **k: activate(normal(40_001) * 3, "gelu_tanh", **k),
+    "embed": lambda **k: embed(TABLES, IDS, (*normal(2, 50), 1e-12), **k),
+    "mean": lambda **k: pool(normal(129, 50), CU_SEQLENS, "mean", True, **k),
+    "cls": lambda **k: pool(normal(129, 50), CU_SEQLENS, "cls", True, **k),
+    "sinusoid": lambda **k: sinusoid(300, 301, **k),
+}
+
+
+@pytest.mark.parametrize("threads", THREADS[1:])
+@pytest.mark.parametrize("call", CALLS)
+def test_bits_do_not_depend_on_threads(isa, call, threads):
+    assert_same_bits(CALLS[call](num_threads=threads), CALLS[call](num_threads=1))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_bits_do_not_depend_on_the_instruction_set_with_fma(call):
+    assert_same_on_fma_isas(CALLS[call])
+
+
+class TestSoftmax:
+    @given(st.data())
+    @settings(max_examples=60)
+    def test_is_accurate(self, isa, data):
+        shape = data.draw(tile_edges), data.draw(tile_edges.filter(bool))
+        x = data.draw(matrices(shape))
+        with guarded(*shape) as out:
+            softmax(x, out)
+            if out.size:
+                cast = x.astype
+                assert_accurate(out.copy(), lambda t: reference.softmax(cast(t)))
+
+    @pytest.mark.parametrize("spread", [0.1, 1, 10, 40])
+    def test_keeps_its_promise(self, isa, spread):
+        ulps, smallest, total = promised(
+            fa.softmax,
+            r"below (\S+) ulp per weight above (\S+), sums within (\S+) of 1",
+        )
+        x = normal(20, 999) * np.float32(spread)
+        exact, y = reference.softmax(x.astype(float)), softmax(x)
+        seen = exact > smallest
+        error = np.abs(y - exact)[seen] / np.spacing(exact[seen].astype(np.float32))
+        assert error.max() <= ulps
+        assert np.abs(y.sum(-1, dtype=float) - 1).max() <= total
+
+    def test_weighs_a_pair_like_the_logistic_function(self, isa):
+        # The second weight is e^x / (e^x + 1): the exponential over its whole interval.
+        x = np.zeros((200_001, 2), np.float32)
+        x[:, 1] = np.linspace(-90, 0, len(x))
+        exact = np.exp(x[:, 1].astype(float)) / (np.exp(x[:, 1].astype(float)) + 1)
+        y = softmax(x)[:, 1]
+        normal_numbers = x[:, 1] > math.log(np.finfo(np.float32).tiny)
+        error = np.abs(y / exact - 1)[normal_numbers]
+        # One rounding each of the exponential, the sum, the reciprocal, the product.
+        assert error.max() <= 4 * 2 * U
+        assert (y[x[:, 1] < -87.7] == 0).all()
+
+    def test_of_equal_scores_is_uniform(self, isa):
+        for n in WIDTHS:
+            y = softmax(np.full((2, n), -1e30, np.float32))
+            assert_same_bits(y, np.full((2, n), np.float32(1) / np.float32(n)))
+
+    @pytest.mark.parametrize("n", [1, 3, 16, 33])
+    @pytest.mark.parametrize("special", [np.nan, np.inf])
+    def test_nan_and_infinity_fill_their_row_only(self, isa, n, special):
+        x = normal(3, n)
+        x[1, n // 2] = special
+        y = softmax(x)
+        assert np.isnan(y[1]).all()
+        assert_same_bits(y[::2], softmax(x[::2]))
+
+    def test_minus_infinity_weighs_nothing(self, isa):
+        x = normal(1, 40)
+        x[0, 5:39] = -np.inf
+        y = softmax(x)
+        assert_same_bits(y[0, 5:39], np.zeros(34, np.float32))
+        assert_accurate(y, lambda t: reference.softmax(x.astype(t)))
+        assert np.isnan(softmax(np.full((1, 40), -np.inf, np.float32))).all()
+
+    @given(n=st.sampled_from(WIDTHS), seed=seeds)
+    @settings(max_examples=20)
+    def test_in_place(self, isa, n, seed):
+        x = normal(5, n, seed=seed)
+        expected = softmax(x)
+        assert_same_bits(softmax(x, x), expected)
+
+
+class TestLayerNorm:
+    @given(st.data())
+    @settings(max_examples=60)
+    def test_is_accurate(self, isa, data):
+        shape = data.draw(tile_edges), data.draw(tile_edges.filter(bool))
+        x = data.draw(matrices(shape, values=NORMALISABLE))
+        weight, bias = (
+            data.draw(st.sampled_from([None, normal(shape[1], seed=seed)]))
+            for seed in (1, 2)
+        )
+
+        def compute(dtype):
+            w, b = (None if p is None else p.astype(dtype) for p in (weight, bias))
+            return reference.layer_norm(x.astype(dtype), w, b, 1e-5)
+
+        with guarded(*shape) as out:
+            layer_norm(x, weight, bias, out=out)
+            if out.size:
+                assert_accurate(out.copy(), compute)
+
+    @pytest.mark.parametrize("mean", [0, 1, 100, 10_000])
+    @pytest.mark.parametrize("n", [17, 384, 1000])
+    def test_keeps_its_promise(self, isa, n, mean):
+        scale, shift = promised(
+            fa.layer_norm,
+            r"``(\S+) u \(1 \+ \|z\| \+ \|mean\| / std\) \|weight\| \+ (\S+) u",
+        )
+        x = normal(20, n) + np.float32(mean)
+        weight, bias = normal(2, n, seed=1)
+        exact = reference.layer_norm(
+            x.astype(float), weight.astype(float), bias.astype(float), 1e-5
+        )
+        mean_of = x.mean(-1, dtype=float, keepdims=True)
+        std = x.std(-1, dtype=float, keepdims=True)
+        z = np.abs(x - mean_of) / std
+        allowed = scale * U * (1 + z + np.abs(mean_of) / std) * np.abs(weight)
+        allowed += shift * U * np.abs(bias)
+        error = np.abs(layer_norm(x, weight, bias) - exact)
+        assert (error <= allowed).all()
+
+    @pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 1e30])
+    def test_of_a_constant_row_is_the_bias(self, isa, value):
+        # Multiples of a power of two have an exact mean.
+        for n in (1, 2, 16, 32):
+            bias = normal(n)
+            y = layer_norm(np.full((2, n), value, np.float32), normal(n, seed=1), bias)
+            assert_same_bits(y, np.tile(bias, (2, 1)))
+
+    @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+    def test_special_values_fill_their_row_only(self, isa, special):
+        x = normal(3, 33)
+        x[1, 32] = special
+        y = layer_norm(x)
+        assert np.isnan(y[1]).all()
+        assert_same_bits(y[::2], layer_norm(x[::2]))
+
+    @given(n=st.sampled_from(WIDTHS), seed=seeds)
+    @settings(max_examples=20)
+    def test_in_place(self, isa, n, seed):
+        x = normal(5, n, seed=seed)
+        expected = layer_norm(x)
+        assert_same_bits(layer_norm(x, out=x), expected)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: softmax(np.ones((2, 3))),
+        lambda: softmax([[1.0]], np.ones((1, 1), np.float32)),
+        lambda: layer_norm(np.ones((2, 3), np.float32), np.ones(3)),
+        lambda: activate(np.ones(3), "relu"),
+        lambda: embed([np.ones((2, 3))], [np.zeros(1, np.int64)]),
+        lambda: embed([np.ones((2, 3), np.float32)], [np.zeros(1, np.int32)]),
+        lambda: pool(np.ones((2, 3), np.float32), np.array([0, 2], np.int32)),
+    ],
+)
+def test_refuses_other_dtypes(call):
+    with pytest.raises(TypeError, match="must be"):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: softmax(np.ones((2, 3), np.float32), np.ones((2, 4), np.float32)),
+        lambda: softmax(np.ones(3, np.float32), np.ones(3, np.float32)),
+        lambda: layer_norm(np.ones((2, 3), np.float32), np.ones(4, np.float32)),
+        lambda: layer_norm(np.ones((2, 3), np.float32), None, np.ones(2, np.float32)),
+        lambda: activate(np.ones(3, np.float32), "relu", np.ones(2, np.float32)),
+        lambda: activate(np.ones(6, np.float32)[::2], "relu"),
+        lambda: embed([np.ones((4, 3), np.float32)[::2]], [np.zeros(2, np.int64)]),
+        lambda: pool(
+            np.ones((2, 3), np.float32), np.array([0, 2]), out=np.ones((1, 4), "f4")
+        ),
+    ],
+)
+def test_refuses_shapes_and_strides_that_do_not_fit(call):
+    with pytest.raises(ValueError, match="must"):
+        call()
