@@ -1,0 +1,265 @@
+"""The transformer encoder and its layers."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._cpu import Program
+from ..init import Seed
+from .attention import MultiHeadAttention
+from .feed_forward import FeedForward
+from .layer import Layer, positive
+from .norm import LayerNorm
+from .sequence import Buffers, MaskedRun, SequenceLayer
+
+__all__ = ["Encoder", "EncoderLayer"]
+
+
+class EncoderLayer(SequenceLayer):
+    """Self-attention and a feed-forward network, each with a residual and a norm.
+
+    Parameters
+    ----------
+    hidden_size : int
+        Size of an input and of an output vector.
+    num_heads : int
+        Number of attention heads.
+    intermediate_size : int
+        Size of the vector inside the feed-forward network.
+    activation : {"relu", "gelu", "gelu_tanh"}, default "relu"
+        Activation of the feed-forward network.
+    norm_first : bool, default False
+        Whether the norms come before attention and feed-forward network (pre-norm) or
+        after the residuals (post-norm, as in the paper).
+    layer_norm_eps : float, default 1e-5
+        Added to the variance in the norms.
+    bias : bool, default True
+        Whether attention, dense layers and norms have biases.
+    init, rng : optional
+        As for :class:`Linear`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a size is not a positive integer, `hidden_size` is not a multiple of
+        `num_heads`, or `activation` or `init` is unknown.
+
+    Notes
+    -----
+    Post-norm::
+
+        h = norm1(x + self_attn(x))
+        y = norm2(h + linear2(activation(linear1(h))))
+
+    Pre-norm::
+
+        h = x + self_attn(norm1(x))
+        y = h + linear2(activation(linear1(norm2(h))))
+
+    The defaults are those of ``torch.nn.TransformerEncoderLayer``: a state dict does
+    not carry them.
+
+    References
+    ----------
+    Vaswani et al., "Attention Is All You Need" (2017), section 3.1. For pre-norm: Xiong
+    et al., "On Layer Normalization in the Transformer Architecture" (2020), section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastattn as fa
+    >>> layer = fa.nn.EncoderLayer(8, 2, 32, activation="gelu", rng=0)
+    >>> layer(np.ones((2, 3, 8), np.float32), lengths=[3, 1]).shape
+    (2, 3, 8)
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        *,
+        activation: str = "relu",
+        norm_first: bool = False,
+        layer_norm_eps: float = 1e-5,
+        bias: bool = True,
+        init: str | None = None,
+        rng: Seed = None,
+    ) -> None:
+        super().__init__()
+        rng = np.random.default_rng(rng)
+        self.hidden_size = positive(hidden_size, "hidden_size")
+        self.num_heads = positive(num_heads, "num_heads")
+        self.intermediate_size = positive(intermediate_size, "intermediate_size")
+        self.norm_first = bool(norm_first)
+        self.self_attn = MultiHeadAttention(
+            hidden_size, num_heads, bias=bias, init=init, rng=rng
+        )
+        self.feed_forward = FeedForward(
+            hidden_size, intermediate_size, activation, bias=bias, init=init, rng=rng
+        )
+        self.norm1 = LayerNorm(hidden_size, layer_norm_eps, bias)
+        self.norm2 = LayerNorm(hidden_size, layer_norm_eps, bias)
+
+    def _children(self) -> Mapping[str, Layer]:
+        # In torch the two dense layers belong to the encoder layer itself.
+        return {
+            "self_attn.": self.self_attn,
+            "": self.feed_forward,
+            "norm1.": self.norm1,
+            "norm2.": self.norm2,
+        }
+
+    def buffers(self, tokens: int) -> Buffers:
+        """Allocate the working memory that `steps` needs."""
+        return Buffers(tokens, self.hidden_size, self.intermediate_size)
+
+    def steps(
+        self,
+        program: Program,
+        x: NDArray[np.float32],
+        out: NDArray[np.float32],
+        cu_seqlens: NDArray[np.int64],
+        buffers: Buffers,
+        *,
+        causal: bool = False,
+        runs: Sequence[MaskedRun] | None = None,
+    ) -> None:
+        """Add the layer to a program; x and out are packed tokens, out may be x."""
+        h = buffers.attended
+        attend = partial(
+            self.self_attn.steps,
+            program,
+            out=h,
+            cu_seqlens=cu_seqlens,
+            buffers=buffers,
+            causal=causal,
+            runs=runs,
+            residual=x,
+        )
+        feed_forward = partial(
+            self.feed_forward.steps,
+            program,
+            out=out,
+            intermediate=buffers.intermediate,
+            residual=h,
+        )
+        if self.norm_first:
+            # Attention has read its input before it writes its context there.
+            normed = buffers.context
+            self.norm1.steps(program, x, normed)
+            attend(normed)
+            self.norm2.steps(program, h, normed)
+            feed_forward(normed)
+        else:
+            attend(x, norm=self.norm1.parameters_for_norm)
+            feed_forward(h, norm=self.norm2.parameters_for_norm)
+
+
+class Encoder(SequenceLayer):
+    """A stack of encoder layers, with a norm at the end if wanted.
+
+    Parameters
+    ----------
+    hidden_size : int
+        Size of an input and of an output vector.
+    num_heads : int
+        Number of attention heads.
+    intermediate_size : int
+        Size of the vector inside the feed-forward networks.
+    num_layers : int
+        Number of layers.
+    final_norm : bool, default False
+        Whether a layer normalisation follows the last layer, as it should in a pre-norm
+        encoder.
+    activation, norm_first, layer_norm_eps, bias, init, rng : optional
+        As for :class:`EncoderLayer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a size is not a positive integer, `hidden_size` is not a multiple of
+        `num_heads`, or `activation` or `init` is unknown.
+
+    Notes
+    -----
+    Working memory is allocated once per call and shared by all layers: a token takes
+    ``max(3 * hidden_size, intermediate_size) + 3 * hidden_size`` floats at most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastattn as fa
+    >>> encoder = fa.nn.Encoder(8, 2, 32, 3, norm_first=True, final_norm=True, rng=0)
+    >>> x = np.random.default_rng(0).standard_normal((2, 5, 8), np.float32)
+    >>> y = encoder(x, lengths=[5, 2])
+    >>> np.array_equal(y[1, :2], encoder(x[1, :2]))
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        num_layers: int,
+        *,
+        final_norm: bool = False,
+        activation: str = "relu",
+        norm_first: bool = False,
+        layer_norm_eps: float = 1e-5,
+        bias: bool = True,
+        init: str | None = None,
+        rng: Seed = None,
+    ) -> None:
+        super().__init__()
+        rng = np.random.default_rng(rng)
+        self.layers = tuple(
+            EncoderLayer(
+                hidden_size,
+                num_heads,
+                intermediate_size,
+                activation=activation,
+                norm_first=norm_first,
+                layer_norm_eps=layer_norm_eps,
+                bias=bias,
+                init=init,
+                rng=rng,
+            )
+            for _ in range(positive(num_layers, "num_layers"))
+        )
+        self.norm = LayerNorm(hidden_size, layer_norm_eps, bias) if final_norm else None
+        self.hidden_size = self.layers[0].hidden_size
+        self.num_heads = self.layers[0].num_heads
+
+    def _children(self) -> Mapping[str, Layer]:
+        children: dict[str, Layer] = {
+            f"layers.{i}.": layer for i, layer in enumerate(self.layers)
+        }
+        if self.norm is not None:
+            children["norm."] = self.norm
+        return children
+
+    def buffers(self, tokens: int) -> Buffers:
+        """Allocate the working memory that `steps` needs."""
+        return self.layers[0].buffers(tokens)
+
+    def steps(
+        self,
+        program: Program,
+        x: NDArray[np.float32],
+        out: NDArray[np.float32],
+        cu_seqlens: NDArray[np.int64],
+        buffers: Buffers,
+        *,
+        causal: bool = False,
+        runs: Sequence[MaskedRun] | None = None,
+    ) -> None:
+        """Add all layers to a program; x and out are packed tokens, out may be x."""
+        for layer in self.layers:
+            layer.steps(program, x, out, cu_seqlens, buffers, causal=causal, runs=runs)
+            x = out
+        if self.norm is not None:
+            self.norm.steps(program, out, out)

@@ -1,0 +1,129 @@
+"""The dense layer."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _gemm
+from .._cpu import Program
+from .._gemm import PackedMatrix
+from ..init import Seed, initializer, torch_bias, torch_weight
+from .layer import Layer, positive, run_on_rows
+from .norm import Norm
+
+__all__ = ["Linear"]
+
+
+class Linear(Layer):
+    """A dense layer: ``y = x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Sizes of an input and of an output vector.
+    bias : bool, default True
+        Whether a bias is added.
+    init : str, optional
+        How the weight is drawn: "xavier_uniform", "xavier_normal", "kaiming_uniform",
+        "kaiming_normal", "normal" or "zeros" (:mod:`fastattn.init`); the bias is then
+        0, as in the papers. By default both are drawn as torch does, from [-b, b] with
+        ``b = 1 / sqrt(in_features)``.
+    rng : numpy.random.Generator or int, optional
+        Source of random numbers, or a seed for one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a size is not a positive integer or `init` is unknown.
+
+    Notes
+    -----
+    The weight is packed once, into the layout that the kernels read. The result for a
+    vector is the same to the bit whatever other vectors are in `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastattn as fa
+    >>> layer = fa.nn.Linear(4, 2, rng=0)
+    >>> layer(np.ones((3, 5, 4), np.float32)).shape
+    (3, 5, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        init: str | None = None,
+        rng: Seed = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = positive(in_features, "in_features")
+        self.out_features = positive(out_features, "out_features")
+        rng = np.random.default_rng(rng)
+        draw = torch_weight if init is None else initializer(init)
+        weight = draw((self.out_features, self.in_features), rng)
+        self._weights["weight"] = PackedMatrix(weight)
+        if bias and init is None:
+            self._weights["bias"] = torch_bias(weight.shape, rng)
+        elif bias:
+            self._weights["bias"] = np.zeros(self.out_features, np.float32)
+
+    @property
+    def weight(self) -> NDArray[np.float32]:
+        """The weight (out_features, in_features), unpacked into a read-only array."""
+        return self._read("weight")
+
+    @property
+    def bias(self) -> NDArray[np.float32] | None:
+        """The bias (out_features,), read-only, or None."""
+        return self._read("bias") if "bias" in self._weights else None
+
+    def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Apply the layer to vectors.
+
+        Parameters
+        ----------
+        x : array_like of float32 (..., in_features)
+            The vectors.
+
+        Returns
+        -------
+        float32 array (..., out_features)
+            ``x @ weight.T + bias``.
+
+        Raises
+        ------
+        TypeError
+            When `x` is an array of another dtype.
+        ValueError
+            When its last dimension is not `in_features`.
+        """
+        return run_on_rows(x, self.in_features, self.out_features, self.steps)
+
+    def steps(
+        self,
+        program: Program,
+        x: NDArray[np.float32],
+        out: NDArray[np.float32],
+        *,
+        activation: str = "identity",
+        residual: NDArray[np.float32] | None = None,
+        norm: Norm | None = None,
+    ) -> None:
+        """Add out = norm(activation(x weight^T + bias) + residual) to a program.
+
+        x is (rows, in_features); out and residual are (rows, out_features). Neither x
+        nor residual may overlap out.
+        """
+        _gemm.linear(
+            program,
+            x,
+            self._weights["weight"],
+            out,
+            bias=self._weights.get("bias"),
+            activation=activation,
+            residual=residual,
+            norm=norm,
+        )

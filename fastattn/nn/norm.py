@@ -1,0 +1,105 @@
+"""Layer normalisation."""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _rowwise
+from .._cpu import Program
+from ..arrays import as_number
+from .layer import Layer, positive, run_on_rows
+
+__all__ = ["LayerNorm", "Norm"]
+
+# Weight, bias and eps of a layer normalisation that another step does at its end.
+Norm: TypeAlias = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, float]
+
+
+class LayerNorm(Layer):
+    """Layer normalisation: mean 0 and variance 1 for each vector, then an affine map.
+
+    Parameters
+    ----------
+    dim : int
+        Size of a vector.
+    eps : float, default 1e-5
+        Added to the variance.
+    bias : bool, default True
+        Whether a bias is added.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `dim` is not a positive integer or `eps` is not a finite number >= 0.
+
+    Notes
+    -----
+    ``y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, with the variance of the
+    population (divided by `dim`). The weight starts as 1, the bias as 0.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer Normalization" (2016), section 3.
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> fa.nn.LayerNorm(2, eps=0.0)([[1.0, 3.0], [5.0, -5.0]])
+    array([[-1.,  1.],
+           [ 1., -1.]], dtype=float32)
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True) -> None:
+        super().__init__()
+        self.dim = positive(dim, "dim")
+        self.eps = as_number(eps, "eps")
+        if self.eps < 0:
+            raise ValueError(f"eps must not be negative, got {eps}")
+        self._weights["weight"] = np.ones(self.dim, np.float32)
+        if bias:
+            self._weights["bias"] = np.zeros(self.dim, np.float32)
+
+    @property
+    def weight(self) -> NDArray[np.float32]:
+        """The weight (dim,), read-only."""
+        return self._read("weight")
+
+    @property
+    def bias(self) -> NDArray[np.float32] | None:
+        """The bias (dim,), read-only, or None."""
+        return self._read("bias") if "bias" in self._weights else None
+
+    @property
+    def parameters_for_norm(self) -> Norm:
+        """Weight, bias and eps, for a step that normalises its own result."""
+        return self._weights["weight"], self._weights.get("bias"), self.eps
+
+    def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Normalise vectors.
+
+        Parameters
+        ----------
+        x : array_like of float32 (..., dim)
+            The vectors.
+
+        Returns
+        -------
+        float32 array (..., dim)
+            The normalised vectors.
+
+        Raises
+        ------
+        TypeError
+            When `x` is an array of another dtype.
+        ValueError
+            When its last dimension is not `dim`.
+        """
+        return run_on_rows(x, self.dim, self.dim, self.steps)
+
+    def steps(
+        self, program: Program, x: NDArray[np.float32], out: NDArray[np.float32]
+    ) -> None:
+        """Add the normalisation of rows (rows, dim) to a program; out may be x."""
+        weight, bias, eps = self.parameters_for_norm
+        _rowwise.layer_norm(program, x, weight, bias, eps, out)

@@ -1,0 +1,123 @@
+"""Layers for the tests, and what they must compute: the formulas, for any dtype."""
+
+import numpy as np
+from criterion import assert_accurate
+
+from fastattn import nn, reference
+
+HIDDEN, HEADS, INTERMEDIATE = 48, 3, 80
+BATCH, LENGTH = 4, 19
+LENGTHS = np.array([19, 7, 0, 12])
+RIGHT = np.arange(LENGTH) < LENGTHS[:, None]
+GAPS = np.random.default_rng(5).random((BATCH, LENGTH)) < 0.6
+ACTIVATIONS = {
+    "relu": reference.relu,
+    "gelu": reference.gelu,
+    "gelu_tanh": reference.gelu_tanh,
+}
+
+
+def randomized(layer, seed=0):
+    """Give every weight of a layer, norms and biases too, values of its own."""
+    rng = np.random.default_rng(seed)
+    layer.load_state_dict(
+        {
+            key: weight + 0.1 * rng.standard_normal(weight.shape)
+            for key, weight in layer.state_dict().items()
+        }
+    )
+    return layer
+
+
+def batch(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+X = batch(BATCH, LENGTH, HIDDEN)
+SEQUENCE_LAYERS = {
+    "post-norm": lambda: nn.Encoder(HIDDEN, HEADS, INTERMEDIATE, 2, rng=0),
+    "pre-norm": lambda: nn.Encoder(
+        HIDDEN, HEADS, 160, 2, norm_first=True, final_norm=True, rng=0
+    ),
+    "layer": lambda: nn.EncoderLayer(HIDDEN, HEADS, INTERMEDIATE, rng=0),
+    "attention": lambda: nn.MultiHeadAttention(HIDDEN, HEADS, rng=0),
+}
+
+
+class Weights:
+    """The weights of a layer in one dtype, by their names, below a prefix."""
+
+    def __init__(self, state, dtype, prefix=""):
+        self.state, self.dtype, self.prefix = state, dtype, prefix
+
+    def below(self, prefix):
+        return Weights(self.state, self.dtype, f"{self.prefix}{prefix}.")
+
+    def __getitem__(self, name):
+        weight = self.state.get(self.prefix + name)
+        return None if weight is None else weight.astype(self.dtype)
+
+
+def linear(w, x):
+    return reference.linear(x, w["weight"], w["bias"])
+
+
+def norm(w, x, eps):
+    return reference.layer_norm(x, w["weight"], w["bias"], eps)
+
+
+def attention(layer, w, x, **masks):
+    rows, length, hidden = x.shape
+    qkv = reference.linear(x, w["in_proj_weight"], w["in_proj_bias"])
+    heads = qkv.reshape(rows, length, 3, layer.num_heads, -1)
+    query, key, value = heads.transpose(2, 0, 3, 1, 4)
+    context = reference.attention(query, key, value, **masks)
+    context = context.swapaxes(1, 2).reshape(rows, length, hidden)
+    return linear(w.below("out_proj"), context)
+
+
+def encoder_layer(layer, w, x, **masks):
+    def attend(x):
+        return attention(layer.self_attn, w.below("self_attn"), x, **masks)
+
+    def feed_forward(x):
+        activation = ACTIVATIONS[layer.feed_forward.activation]
+        return linear(w.below("linear2"), activation(linear(w.below("linear1"), x)))
+
+    def norms(name, x):
+        return norm(w.below(name), x, layer.norm1.eps)
+
+    if layer.norm_first:
+        h = x + attend(norms("norm1", x))
+        return h + feed_forward(norms("norm2", h))
+    h = norms("norm1", x + attend(x))
+    return norms("norm2", h + feed_forward(h))
+
+
+def forward(layer, w, x, **masks):
+    """Compute any of the layers that look along a sequence, padding included."""
+    if isinstance(layer, nn.MultiHeadAttention):
+        return attention(layer, w, x, **masks)
+    if isinstance(layer, nn.EncoderLayer):
+        return encoder_layer(layer, w, x, **masks)
+    for i, inner in enumerate(layer.layers):
+        x = encoder_layer(inner, w.below(f"layers.{i}"), x, **masks)
+    return x if layer.norm is None else norm(w.below("norm"), x, layer.norm.eps)
+
+
+def assert_layer_accurate(actual, layer, x, real=None, mask=None, causal=False):
+    """Hold a layer to the formulas; `mask` is (..., length, length)."""
+
+    def compute(dtype):
+        seen = mask
+        if real is not None:
+            hidden = np.array(-np.inf, np.float32)
+            keys = real[:, None, None, :]
+            seen = keys if mask is None else np.where(keys, mask, hidden)
+            if mask is not None and mask.dtype == bool:
+                seen = keys & mask
+        weights = Weights(layer.state_dict(), dtype)
+        y = forward(layer, weights, x.astype(dtype), mask=seen, causal=causal)
+        return y if real is None else np.where(real[..., None], y, 0)
+
+    assert_accurate(actual, compute)

@@ -1,0 +1,111 @@
+"""Layers: the same bits for any threads, batch and padding, and in a copy."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from layers import (
+    BATCH,
+    GAPS,
+    HEADS,
+    LENGTH,
+    LENGTHS,
+    RIGHT,
+    SEQUENCE_LAYERS,
+    X,
+    batch,
+    randomized,
+)
+
+import fastattn as fa
+from fastattn import nn
+
+
+@pytest.fixture(params=SEQUENCE_LAYERS)
+def layer(request):
+    """Every kind of layer that looks along a sequence."""
+    return randomized(SEQUENCE_LAYERS[request.param]())
+
+
+def test_lengths_equal_mask(layer):
+    np.testing.assert_array_equal(layer(X, lengths=LENGTHS), layer(X, RIGHT))
+    np.testing.assert_array_equal(layer(X, RIGHT.astype(np.int64)), layer(X, RIGHT))
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+@pytest.mark.parametrize("masked", [False, True])
+def test_threads(layer, threads, masked):
+    attention_mask = batch(LENGTH, LENGTH) > -0.5 if masked else None
+    with fa.num_threads(1):
+        alone = layer(X, lengths=LENGTHS, attention_mask=attention_mask)
+    with fa.num_threads(threads):
+        together = layer(X, lengths=LENGTHS, attention_mask=attention_mask)
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_a_sequence_alone_in_a_batch_and_padded(layer):
+    padded = layer(X, lengths=LENGTHS)
+    for row, length in enumerate(LENGTHS):
+        alone = layer(X[row, :length])
+        np.testing.assert_array_equal(padded[row, :length], alone)
+        np.testing.assert_array_equal(layer(X[row : row + 1, :length])[0], alone)
+
+
+def test_a_masked_sequence_alone_in_a_batch_and_padded(layer):
+    masks = batch(BATCH, HEADS, LENGTH, LENGTH, seed=2) > -0.5
+    padded = layer(X, lengths=LENGTHS, attention_mask=masks)
+    for row, length in enumerate(LENGTHS):
+        mask = masks[row, :, :length, :length]
+        alone = layer(X[row, :length], attention_mask=mask)
+        np.testing.assert_array_equal(padded[row, :length], alone)
+
+
+def test_a_mask_that_says_causal_is_causal(layer):
+    mask = np.tri(LENGTH, dtype=bool)
+    np.testing.assert_array_equal(
+        layer(X, RIGHT, attention_mask=mask), layer(X, RIGHT, causal=True)
+    )
+
+
+def test_a_mask_that_hides_nothing_is_no_mask(layer):
+    np.testing.assert_array_equal(
+        layer(X, GAPS, attention_mask=np.ones((LENGTH, LENGTH), bool)), layer(X, GAPS)
+    )
+
+
+def test_many_threads_call_one_layer(layer):
+    expected = [layer(X[:, :n]) for n in range(1, 9)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            results = pool.map(lambda n: layer(X[:, :n]), range(1, 9))
+            for result, right in zip(results, expected, strict=True):
+                np.testing.assert_array_equal(result, right)
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))]
+)
+def test_copies_are_equal_and_independent(layer, duplicate):
+    twin = duplicate(layer)
+    before = layer(X, lengths=LENGTHS)
+    np.testing.assert_array_equal(twin(X, lengths=LENGTHS), before)
+    randomized(twin, seed=9)
+    assert not np.array_equal(twin(X, lengths=LENGTHS), before)
+    np.testing.assert_array_equal(layer(X, lengths=LENGTHS), before)
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        nn.Linear(4, 3),
+        nn.LayerNorm(4),
+        nn.FeedForward(4, 3),
+        nn.PositionalEncoding(4, 3),
+    ],
+    ids=repr,
+)
+def test_row_layers_pickle(twin):
+    x = batch(3, 4)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(twin))(x), twin(x))
