@@ -1,0 +1,409 @@
+"""Texts in, vectors out: a tokenizer, an encoder and a pooling together.
+
+Texts are tokenized and computed a few batches at a time, so that memory depends on
+`batch_tokens` and not on how many texts there are. A batch is packed tokens: padding
+does not exist here.
+"""
+
+import operator
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy import float32
+from numpy.typing import ArrayLike, NDArray
+
+from . import _rowwise
+from ._cpu import Program
+from .arrays import as_float32
+from .errors import TruncationWarning
+from .functional import linear
+from .models import read_model
+from .models.batches import SLICE_TEXTS, Tokens, batches, pack, windows
+from .models.bert import BertConfig, BertModel
+from .models.locate import locate
+from .models.pooling import read_modules
+from .models.tokenizer import read_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Tokens of one batch. On two cores MiniLM is equally fast from 1024 to 4096 and slower
+# on both sides; the most of these, which takes 45 MB, leaves many cores more to share.
+BATCH_TOKENS = 4096
+
+# A progress bar that nobody asked for appears when the work has taken this long.
+PROGRESS_DELAY_SECONDS = 1.0
+
+
+def load(name_or_folder: str | os.PathLike[str]) -> "TextEncoder":
+    """Load a text encoder that is on this machine; the network is never touched.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+        A folder in the format of transformers or sentence-transformers: config.json,
+        model.safetensors, tokenizer.json, and modules.json where vectors are not just
+        the mean. Or the name of a model, ``all-MiniLM-L6-v2`` or
+        ``sentence-transformers/all-MiniLM-L6-v2``, which is looked for as a folder, in
+        the local Hugging Face cache, then in an installed package that carries it.
+
+    Returns
+    -------
+    TextEncoder
+        The model, its tokenizer, and what the folder says about pooling.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is nowhere on this machine; the message says how to get it.
+    ModelFormatError
+        If the folder holds something that fastattn does not know, by file and field.
+    ImportError
+        If tokenizers or safetensors is not installed: ``pip install fastattn[text]``.
+
+    Notes
+    -----
+    The file of the weights is mapped, not read. The matrices are packed for the
+    kernels; the embedding tables stay in the map, which all processes share; the file
+    must not be changed in place while the model lives.
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> model = fa.load("all-MiniLM-L6-v2")
+    >>> model.encode(["a text", "another"]).shape
+    (2, 384)
+    """
+    folder = locate(name_or_folder)
+    modules = read_modules(folder)
+    encoder = read_model(modules.transformer)
+    tokenizer, max_length = read_tokenizer(modules.transformer, encoder.config)
+    return TextEncoder(
+        encoder,
+        tokenizer,
+        max_length,
+        pooling=modules.pooling,
+        normalize=modules.normalize,
+        prompt=modules.prompt,
+    )
+
+
+class _Vectors(NamedTuple):
+    """What sentence vectors are to be: how many values, and whether of unit length."""
+
+    dim: int
+    normalize: bool
+
+
+class TextEncoder:
+    """A model that turns texts into vectors; :func:`load` makes one.
+
+    It may be used from many threads at once, and pickles.
+
+    Attributes
+    ----------
+    encoder : BertModel
+        ``encoder(input_ids, attention_mask=None, token_type_ids=None)`` gives the
+        hidden states (batch, length, hidden) of token ids.
+    tokenizer : tokenizers.Tokenizer
+        Cuts at `max_length` tokens and does not pad.
+    config : BertConfig
+        The settings in config.json, by the names they have there.
+    max_length : int
+        Tokens of a text that are read, special tokens included.
+    pooling : {"mean", "cls"}
+        How the hidden states of a text become one vector.
+    normalize : bool
+        Whether :meth:`encode` scales vectors to unit length unless told otherwise.
+    prompt : str
+        What :meth:`encode` puts in front of every text unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        encoder: BertModel,
+        tokenizer: "Tokenizer",
+        max_length: int,
+        *,
+        pooling: str,
+        normalize: bool,
+        prompt: str,
+    ) -> None:
+        self.encoder = encoder
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.pooling = pooling
+        self.normalize = normalize
+        self.prompt = prompt
+
+    @property
+    def config(self) -> BertConfig:
+        """The settings of the model."""
+        return self.encoder.config
+
+    def __repr__(self) -> str:
+        """Show the settings."""
+        return (
+            f"TextEncoder({self.config}, max_length={self.max_length}, "
+            f"pooling={self.pooling!r}, normalize={self.normalize})"
+        )
+
+    def encode(
+        self,
+        inputs: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        normalize: bool | None = None,
+        truncate_dim: int | None = None,
+        output: Literal["sentence", "tokens"] = "sentence",
+        on_truncation: Literal["warn", "ignore", "error"] = "warn",
+        show_progress: bool | None = None,
+        num_threads: int | None = None,
+    ) -> Any:
+        """Turn texts into vectors.
+
+        Parameters
+        ----------
+        inputs : str or iterable of str
+            One text, or any number of them.
+        prompt : str, optional
+            Put in front of every text; unless given, what the folder says, which mostly
+            is nothing.
+        batch_tokens : int, optional
+            Tokens computed at a time: memory grows with it, the result stays the same.
+        normalize : bool, optional
+            Scale vectors to unit length; what the folder says unless given.
+        truncate_dim : int, optional
+            Keep so many leading values of each vector, and if they are scaled, scale
+            them to unit length. sentence-transformers scales before it cuts where the
+            folder asks for scaling; the directions are the same.
+        output : {"sentence", "tokens"}
+            One vector per text, or the hidden states of all its tokens, special tokens
+            included.
+        on_truncation : {"warn", "ignore", "error"}
+            What to do about texts of more than `max_length` tokens: cut them and count
+            them in one TruncationWarning, cut them, or refuse them.
+        show_progress : bool, optional
+            Show a progress bar; unless given, on long work when standard error is a
+            terminal and tqdm is installed.
+        num_threads : int, optional
+            Threads to compute with; unless given, :func:`fastattn.get_num_threads`.
+
+        Returns
+        -------
+        array (hidden,) or (texts, hidden) float32
+            The vector of one str; the vectors of several texts, in their order. With
+            `truncate_dim`, that instead of hidden. With ``output="tokens"``, an array
+            (tokens, hidden) for one str, and a list of them for several texts.
+
+        Raises
+        ------
+        TypeError
+            If a text is not a str, by its index, or an option is of the wrong type.
+        ValueError
+            If an option has a value that it cannot have, a text holds a lone surrogate,
+            or one is too long and `on_truncation` is "error".
+
+        Warns
+        -----
+        TruncationWarning
+            If texts were cut; it says how many.
+
+        Notes
+        -----
+        The vector of a text is the same to the bit whatever else is in the call and
+        whatever `batch_tokens` and the number of threads are. Unit vectors are within
+        1e-6 of what transformers computes in float64. Memory beyond the weights and the
+        result is O(batch_tokens).
+
+        Examples
+        --------
+        >>> import fastattn as fa
+        >>> model = fa.load("all-MiniLM-L6-v2")
+        >>> model.encode("This is an example sentence")[:3].round(4)
+        array([0.0677, 0.0635, 0.0487], dtype=float32)
+        """
+        texts = _check_texts(inputs)
+        batch_tokens = _check_integer(batch_tokens, "batch_tokens")
+        if prompt is not None and not isinstance(prompt, str):
+            raise TypeError(f"prompt must be a str, got {_kind(prompt)}")
+        prompt = self.prompt if prompt is None else prompt
+        _check_choice(on_truncation, "on_truncation", ("warn", "ignore", "error"))
+        wanted = self._check_output(output, normalize, truncate_dim)
+        results: Any = [None] * len(texts)
+        if wanted is not None:
+            results = np.empty((len(texts), wanted.dim), float32)
+        cut = 0
+        with _progress(len(texts), show_progress) as advance:
+            for first, window in windows(self.tokenizer, texts, prompt, batch_tokens):
+                for index, tokens in enumerate(window, first):
+                    cut += tokens.cut
+                    if tokens.cut and on_truncation == "error":
+                        raise ValueError(
+                            f"inputs[{index}] has more than {self.max_length} tokens"
+                        )
+                for batch in batches(window, batch_tokens):
+                    tokens_of_batch = [window[index] for index in batch]
+                    computed = self._compute(tokens_of_batch, wanted, num_threads)
+                    for index, result in zip(batch, computed, strict=True):
+                        results[first + index] = result
+                    advance(len(batch))
+        if cut and on_truncation == "warn":
+            warnings.warn(
+                f"{cut} of {len(texts)} texts cut at {self.max_length} tokens",
+                TruncationWarning,
+                stacklevel=2,
+            )
+        return results[0] if isinstance(inputs, str) else results
+
+    def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[float32]:
+        """Compare vectors: the cosine of the angle between each of `a` and each of `b`.
+
+        Parameters
+        ----------
+        a, b : array_like (n, dim) and (m, dim), or (dim,) for one vector, float32
+            What :meth:`encode` gives.
+
+        Returns
+        -------
+        array (n, m) float32
+            ``a[i] . b[j] / (|a[i]| |b[j]|)``, from -1 to 1 up to rounding; 0 where a
+            vector is zero.
+
+        Raises
+        ------
+        TypeError
+            If a vector is not float32.
+        ValueError
+            If the vectors of `a` and `b` differ in length.
+
+        Examples
+        --------
+        >>> import fastattn as fa
+        >>> model = fa.load("all-MiniLM-L6-v2")
+        >>> cat, kitten, stocks = model.encode(["A cat", "A kitten", "Stocks fell"])
+        >>> model.similarity(cat, [kitten, stocks]).round(1)
+        array([[0.8, 0.1]], dtype=float32)
+        """
+        rows, columns = _unit_rows(a, "a"), _unit_rows(b, "b")
+        if rows.shape[1] != columns.shape[1]:
+            raise ValueError(
+                "a and b must hold vectors of one length, "
+                f"got {rows.shape[1]} and {columns.shape[1]}"
+            )
+        return linear(rows, columns)
+
+    def _check_output(
+        self, output: str, normalize: bool | None, truncate_dim: int | None
+    ) -> _Vectors | None:
+        """Find out what is wanted: sentence vectors, or None for hidden states."""
+        _check_choice(output, "output", ("sentence", "tokens"))
+        if output == "sentence":
+            hidden_size = self.config.hidden_size
+            dim = hidden_size if truncate_dim is None else truncate_dim
+            return _Vectors(
+                dim=_check_integer(dim, "truncate_dim", hidden_size),
+                normalize=self.normalize if normalize is None else bool(normalize),
+            )
+        if normalize is not None or truncate_dim is not None:
+            raise ValueError(
+                "normalize and truncate_dim are about sentence vectors: with "
+                'output="tokens" there are none'
+            )
+        return None
+
+    def _compute(
+        self, texts: list[Tokens], wanted: _Vectors | None, num_threads: int | None
+    ) -> Iterable[NDArray[float32]]:
+        """Compute one batch: a vector per text, or the hidden states of its tokens."""
+        ids, types, positions, cu_seqlens = pack(texts)
+        hidden = np.empty((len(ids), self.config.hidden_size), float32)
+        program = Program()
+        self.encoder.steps(program, ids, types, positions, cu_seqlens, hidden)
+        if wanted is None:
+            program.run(num_threads)
+            return np.split(hidden, cu_seqlens[1:-1])
+        vectors = np.empty((len(texts), wanted.dim), float32)
+        _rowwise.pool(
+            program,
+            # Columns are pooled each by itself: what is cut off need not be computed.
+            hidden[:, : wanted.dim],
+            cu_seqlens,
+            self.pooling,
+            vectors,
+            normalize=wanted.normalize,
+        )
+        program.run(num_threads)
+        return vectors
+
+
+@contextmanager
+def _progress(total: int, show: bool | None) -> Iterator[Callable[[int], Any]]:
+    """Show a progress bar over `total` texts; give the function that advances it."""
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if show or (show is None and total > SLICE_TEXTS and on_terminal):
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            if show:
+                raise ImportError(
+                    "a progress bar needs the package tqdm: pip install fastattn[text]"
+                ) from None
+        else:
+            delay = 0.0 if show else PROGRESS_DELAY_SECONDS
+            with tqdm(total=total, unit=" texts", delay=delay) as bar:
+                yield bar.update
+            return
+    yield lambda count: None
+
+
+def _check_texts(inputs: Any) -> list[str]:
+    """Make a list of texts of what `encode` was given."""
+    if isinstance(inputs, str):
+        return [inputs]
+    if isinstance(inputs, bytes) or not isinstance(inputs, Iterable):
+        raise TypeError(f"inputs must be a str or several of them, got {_kind(inputs)}")
+    texts = list(inputs)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"inputs[{index}] must be a str, got {_kind(text)}")
+    return texts
+
+
+def _check_choice(value: Any, name: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {known}, got {value!r}")
+
+
+def _check_integer(value: Any, name: str, highest: int = sys.maxsize) -> int:
+    """Check an integer from 1 to `highest`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {_kind(value)}") from None
+    if not 1 <= number <= highest:
+        raise ValueError(f"{name} must be from 1 to {highest}, got {number}")
+    return number
+
+
+def _unit_rows(vectors: ArrayLike, name: str) -> NDArray[float32]:
+    """Scale rows to unit length; a zero row stays zero."""
+    rows = np.atleast_2d(as_float32(vectors, name))
+    if rows.ndim != 2:
+        raise ValueError(f"{name} must have 1 or 2 dimensions, got {rows.ndim}")
+    # In float64, where the square of no float32 is too large or too small.
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    norms[norms == 0] = 1
+    unit: NDArray[float32] = (rows / norms[:, None]).astype(float32)
+    return unit
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

