@@ -1,0 +1,335 @@
+"""The command line: what it prints, what it writes, and how it fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from folders import TINY, copy_tiny
+
+import fastattn as fa
+from fastattn.cli import main, read_lines
+from fastattn.display import (
+    closest_pairs,
+    columns,
+    label,
+    similarity_table,
+    vector_line,
+)
+
+TEXTS = ["the cat", "a dog", "the sun is red"]
+UNBUFFERED = "PYTHONUNBUFFERED"
+
+
+def encode(*arguments):
+    return main(["encode", "--model", str(TINY), *map(str, arguments)])
+
+
+def assert_one_line(capsys, *parts):
+    """Hold standard error to one line of an error, and standard output to nothing."""
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("fastattn")
+    assert shown.err.count("\n") == 1
+    assert ": error: " in shown.err
+    for part in parts:
+        assert part in shown.err
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fa.load(TINY)
+
+
+class TestInfo:
+    def test_prints_the_configuration(self, capsys):
+        fa.show_config()
+        expected = capsys.readouterr().out
+        assert main(["info"]) == 0
+        assert capsys.readouterr().out == expected
+        assert fa.show_config("dicts")["instruction set"] in expected
+
+    def test_version(self, capsys):
+        with pytest.raises(SystemExit) as info:
+            main(["--version"])
+        assert info.value.code == 0
+        assert capsys.readouterr().out == f"fastattn {fa.__version__}\n"
+
+
+class TestAnswers:
+    def test_table_of_a_few_texts(self, capsys, model):
+        assert encode(*TEXTS) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 4
+        assert len(set(map(len, lines))) == 1
+        assert lines[0].split() == ["1", "2", "3"]
+        vectors = model.encode(TEXTS)
+        for i, line in enumerate(lines[1:]):
+            assert line.startswith(f"{i + 1}  {TEXTS[i]} ")
+            values = [float(value) for value in line.split()[-3:]]
+            exact = vectors.astype(float) @ vectors[i].astype(float)
+            np.testing.assert_allclose(values, exact, atol=0.00501)
+
+    def test_one_text(self, capsys, model):
+        assert encode("the cat") == 0
+        values = " ".join(f"{value:.4f}" for value in model.encode("the cat")[:8])
+        assert capsys.readouterr().out == f"32 values, length 1.0000: {values} ...\n"
+
+    def test_many_texts(self, capsys):
+        texts = [f"text {i}" for i in range(12)]
+        assert encode(*texts, "the cat", "THE CAT!") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith("14 texts in ")
+        assert len(lines) == 7
+        assert all(len(line) < 80 for line in lines)
+
+    def test_no_texts_in_the_input(self, capsys, tmp_path):
+        (tmp_path / "empty").write_text("")
+        assert encode("--input", tmp_path / "empty") == 0
+        assert capsys.readouterr().out.startswith("0 texts")
+
+    def test_truncation_is_one_line(self, capsys):
+        assert encode("run " * 100) == 0
+        warning = "fastattn: warning: 1 of 1 texts cut at 48 tokens\n"
+        assert capsys.readouterr().err == warning
+
+    def test_options_reach_encode(self, model, monkeypatch):
+        seen = {}
+
+        def spy(self, inputs, **options):
+            seen.update(options)
+            return np.ones((1, 32), np.float32)
+
+        monkeypatch.setattr(type(model), "encode", spy)
+        assert encode("a", "--threads", 3, "--batch-tokens", 7) == 0
+        assert seen == {"num_threads": 3, "batch_tokens": 7}
+
+
+class TestInput:
+    def test_lines_of_a_file(self, tmp_path, model):
+        path, output = tmp_path / "texts.txt", tmp_path / "vectors.npy"
+        path.write_bytes("\ufeffthe cat\r\n\nfox 狐\n \nlast".encode())
+        texts = ["the cat", "", "fox 狐", " ", "last"]
+        assert list(read_lines(str(path))) == list(enumerate(texts, 1))
+        assert encode("--input", path, "--output", output) == 0
+        assert_same_bits(np.load(output), model.encode(texts))
+
+    def test_a_field_of_json_lines(self, tmp_path, model):
+        path, output = tmp_path / "texts.jsonl", tmp_path / "vectors.npy"
+        rows = [{"id": i, "text": text} for i, text in enumerate([*TEXTS, "two\nlines"])]
+        path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+        assert encode("--input", path, "--field", "text", "--output", output) == 0
+        assert_same_bits(np.load(output), model.encode([*TEXTS, "two\nlines"]))
+
+    def test_standard_input(self, tmp_path, model):
+        output = tmp_path / "vectors.npy"
+        arguments = ["--model", TINY, "--input", "-", "--output", output]
+        command = [sys.executable, "-m", "fastattn", "encode", *map(str, arguments)]
+        subprocess.run(command, input=b"the cat\na dog\n", check=True)
+        assert_same_bits(np.load(output), model.encode(["the cat", "a dog"]))
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("{", "not JSON"),
+            ("[" * 100_000, "not JSON"),
+            ('["text"]', "expected an object with a string 'text'"),
+            ('{"other": "a"}', "expected an object with a string 'text'"),
+            ('{"text": 1}', "expected an object with a string 'text'"),
+        ],
+    )
+    def test_bad_json_lines(self, capsys, tmp_path, line, message):
+        path = tmp_path / "texts.jsonl"
+        path.write_text('{"text": "good"}\n' + line)
+        assert encode("--input", path, "--field", "text") == 2
+        assert_one_line(capsys, f"{path}, line 2: {message}")
+
+    def test_not_utf8(self, capsys, tmp_path):
+        path = tmp_path / "latin"
+        path.write_bytes(b"caf\xe9")
+        assert encode("--input", path) == 2
+        assert_one_line(capsys, f"{path} is not UTF-8")
+
+
+class TestOutput:
+    def test_vectors(self, capsys, tmp_path, model):
+        path = tmp_path / "vectors.npy"
+        assert encode(*TEXTS, "--output", path) == 0
+        assert capsys.readouterr().out == f"{path}: 3 vectors of 32 values\n"
+        assert_same_bits(np.load(path), model.encode(TEXTS))
+        assert os.listdir(tmp_path) == ["vectors.npy"]
+
+    def test_no_texts(self, tmp_path):
+        (tmp_path / "empty").write_text("")
+        path = tmp_path / "vectors.npy"
+        assert encode("--input", tmp_path / "empty", "--output", path) == 0
+        assert np.load(path).shape == (0, 32)
+
+    @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+    def test_a_failure_leaves_what_was_there(self, capsys, tmp_path, monkeypatch, error):
+        def fail(file, array):
+            file.write(b"half of it")
+            raise error
+
+        path = tmp_path / "vectors.npy"
+        path.write_bytes(b"before")
+        monkeypatch.setattr(np, "save", fail)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        assert encode("a", "--output", path) == (130 if interrupted else 2)
+        assert os.listdir(tmp_path) == ["vectors.npy"]
+        assert path.read_bytes() == b"before"
+
+    def test_a_link_is_followed(self, tmp_path):
+        (tmp_path / "there").mkdir()
+        (tmp_path / "vectors.npy").symlink_to(tmp_path / "there" / "real.npy")
+        assert encode("a", "--output", tmp_path / "vectors.npy") == 0
+        assert (tmp_path / "vectors.npy").is_symlink()
+        assert np.load(tmp_path / "there" / "real.npy").shape == (1, 32)
+
+    @pytest.mark.parametrize("name", ["no/folder.npy", ".", "/dev/null"])
+    def test_nowhere_to_write_fails_before_the_work(self, capsys, tmp_path, name):
+        path = tmp_path / name
+        arguments = ["encode", "--model", "no-such-model", "a", "--output", str(path)]
+        assert main(arguments) == 2
+        assert_one_line(capsys, str(path))
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "COMMAND"),
+            (["decode"], "invalid choice: 'decode'"),
+            (["info", "more"], "unrecognized arguments: more"),
+            (["encode", "--threads", "two", "a"], "--threads: invalid int value"),
+            (["encode", "--unknown", "a"], "--unknown"),
+        ],
+    )
+    def test_usage(self, capsys, arguments, message):
+        with pytest.raises(SystemExit) as info:
+            main(arguments)
+        assert info.value.code == 2
+        assert_one_line(capsys, message)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "no texts: give some"),
+            (["a", "--input", "b"], "give texts or --input, not both"),
+            (["a", "--field", "text"], "give --input FILE"),
+            (["--input", "no/file"], "no/file: No such file or directory"),
+            (["a", "--threads", "0"], "number of threads"),
+            (["a", "--batch-tokens", "0"], "batch_tokens must be from 1"),
+            (["\udcff"], "inputs[0] is not valid Unicode"),
+        ],
+    )
+    def test_encode(self, capsys, arguments, message):
+        assert encode(*arguments) == 2
+        assert_one_line(capsys, message)
+
+    @pytest.mark.parametrize("name", ["no-such-model", "no/such/folder"])
+    def test_no_model(self, capsys, name):
+        assert main(["encode", "--model", name, "a"]) == 2
+        assert_one_line(capsys, name)
+
+    def test_damaged_model(self, capsys, tmp_path):
+        folder = copy_tiny(tmp_path)
+        (folder / "model.safetensors").write_bytes(b"")
+        assert main(["encode", "--model", str(folder), "a"]) == 2
+        assert_one_line(capsys, "model.safetensors: ")
+
+    def test_an_unforeseen_error_is_one_line_too(self, capsys, model, monkeypatch):
+        def fail(self, inputs, **options):
+            raise MemoryError
+
+        monkeypatch.setattr(type(model), "encode", fail)
+        assert encode("a") == 2
+        assert_one_line(capsys, "MemoryError")
+
+
+class TestSignals:
+    def test_control_c(self):
+        program = (
+            "import fastattn.cli as cli; print('ready', flush=True); "
+            "raise SystemExit(cli.main(['encode', '--input', '-']))"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert process.stdout.readline() == b"ready\n"
+            # It reads until the line that never ends, and waits there.
+            process.stdin.write(b"x" * 100_000)
+            process.stdin.flush()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+            assert process.stderr.read() == b""
+
+    @pytest.mark.parametrize(
+        "arguments", [["encode", "--model", str(TINY), *TEXTS], ["info"], ["--help"]]
+    )
+    def test_closed_pipe(self, arguments):
+        read, write = os.pipe()
+        os.close(read)
+        # What is left in a buffer at the exit is what Python complains of.
+        env = {name: os.environ[name] for name in os.environ if name != UNBUFFERED}
+        result = subprocess.run(
+            [sys.executable, "-m", "fastattn", *arguments],
+            env=env,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        os.close(write)
+        assert result.returncode == 141
+        assert result.stderr == b""
+
+    def test_a_terminal_that_lacks_letters(self):
+        command = [sys.executable, "-m", "fastattn", "encode", "--model", str(TINY)]
+        result = subprocess.run(
+            [*command, "fox", "狐"],
+            env=os.environ | {"PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            check=True,
+        )
+        assert b"2  ?" in result.stdout
+
+
+class TestDisplay:
+    def test_labels_are_short_and_plain(self):
+        assert label("a\tb\n c", 10) == "a b c"
+        assert label("", 10) == "(empty)"
+        assert label("\x1b[31mred\x00", 10) == "[31mred"
+        assert label("x" * 11, 10) == "x" * 9 + "…"
+        assert label("x" * 10, 10) == "x" * 10
+
+    @pytest.mark.parametrize("text", ["狐" * 30, "e\u0301" * 60, "狐e\u0301" * 30])
+    @pytest.mark.parametrize("room", [5, 16, 17])
+    def test_labels_fit_in_columns(self, text, room):
+        assert room - 2 <= columns(label(text, room)) <= room
+
+    @pytest.mark.parametrize("count", [2, 3, 10])
+    def test_tables_are_aligned_and_fit(self, count):
+        texts = (["狐" * 60, "x" * 200, "fox"] * 4)[:count]
+        lines = list(similarity_table(texts, np.eye(count, dtype=np.float32)))
+        assert len({columns(line) for line in lines}) == 1
+        assert columns(lines[0]) <= 80
+
+    def test_no_negative_zero(self):
+        table = similarity_table(["a", "b"], np.full((2, 2), -0.001, np.float32))
+        assert "-" not in "".join(table)
+
+    def test_pairs_are_sorted(self):
+        similarities = np.array([[1, 0.2, 0.3], [0.2, 1, 0.9], [0.3, 0.9, 1]])
+        lines = list(closest_pairs(["a", "b", "c"], similarities))
+        assert lines == ["0.90  b  |  c", "0.30  a  |  c", "0.20  a  |  b"]
+
+    def test_a_short_vector(self):
+        shown = vector_line(np.array([3, 4], np.float32))
+        assert shown == "2 values, length 5.0000: 3.0000 4.0000"
