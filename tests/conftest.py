@@ -1,9 +1,17 @@
 """What the tests share: the instruction sets and how hypothesis searches."""
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
 
+import fastattn
 from fastattn import _cpu
+
+# Programs that tests start use the package that is tested, not the folder they start in.
+os.environ["PYTHONSAFEPATH"] = "1"
+os.environ["PYTHONPATH"] = str(Path(fastattn.__file__).parents[1])
 
 settings.register_profile(
     "suite",
