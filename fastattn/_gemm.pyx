@@ -30,6 +30,8 @@ cdef class PackedMatrix:
 
     def __init__(self, *weights):
         """Pack one weight, or several on top of each other, of any strides."""
+        if self.memory != NULL:
+            raise TypeError("packed weights are immutable: make new ones")
         program = Program()
         rows = [weight.shape[0] for weight in weights]
         self.reserve(sum(rows), weights[0].shape[1])
@@ -43,7 +45,6 @@ cdef class PackedMatrix:
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
         if k and panels > (<int64_t>1 << 60) // FA_PANEL // k:
             raise MemoryError(f"weights of shape ({n}, {k}) are too large")
-        PyMem_RawFree(self.memory)
         self.memory = PyMem_RawCalloc(panels * k * FA_PANEL * sizeof(float) + FA_ALIGN, 1)
         if self.memory == NULL:
             raise MemoryError

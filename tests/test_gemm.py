@@ -25,6 +25,8 @@ ACTIVATIONS = {
 }
 # Rows, columns and terms: single rows, the two shapes of a tile, ragged edges of all.
 SHAPES = [(1, 33, 385), (2, 200, 40), (29, 17, 769), (57, 65, 384), (129, 50, 100)]
+# With many rows their normalisation is a part of the product, with few a step behind it.
+MANY_ROWS = (1100, 33, 40)
 
 
 def product(x, weight):
@@ -179,6 +181,14 @@ class TestAccuracy:
             expected = specification(x, weight, residual=residual, activation="relu")
             assert_accurate(out.copy(), expected)
 
+    def test_of_a_norm_of_many_rows(self, isa):
+        m, n, k = MANY_ROWS
+        x, weight = normal(m, k), normal(n, k, seed=1)
+        epilogue = {"residual": normal(m, n, seed=2), "norm": (*normal(2, n, seed=3), 1e-5)}
+        with guarded(m, n) as out:
+            linear(x, weight, out=out, **epilogue)
+            assert_accurate(out.copy(), specification(x, weight, **epilogue))
+
     def test_of_no_terms_is_the_bias(self, isa):
         bias = normal(18)
         y = linear(np.empty((3, 0), np.float32), np.empty((18, 0), np.float32), bias=bias)
@@ -186,7 +196,7 @@ class TestAccuracy:
 
 
 class TestSameBits:
-    @pytest.mark.parametrize("shape", SHAPES)
+    @pytest.mark.parametrize("shape", [*SHAPES, MANY_ROWS])
     def test_for_any_number_of_threads(self, isa, shape):
         m, n, k = shape
         x, packed = normal(m, k), _gemm.PackedMatrix(normal(n, k, seed=1))
@@ -220,7 +230,7 @@ class TestSameBits:
         placed = LAYOUTS[layout](x), LAYOUTS[layout](weight)
         assert_same_bits(linear(*placed), linear(x, weight))
 
-    @pytest.mark.parametrize("shape", SHAPES)
+    @pytest.mark.parametrize("shape", [*SHAPES, MANY_ROWS])
     def test_for_a_norm_in_the_epilogue_or_after_it(self, isa, shape):
         m, n, k = shape
         x, packed = normal(m, k), _gemm.PackedMatrix(normal(n, k, seed=1))
