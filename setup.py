@@ -80,7 +80,7 @@ def openmp_flags():
 
 
 def extension(name, *sources):
-    """Describe one extension module of the package."""
+    """Describe one extension module of the package; each can say how it was built."""
     return Extension(
         f"fastattn.{name}",
         [f"fastattn/{name}.pyx", *sources],
@@ -88,6 +88,7 @@ def extension(name, *sources):
         depends=HEADERS,
         extra_compile_args=FLAGS + OPENMP_COMPILE,
         extra_link_args=OPENMP_LINK,
+        define_macros=[("FA_BUILD_FLAGS", '"' + " ".join(FLAGS + OPENMP_COMPILE) + '"')],
     )
 
 

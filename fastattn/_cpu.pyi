@@ -20,6 +20,9 @@ def openmp_threads() -> int:
 def openmp_runtime() -> str:
     """Name the OpenMP runtime that this build uses, "none" for a serial build."""
 
+def build_flags() -> str:
+    """Name the compiler that made this build and the flags that it was given."""
+
 def get_num_threads() -> int:
     """Return the number of threads that a call uses when it is not told."""
 

@@ -87,6 +87,8 @@ cdef extern from *:
     }
     """
     const char *FA_RUNTIME
+    const char *FA_BUILD_FLAGS
+    const char *FA_COMPILER "__VERSION__"
     int omp_get_max_threads() noexcept nogil
     void fa_barrier() noexcept nogil
     void prepare_for_fork() noexcept
@@ -144,6 +146,11 @@ def openmp_threads():
 def openmp_runtime():
     """Name the OpenMP runtime that this build uses, "none" for a serial build."""
     return FA_RUNTIME.decode()
+
+
+def build_flags():
+    """Name the compiler that made this build and the flags that it was given."""
+    return f"{FA_COMPILER.decode()}: {FA_BUILD_FLAGS.decode()}"
 
 
 cdef int checked_threads(object n) except -1:

@@ -48,6 +48,7 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
         "cpus available": available_cpus(),
         "cgroup quota": cgroup_quota(),
         "openmp runtime": _cpu.openmp_runtime(),
+        "compiler": _cpu.build_flags(),
     }
     if mode == "dicts":
         return facts
