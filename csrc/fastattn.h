@@ -73,11 +73,13 @@ typedef struct {
     int64_t ldy;
 } fa_softmax_plan;
 
-/* layer_norm: y[i, :] = (x[i, :] - mean) / sqrt(var + eps) * weight + bias. */
+/* layer_norm: y[i, :] = (x[i, :] - mean) / sqrt(var + eps) * weight + bias; with `rms`, 0
+ * stands for the mean. */
 typedef struct {
     int64_t rows, cols;
     const float *x;
     int64_t ldx;
+    int rms;
     const float *weight, *bias; /* (cols,) or NULL */
     float eps;
     float *y;
@@ -164,9 +166,10 @@ typedef struct {
     float *partials; /* (query blocks, num_heads, chunks, lanes * (2 + value_dim)) */
 } fa_attention_plan;
 
-/* sinusoid: y[pos, 2i] = sin(pos / base^(2i / dim)), y[pos, 2i + 1] = cos(same). */
+/* sinusoid: y[i, 2j] = sin(pos / base^(2j / dim)), y[i, 2j + 1] = cos(same), where
+ * pos = first + i. */
 typedef struct {
-    int64_t length, dim;
+    int64_t first, length, dim;
     double base;
     float *y; /* (length, dim) */
 } fa_sinusoid_plan;

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ._cpu import get_num_threads, num_threads, set_num_threads
 from .config import show_config
 from .errors import ModelFormatError, TruncationWarning
-from .functional import gelu, layer_norm, linear, matmul, softmax
-from .positions import sinusoidal_positions
+from .functional import gelu, layer_norm, linear, matmul, rms_norm, softmax
+from .positions import apply_rotary, rotary_positions, sinusoidal_positions
 from .scaled_dot import attention, attention_varlen, attention_weights
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "ModelFormatError",
     "TextEncoder",
     "TruncationWarning",
+    "apply_rotary",
     "attention",
     "attention_varlen",
     "attention_weights",
@@ -35,6 +36,8 @@ __all__ = [
     "matmul",
     "nn",
     "num_threads",
+    "rms_norm",
+    "rotary_positions",
     "set_num_threads",
     "show_config",
     "sinusoidal_positions",

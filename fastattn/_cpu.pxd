@@ -59,6 +59,7 @@ cdef extern from "fastattn.h":
         int64_t rows, cols
         const float *x
         int64_t ldx
+        int rms
         const float *weight
         const float *bias
         float eps
@@ -125,7 +126,7 @@ cdef extern from "fastattn.h":
         float *partials
 
     ctypedef struct fa_sinusoid_plan:
-        int64_t length, dim
+        int64_t first, length, dim
         double base
         float *y
 

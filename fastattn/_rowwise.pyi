@@ -23,8 +23,10 @@ def layer_norm(
     bias: NDArray[float32] | None,
     eps: float,
     out: NDArray[float32],
+    *,
+    rms: bool = False,
 ) -> None:
-    """Add the layer normalisation of each row; out may be x."""
+    """Add the layer normalisation of each row, with `rms` around 0; out may be x."""
 
 def activate(
     program: Program, x: NDArray[float32], activation: str, out: NDArray[float32]
@@ -55,5 +57,7 @@ def pool(
 ) -> None:
     """Add one vector per sequence, "mean" or "cls": x (tokens, dim), out (n, dim)."""
 
-def sinusoid(program: Program, base: float, out: NDArray[float32]) -> None:
-    """Add the table of sinusoidal positions, out (length, dim) contiguous."""
+def sinusoid(
+    program: Program, base: float, out: NDArray[float32], *, first: int = 0
+) -> None:
+    """Add the sinusoidal positions from `first` on, out (length, dim) contiguous."""

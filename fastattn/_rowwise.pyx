@@ -28,15 +28,17 @@ def softmax(Program program not None, x, out):
     program.add(&kernels().softmax, plan)
 
 
-def layer_norm(Program program not None, x, weight, bias, float eps, out):
-    """Add the layer normalisation of each row; out may be x."""
+def layer_norm(
+    Program program not None, x, weight, bias, float eps, out, *, bint rms=False
+):
+    """Add the layer normalisation of each row, with `rms` around 0; out may be x."""
     cdef fa_layer_norm_plan *plan = <fa_layer_norm_plan *>program.allocate(
         sizeof(fa_layer_norm_plan)
     )
     cdef Py_buffer *x_view = program.matrix(x, "x", -1, -1)
     cdef int64_t rows = x_view.shape[0], cols = x_view.shape[1]
     cdef Py_buffer *out_view = program.matrix(out, "out", rows, cols, True)
-    plan.rows, plan.cols, plan.eps = rows, cols, eps
+    plan.rows, plan.cols, plan.eps, plan.rms = rows, cols, eps, rms
     plan.x, plan.ldx = <const float *>x_view.buf, row_stride(x_view)
     plan.weight = program.vector(weight, "weight", cols)
     plan.bias = program.vector(bias, "bias", cols)
@@ -106,13 +108,16 @@ def pool(
     program.add(&kernels().pool, plan)
 
 
-def sinusoid(Program program not None, double base, out):
-    """Add the table of sinusoidal positions, out (length, dim) contiguous."""
+def sinusoid(Program program not None, double base, out, *, int64_t first=0):
+    """Add the sinusoidal positions from `first` on, out (length, dim) contiguous."""
     cdef fa_sinusoid_plan *plan = <fa_sinusoid_plan *>program.allocate(
         sizeof(fa_sinusoid_plan)
     )
     cdef Py_buffer *out_view = program.matrix(out, "out", -1, -1, True)
     plan.length, plan.dim, plan.base = out_view.shape[0], out_view.shape[1], base
+    plan.first = first
+    if not 0 <= first < 1 << 31 or plan.length >= 1 << 31:
+        raise ValueError(f"positions must be 0 to {1 << 31}, got the first {first}")
     if plan.length > 1 and row_stride(out_view) != plan.dim:
         raise ValueError("out must be contiguous")
     if not 1.0 <= base < float("inf"):

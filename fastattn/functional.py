@@ -265,21 +265,58 @@ def layer_norm(
     array([[-1.,  1.],
            [-1.,  1.]], dtype=float32)
     """
-    x = as_float32(x, "x")
-    if x.ndim == 0:
-        raise ValueError("x must have at least one dimension, got a scalar")
-    weight = None if weight is None else parameter(weight, "weight", x.shape[-1])
-    bias = None if bias is None else parameter(bias, "bias", x.shape[-1])
-    eps = as_number(eps, "eps")
-    if eps < 0:
-        raise ValueError(f"eps must not be negative, got {eps}")
-    y = output(out, x.shape, *beside(out, x))
-    target = y if y.flags.c_contiguous else np.empty(y.shape, np.float32)
-    if y.size:
-        program = Program()
-        _rowwise.layer_norm(program, rows_of(x), weight, bias, eps, rows_of(target))
-        program.run()
-    return landed(target, y)
+    return normalized(x, weight, bias, eps, out)
+
+
+def rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    eps: float = 1e-6,
+    out: Float32 | None = None,
+) -> Float32:
+    """Normalise the last axis without centring, y = x / sqrt(mean(x^2) + eps) * weight.
+
+    Parameters
+    ----------
+    x : array_like, (..., dim), float32
+        What to normalise.
+    weight : array_like, (dim,), float32, optional
+        Scale, 1 where it is not given.
+    eps : float, default 1e-6
+        Keeps a row of zeros finite; not negative.
+    out : ndarray, (..., dim), float32, optional
+        Where to write the result; may be `x` itself.
+
+    Returns
+    -------
+    ndarray, (..., dim), float32
+        `out` where it was given.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 and does not convert, or `eps` is not a number.
+    ValueError
+        If shapes do not fit, `eps` is negative or `out` cannot be written.
+
+    Notes
+    -----
+    The error is below ``4 u (1 + |z|) |weight|`` with ``u = 2**-24`` and z the normalised
+    value.
+
+    References
+    ----------
+    Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, section 4.
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> fa.rms_norm([[3, -3], [0, 0]], [1, 2], eps=1e-9)
+    array([[ 1., -2.],
+           [ 0.,  0.]], dtype=float32)
+    """
+    return normalized(x, weight, None, eps, out, rms=True)
 
 
 def gelu(x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None) -> Float32:
@@ -331,6 +368,34 @@ def gelu(x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None)
         program = Program()
         flat = np.ascontiguousarray(x).reshape(-1)
         _rowwise.activate(program, flat, form, target.reshape(-1))
+        program.run()
+    return landed(target, y)
+
+
+def normalized(
+    x: ArrayLike,
+    weight: ArrayLike | None,
+    bias: ArrayLike | None,
+    eps: float,
+    out: Float32 | None,
+    *,
+    rms: bool = False,
+) -> Float32:
+    """Normalise rows around their mean, or with `rms` around 0."""
+    x = as_float32(x, "x")
+    if x.ndim == 0:
+        raise ValueError("x must have at least one dimension, got a scalar")
+    weight = None if weight is None else parameter(weight, "weight", x.shape[-1])
+    bias = None if bias is None else parameter(bias, "bias", x.shape[-1])
+    eps = as_number(eps, "eps")
+    if eps < 0:
+        raise ValueError(f"eps must not be negative, got {eps}")
+    y = output(out, x.shape, *beside(out, x))
+    target = y if y.flags.c_contiguous else np.empty(y.shape, np.float32)
+    if y.size:
+        program = Program()
+        rows = rows_of(x), weight, bias, eps, rows_of(target)
+        _rowwise.layer_norm(program, *rows, rms=rms)
         program.run()
     return landed(target, y)
 

@@ -3,13 +3,14 @@
 import operator
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise
 from ._cpu import Program
-from .arrays import as_number
+from .arrays import Float32, as_float32, as_number
+from .score_options import broadcast_to
 
-__all__ = ["sinusoidal_positions"]
+__all__ = ["apply_rotary", "rotary_positions", "sinusoidal_positions"]
 
 
 def sinusoidal_positions(
@@ -58,12 +59,125 @@ def sinusoidal_positions(
            [ 0.8415,  0.5403,  0.01  ,  1.    ],
            [ 0.9093, -0.4161,  0.02  ,  0.9998]], dtype=float32)
     """
+    return _table(length, dim, base)
+
+
+def rotary_positions(
+    length: int, dim: int, *, base: float = 10000.0, offset: int = 0
+) -> tuple[Float32, Float32]:
+    """Compute the angles by which rotary positions turn queries and keys.
+
+    Parameters
+    ----------
+    length : int
+        Number of positions, 0 or more.
+    dim : int
+        Number of columns that will be turned, even: the head's size or a part of it.
+    base : float, default 10000.0
+        The longest wavelength is ``2 * pi * base``, in positions.
+    offset : int, default 0
+        The first position: the length of a cache.
+
+    Returns
+    -------
+    cos, sin : float32 arrays (length, dim / 2)
+        Of the angles ``(offset + i) / base ** (2 * j / dim)``.
+
+    Raises
+    ------
+    TypeError
+        When `length`, `dim` or `offset` is not an integer or `base` is not a number.
+    ValueError
+        When `length` or `offset` is negative, `dim` is not even and positive, or `base`
+        is less than 1 or not finite.
+
+    References
+    ----------
+    Su et al., "RoFormer" (2021), section 3.2.
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> cos, sin = fa.rotary_positions(2, 4)
+    >>> sin.round(4)
+    array([[0.    , 0.    ],
+           [0.8415, 0.01  ]], dtype=float32)
+    """
+    table = _table(length, dim, base, offset)
+    if table.shape[1] % 2:
+        raise ValueError(f"dim must be even, got {dim}")
+    return np.ascontiguousarray(table[:, 1::2]), np.ascontiguousarray(table[:, 0::2])
+
+
+def apply_rotary(
+    x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: bool = False
+) -> Float32:
+    """Turn pairs of columns by the angles of their positions.
+
+    Parameters
+    ----------
+    x : array_like of float32 (..., length, dim)
+        Queries or keys.
+    cos, sin : array_like of float32 (length, turned / 2), leading dimensions broadcast
+        From :func:`rotary_positions`; columns of `x` behind the first `turned` stay.
+    interleaved : bool, default False
+        Whether columns 2 j and 2 j + 1 are a pair (RoFormer, GPT-J), or columns j and
+        j + turned / 2 (GPT-NeoX, Llama and Hugging Face's models).
+
+    Returns
+    -------
+    float32 array of the shape of `x`
+        ``(a cos - b sin, b cos + a sin)`` for every pair (a, b).
+
+    Raises
+    ------
+    TypeError
+        When an array is not float32 and does not convert.
+    ValueError
+        When the shapes do not fit.
+
+    References
+    ----------
+    Su et al., "RoFormer" (2021), section 3.2.2.
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> cos, sin = fa.rotary_positions(2, 2)
+    >>> fa.apply_rotary([[1, 0], [1, 0]], cos, sin).round(4)
+    array([[1.    , 0.    ],
+           [0.5403, 0.8415]], dtype=float32)
+    """
+    x, cos, sin = as_float32(x, "x"), as_float32(cos, "cos"), as_float32(sin, "sin")
+    if x.ndim < 2 or cos.ndim < 2 or 2 * cos.shape[-1] > x.shape[-1]:
+        raise ValueError(
+            "x must be (..., length, dim) and cos (length, at most dim / 2), "
+            f"got {x.shape} and {cos.shape}"
+        )
+    half = cos.shape[-1]
+    cos = broadcast_to(cos, "cos", (*x.shape[:-1], half))
+    sin = broadcast_to(sin, "sin", (*x.shape[:-1], half))
+    first, second = slice(half), slice(half, 2 * half)
+    if interleaved:
+        first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+    out = x.copy()
+    a, b = x[..., first], x[..., second]
+    out[..., first] = a * cos - b * sin
+    out[..., second] = b * cos + a * sin
+    return out
+
+
+def _table(length: int, dim: int, base: float, first: int = 0) -> Float32:
+    """Compute the sinusoidal table from position `first` on, after checking its sizes."""
     try:
         shape = operator.index(length), operator.index(dim)
+        start = operator.index(first)
     except TypeError:
         raise TypeError(
-            f"length and dim must be integers, got {length!r} and {dim!r}"
+            f"length, dim and offset must be integers, got {length!r}, {dim!r}, {first!r}"
         ) from None
+    if start < 0:
+        raise ValueError(f"offset must not be negative, got {first}")
     if shape[0] < 0 or shape[1] < 1:
         raise ValueError(
             f"length must be at least 0 and dim at least 1, got {length} and {dim}"
@@ -73,6 +187,6 @@ def sinusoidal_positions(
         raise ValueError(f"base must be at least 1, got {base}")
     out = np.empty(shape, np.float32)
     program = Program()
-    _rowwise.sinusoid(program, base, out)
+    _rowwise.sinusoid(program, base, out, first=start)
     program.run()
     return out

@@ -40,6 +40,12 @@ def layer_norm(
     return normed if bias is None else normed + bias
 
 
+def rms_norm(x: Array, weight: Array | None = None, eps: float = 1e-6) -> Array:
+    """Return x / sqrt(mean(x^2) + eps) * weight over the last axis."""
+    normed = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
+    return normed if weight is None else normed * weight
+
+
 def relu(x: Array) -> Array:
     """Return max(x, 0)."""
     return np.maximum(x, 0)

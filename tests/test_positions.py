@@ -45,8 +45,8 @@ def test_no_positions():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"length": 2.0, "dim": 4}, TypeError, "integers, got 2.0 and 4"),
-        ({"length": "2", "dim": 4}, TypeError, "integers, got '2' and 4"),
+        ({"length": 2.0, "dim": 4}, TypeError, "integers, got 2.0, 4"),
+        ({"length": "2", "dim": 4}, TypeError, "integers, got '2', 4"),
         ({"length": -1, "dim": 4}, ValueError, "got -1 and 4"),
         ({"length": 2, "dim": 0}, ValueError, "got 2 and 0"),
         ({"length": 2, "dim": 4, "base": 0.5}, ValueError, "base.*0.5"),

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* layer_norm.h: layer normalisation of a row (Ba, Kiros & Hinton 2016), in two passes.
+/* layer_norm.h: layer normalisation of a row (Ba, Kiros & Hinton 2016), in two passes, and
+ * RMS normalisation (Zhang & Sennrich 2019), which is the same around 0.
  *
  * The mean of squares minus the square of the mean would need one pass and lose
  * mean^2 / var of the precision; the row is in the first-level cache anyway.
  */
 
-/* y = (x - mean) / sqrt(var + eps) * weight + bias; y may be x. */
-static void layer_norm_row(int64_t n, const float *x, const float *weight,
-                           const float *bias, float eps, float *y)
+static float row_mean(int64_t n, const float *x)
 {
-    vf sums[VECTORS] = {{0}}, squares[VECTORS] = {{0}};
+    vf sums[VECTORS] = {{0}};
     for (int64_t i = 0; i < n; i += FA_PANEL) {
         UNROLL
         for (int v = 0; v < VECTORS; v++) {
@@ -17,7 +16,15 @@ static void layer_norm_row(int64_t n, const float *x, const float *weight,
             sums[v] += vload_tail(x + at, n - at);
         }
     }
-    const vf mean = vsplat(sum16(sums) / (float)n);
+    return sum16(sums) / (float)n;
+}
+
+/* y = (x - centre) / sqrt(mean((x - centre)^2) + eps) * weight + bias; y may be x. */
+static void norm_row(int64_t n, const float *x, float centre, const float *weight,
+                     const float *bias, float eps, float *y)
+{
+    const vf mean = vsplat(centre);
+    vf squares[VECTORS] = {{0}};
     for (int64_t i = 0; i < n; i += FA_PANEL) {
         UNROLL
         for (int v = 0; v < VECTORS; v++) {
@@ -37,6 +44,12 @@ static void layer_norm_row(int64_t n, const float *x, const float *weight,
     }
 }
 
+static void layer_norm_row(int64_t n, const float *x, const float *weight,
+                           const float *bias, float eps, float *y)
+{
+    norm_row(n, x, row_mean(n, x), weight, bias, eps, y);
+}
+
 enum { NORM_TASK = 16 }; /* rows: a few microseconds at the widths of encoders */
 
 static int64_t layer_norm_tasks(const void *plan)
@@ -51,7 +64,8 @@ static void layer_norm_run(const void *plan, int64_t task, void *scratch)
     const int64_t end = start + NORM_TASK < p->rows ? start + NORM_TASK : p->rows;
     (void)scratch;
     for (int64_t i = start; i < end; i++) {
-        layer_norm_row(p->cols, p->x + i * p->ldx, p->weight, p->bias, p->eps,
-                       p->y + i * p->ldy);
+        const float *x = p->x + i * p->ldx;
+        norm_row(p->cols, x, p->rms ? 0.0f : row_mean(p->cols, x), p->weight, p->bias,
+                 p->eps, p->y + i * p->ldy);
     }
 }

@@ -60,9 +60,9 @@ static void sinusoid_run(const void *plan, int64_t task, void *scratch)
          pair < (task + 1) * SINUSOID_TASK && 2 * pair < p->dim; pair++) {
         const double exponent = (double)(2 * pair) / (double)p->dim;
         const double frequency = exp_double(-exponent * log_double(p->base));
-        for (int64_t position = 0; position < p->length; position++) {
-            const double angle = (double)position * frequency;
-            float *y = p->y + position * p->dim + 2 * pair;
+        for (int64_t i = 0; i < p->length; i++) {
+            const double angle = (double)(p->first + i) * frequency;
+            float *y = p->y + i * p->dim + 2 * pair;
             y[0] = (float)sin_double(angle, 0);
             if (2 * pair + 1 < p->dim) y[1] = (float)sin_double(angle, 1);
         }

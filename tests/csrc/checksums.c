@@ -77,7 +77,7 @@ static void run_rows(const fa_kernels *t, const float *a, const float *b, const 
     const int64_t rows = 20, cols = 333, cu_seqlens[] = {0, 1, 40, 40, 77};
     const fa_softmax_plan softmax = {rows, cols, c, cols + 7, y, cols};
     run(t->name, "softmax", &t->softmax, &softmax, y, rows * cols);
-    const fa_layer_norm_plan norm = {rows, cols, c, cols + 7, a, b, 1e-5f, y, cols};
+    const fa_layer_norm_plan norm = {rows, cols, c, cols + 7, 0, a, b, 1e-5f, y, cols};
     run(t->name, "layer_norm", &t->layer_norm, &norm, y, rows * cols);
     for (int i = 1; i < 4; i++) {
         const char *names[] = {"", "relu", "gelu", "gelu_tanh"};
@@ -86,7 +86,7 @@ static void run_rows(const fa_kernels *t, const float *a, const float *b, const 
     }
     const fa_pool_plan pool = {4, cols, cu_seqlens, c, cols, FA_POOL_MEAN, 1, y, cols};
     run(t->name, "pool", &t->pool, &pool, y, 4 * cols);
-    const fa_sinusoid_plan sinusoid = {700, 129, 10000, y};
+    const fa_sinusoid_plan sinusoid = {3, 700, 129, 10000, y};
     run(t->name, "sinusoid", &t->sinusoid, &sinusoid, y, 700 * 129);
 }
 

@@ -1,0 +1,70 @@
+"""Rotary positions: angles, both forms, parts of a head."""
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from criterion import assert_accurate
+
+import fastattn as fa
+
+
+def specification(x, base, offset, interleaved, turned, dtype):
+    """Turn pairs of columns as complex numbers."""
+    x = x.astype(dtype)
+    angle = (offset + np.arange(x.shape[-2]))[:, None] / base ** (
+        np.arange(0, turned, 2) / turned
+    )
+    part = x[..., :turned]
+    a, b = (
+        (part[..., 0::2], part[..., 1::2])
+        if interleaved
+        else (part[..., : turned // 2], part[..., turned // 2 :])
+    )
+    cos, sin = np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)
+    pair = np.stack([a * cos - b * sin, b * cos + a * sin], axis=-1 if interleaved else -2)
+    return np.concatenate([pair.reshape(part.shape), x[..., turned:]], axis=-1)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(("turned", "offset", "base"), [(32, 0, 1e4), (10, 700, 1.6e5)])
+def test_turns_pairs(isa, interleaved, turned, offset, base):
+    x = np.random.default_rng(0).standard_normal((2, 3, 40, 32), np.float32)
+    cos, sin = fa.rotary_positions(40, turned, base=base, offset=offset)
+    y = fa.apply_rotary(x, cos, sin, interleaved=interleaved)
+    assert_accurate(y, lambda t: specification(x, base, offset, interleaved, turned, t))
+    assert_same_bits(y[..., turned:], x[..., turned:])
+
+
+def test_an_offset_is_a_later_part_of_the_table():
+    for late, whole in zip(
+        fa.rotary_positions(5, 8, offset=20), fa.rotary_positions(25, 8), strict=True
+    ):
+        assert_same_bits(late, whole[20:])
+
+
+def test_scores_depend_on_distance_alone():
+    q, k = np.random.default_rng(1).standard_normal((2, 1, 16), np.float32)
+    scores = []
+    for offset in (0, 37):
+        turned = [
+            fa.apply_rotary(x, *fa.rotary_positions(1, 16, offset=offset + apart))
+            for x, apart in ((q, 5), (k, 0))
+        ]
+        scores.append((turned[0] @ turned[1].T).item())
+    assert abs(scores[0] - scores[1]) < 16 * np.spacing(np.float32(16))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: fa.rotary_positions(3, 5), ValueError, "dim must be even"),
+        (lambda: fa.rotary_positions(3, 4, offset=-1), ValueError, "offset"),
+        (lambda: fa.rotary_positions(3.0, 4), TypeError, "integers"),
+        (lambda: fa.apply_rotary([[1, 2]], [[1, 1]], [[0, 0]]), ValueError, "dim / 2"),
+        (lambda: fa.apply_rotary(np.zeros((3, 2)), [[1]], [[0]]), TypeError, "x must be"),
+        (lambda: fa.apply_rotary([[1, 2]] * 3, [[1]] * 2, [[0]] * 2), ValueError, "cos"),
+    ],
+)
+def test_wrong_arguments_are_named(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
