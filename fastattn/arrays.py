@@ -17,8 +17,10 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
             "mask where the function takes one"
         )
     try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
         return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise TypeError(f"{name} cannot be read as an array: {error}") from error
 
 
@@ -137,7 +139,7 @@ def as_integers(value: Any, name: str) -> NDArray[np.int64]:
         raise TypeError(f"{name} must be integers, got {array.dtype}")
     if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} has a value beyond 64-bit integers")
-    return array.astype(np.int64, order="C", copy=False)
+    return np.require(array.astype(np.int64, order="C", copy=False), requirements="A")
 
 
 def as_number(value: Any, name: str) -> float:
