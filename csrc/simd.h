@@ -61,6 +61,15 @@ INLINE vf vmax(vf a, vf b)
 
 INLINE vf vabs(vf x) { return (vf)((vi)x & 0x7fffffff); }
 
+/* Whether a bit is set in any lane. */
+INLINE int any_lane(vi x)
+{
+    int32_t result = 0;
+    UNROLL
+    for (int i = 0; i < LANES; i++) result |= x[i];
+    return result != 0;
+}
+
 /* All ones in the first `count` lanes. */
 INLINE vi vfirst(int64_t count)
 {

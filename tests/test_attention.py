@@ -308,3 +308,11 @@ def test_memory_does_not_grow_with_the_square_of_the_length():
     """
     # A matrix of the scores would be 1 GiB.
     assert int(printed(script)) < 64 * 1024
+
+
+def test_a_block_that_the_mask_shows_whole_is_still_cut_by_the_window(isa):
+    q, k, v = operands(1, 2, 130, 130, 16)
+    mask = np.ones((130, 130), bool)
+    mask[:, :64] = np.random.default_rng(0).random((130, 64)) < 0.5
+    both = mask & np.tri(130, dtype=bool)
+    assert_same_bits(fa.attention(q, k, v, mask, causal=True), fa.attention(q, k, v, both))

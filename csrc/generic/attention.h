@@ -118,7 +118,9 @@ static void attend_block(attention_task *t, running *r, int64_t first_key, int64
     visibility seen = SEEN_BY_ALL;
     if (p->mask_kind) seen = read_mask(t, first_key, keys);
     if (seen == SEEN_BY_NONE) return;
-    if (!window_shows(t, first_key, first_key + keys - 1)) seen = SEEN_BY_SOME;
+    t->masked = seen == SEEN_BY_SOME;
+    t->windowed = !window_shows(t, first_key, first_key + keys - 1);
+    if (t->windowed) seen = SEEN_BY_SOME;
     int64_t k_row = p->k_row, v_row = p->v_row;
     const float *k =
         rows_as_float(p, t->k, first_key, keys, p->head_dim, t->k_wide, &k_row);

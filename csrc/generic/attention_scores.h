@@ -16,6 +16,8 @@ typedef struct {
     int64_t head, first_query, queries, panels;
     int64_t position; /* of the first query */
     float scale;      /* what is still to be done to finished scores */
+    /* Whether the mask, and whether the window, has a say in the present block. */
+    int masked, windowed;
     const char *k, *v;
     float *q, *s, *bias; /* q is also where the output is turned back into rows */
     float *k_wide, *v_wide;
@@ -32,11 +34,51 @@ INLINE float *scores_at(float *block, int64_t key, int64_t query)
 
 INLINE int64_t lanes_of(const attention_task *t) { return t->panels * FA_PANEL; }
 
-/* One element of the mask as a bias; -infinity hides the key. */
-INLINE float mask_bias(const fa_attention_plan *p, const void *mask, int64_t at)
+typedef uint8_t v8 __attribute__((vector_size(LANES)));
+
+/* A row of the mask as KEY_BLOCK biases: -infinity hides a key, and stands behind the last.
+ */
+static void read_mask_row(const fa_attention_plan *p, const void *mask, int64_t at,
+                          int64_t keys, float *bias)
 {
-    if (p->mask_kind == FA_BOOL_MASK) return ((const uint8_t *)mask)[at] ? 0 : -INFINITY;
-    return ((const float *)mask)[at];
+    const int64_t col = p->mask_col;
+    if (p->mask_kind == FA_FLOAT_MASK) {
+        const float *from = (const float *)mask + at;
+        if (col == 1) memcpy(bias, from, (size_t)keys * sizeof(float));
+        else
+            for (int64_t j = 0; j < keys; j++) bias[j] = from[j * col];
+        for (int64_t j = keys; j < KEY_BLOCK; j++) bias[j] = -INFINITY;
+        return;
+    }
+    const uint8_t *from = (const uint8_t *)mask + at;
+    uint8_t seen[KEY_BLOCK] = {0};
+    if (col == 1) memcpy(seen, from, (size_t)keys);
+    else
+        for (int64_t j = 0; j < keys; j++) seen[j] = from[j * col];
+    for (int64_t j = 0; j < KEY_BLOCK; j += LANES) {
+        v8 bytes;
+        memcpy(&bytes, seen + j, sizeof bytes);
+        const vi wide = __builtin_convertvector(bytes, vi);
+        vstore(bias + j, vselect(wide != 0, vsplat(0.0f), vsplat(-INFINITY)));
+    }
+}
+
+/* What a bool mask of adjacent bytes shows of a whole block, eight keys at a time and
+ * before any of it is written out; SEEN_BY_SOME says no more than that it has to be read.
+ */
+static visibility glance(const uint8_t *mask, int64_t stride, int64_t queries)
+{
+    uint64_t any = 0, all = 0x0101010101010101u, keys[KEY_BLOCK / 8];
+    for (int64_t i = 0; i < queries; i++) {
+        memcpy(keys, mask + i * stride, sizeof keys);
+        for (int j = 0; j < KEY_BLOCK / 8; j++) {
+            any |= keys[j];
+            all &= keys[j];
+        }
+    }
+    return any == 0                     ? SEEN_BY_NONE
+           : all == 0x0101010101010101u ? SEEN_BY_ALL
+                                        : SEEN_BY_SOME;
 }
 
 /* Read the mask for a block of keys into bias, a block like the scores, or (KEY_BLOCK,)
@@ -45,20 +87,33 @@ static visibility read_mask(attention_task *t, int64_t first_key, int64_t keys)
 {
     const fa_attention_plan *p = t->plan;
     const int64_t queries = p->mask_row ? t->queries : 1;
-    const int64_t stride = p->mask_row ? FA_PANEL : 1;
-    const int64_t origin = t->head * p->mask_head + first_key * p->mask_col;
-    int any = 0, all = p->mask_kind == FA_BOOL_MASK;
-    for (int64_t i = 0; i < queries; i++) {
-        const int64_t row = origin + (t->first_query + i) * p->mask_row;
-        float *bias = p->mask_row ? scores_at(t->bias, 0, i) : t->bias;
-        for (int64_t j = 0; j < keys; j++) {
-            const float b = mask_bias(p, t->sequence->mask, row + j * p->mask_col);
-            bias[j * stride] = b;
-            any |= b != -INFINITY;
-            all &= b == 0;
+    const int64_t origin =
+        t->head * p->mask_head + t->first_query * p->mask_row + first_key * p->mask_col;
+    if (p->mask_kind == FA_BOOL_MASK && p->mask_col == 1 && keys == KEY_BLOCK) {
+        const uint8_t *mask = (const uint8_t *)t->sequence->mask + origin;
+        const visibility seen = glance(mask, p->mask_row, queries);
+        if (seen != SEEN_BY_SOME) return seen;
+    }
+    float rows[FA_PANEL * KEY_BLOCK];
+    vi any = {0}, some = {0}; /* some: a bias that is not 0, which is no bool's "seen" */
+    for (int64_t first = 0; first < queries; first += FA_PANEL) {
+        const int64_t count = queries - first < FA_PANEL ? queries - first : FA_PANEL;
+        for (int64_t i = 0; i < count; i++) {
+            float *row = p->mask_row ? rows + i * KEY_BLOCK : t->bias;
+            read_mask_row(p, t->sequence->mask, origin + (first + i) * p->mask_row, keys,
+                          row);
+            for (int64_t j = 0; j < keys; j += LANES) {
+                const vf bias = vload(row + j);
+                any |= bias != -INFINITY;
+                some |= (bias != 0.0f) & vfirst(keys - j);
+            }
+        }
+        if (p->mask_row) {
+            transpose(count, keys, rows, KEY_BLOCK, scores_at(t->bias, 0, first), FA_PANEL);
         }
     }
-    return any ? all ? SEEN_BY_ALL : SEEN_BY_SOME : SEEN_BY_NONE;
+    if (!any_lane(any)) return SEEN_BY_NONE;
+    return p->mask_kind == FA_FLOAT_MASK || any_lane(some) ? SEEN_BY_SOME : SEEN_BY_ALL;
 }
 
 /* How far each lane's query is behind a key: key - position. */
@@ -80,9 +135,13 @@ INLINE vf bias_of(const attention_task *t, int64_t key, int64_t query)
 INLINE vi visible(const attention_task *t, int64_t first_key, int64_t key, int64_t query)
 {
     const fa_attention_plan *p = t->plan;
-    const vi ahead = distance_to(t, first_key + key, query);
-    vi seen = (ahead <= (int32_t)p->right) & (ahead >= (int32_t)-p->left);
-    if (p->mask_kind) seen &= bias_of(t, key, query) != -INFINITY;
+    vi seen = {0};
+    seen = ~seen;
+    if (t->windowed) {
+        const vi ahead = distance_to(t, first_key + key, query);
+        seen = (ahead <= (int32_t)p->right) & (ahead >= (int32_t)-p->left);
+    }
+    if (t->masked) seen &= bias_of(t, key, query) != -INFINITY;
     return seen;
 }
 
@@ -166,7 +225,7 @@ static void mask_scores(attention_task *t, int64_t first_key, int64_t keys)
         for (int64_t key = 0; key < keys; key++) {
             float *s = scores_at(t->s, key, query);
             vf score = vload(s);
-            if (t->plan->mask_kind) score += bias_of(t, key, query);
+            if (t->masked) score += bias_of(t, key, query);
             vstore(s, vselect(visible(t, first_key, key, query), score, vsplat(-INFINITY)));
         }
     }

@@ -24,7 +24,8 @@ INLINE vf widen(const fa_dtype dtype, const void *p, int64_t count)
 {
     if (dtype == FA_FLOAT32) return vload_tail(p, count);
     v16 narrow = {0};
-    memcpy(&narrow, p, (size_t)(count < LANES ? (count > 0 ? count : 0) : LANES) * 2);
+    if (count >= LANES) memcpy(&narrow, p, sizeof narrow);
+    else if (count > 0) memcpy(&narrow, p, (size_t)count * 2);
     const vu wide = __builtin_convertvector(narrow, vu);
     return dtype == FA_FLOAT16 ? widen_float16(wide) : (vf)(wide << 16);
 }
@@ -62,7 +63,8 @@ INLINE void narrow(const fa_dtype dtype, void *p, vf x, int64_t count)
     }
     const vu wide = dtype == FA_FLOAT16 ? narrow_float16(x) : narrow_bfloat16(x);
     const v16 result = __builtin_convertvector(wide, v16);
-    memcpy(p, &result, (size_t)(count < LANES ? count : LANES) * 2);
+    if (count >= LANES) memcpy(p, &result, sizeof result);
+    else if (count > 0) memcpy(p, &result, (size_t)count * 2);
 }
 
 /* y (rows, cols), ldy apart, = x (rows, cols) of any dtype, ldx apart. */

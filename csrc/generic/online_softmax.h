@@ -77,9 +77,7 @@ static int has_non_finite(const float *v, int64_t stride, int64_t dim, int64_t k
             bad |= (x - x) != 0;
         }
     }
-    int32_t result = 0;
-    for (int i = 0; i < LANES; i++) result |= bad[i];
-    return result;
+    return any_lane(bad);
 }
 
 /* o = o alpha + v^T p with the hidden keys left out and not multiplied by 0, which would
