@@ -41,6 +41,8 @@ SEQUENCE_LAYERS = {
     ),
     "layer": lambda: nn.EncoderLayer(HIDDEN, HEADS, INTERMEDIATE, rng=0),
     "attention": lambda: nn.MultiHeadAttention(HIDDEN, HEADS, rng=0),
+    "rotary": lambda: nn.MultiHeadAttention(HIDDEN, HEADS, rotary=100.0, rng=0),
+    "multi-query": lambda: nn.MultiHeadAttention(HIDDEN, HEADS, num_kv_heads=1, rng=0),
 }
 
 
@@ -66,14 +68,44 @@ def norm(w, x, eps):
     return reference.layer_norm(x, w["weight"], w["bias"], eps)
 
 
-def attention(layer, w, x, **masks):
-    rows, length, hidden = x.shape
-    qkv = reference.linear(x, w["in_proj_weight"], w["in_proj_bias"])
-    heads = qkv.reshape(rows, length, 3, layer.num_heads, -1)
-    query, key, value = heads.transpose(2, 0, 3, 1, 4)
-    context = reference.attention(query, key, value, **masks)
-    context = context.swapaxes(1, 2).reshape(rows, length, hidden)
-    return linear(w.below("out_proj"), context)
+def rotated(x, base, interleaved):
+    """Turn pairs of columns of (..., length, dim) by the angles of their positions."""
+    length, dim = x.shape[-2:]
+    columns = np.arange(dim)
+    if interleaved:
+        pairs, partner = columns // 2, columns ^ 1
+    else:
+        pairs, partner = columns % (dim // 2), (columns + dim // 2) % dim
+    angles = np.arange(length)[:, None] / base ** (2 * pairs / dim)
+    sign = np.where(partner > columns, -1, 1)
+    turned = np.cos(angles).astype(x.dtype) * x
+    return turned + (sign * np.sin(angles)).astype(x.dtype) * x[..., partner]
+
+
+def projected(layer, w, x, context=None):
+    """Compute queries, keys and values (batch, heads, length, dim)."""
+    context = x if context is None else context
+    head_dim = layer.hidden_size // layer.num_heads
+    ends = layer.hidden_size + layer.num_kv_heads * head_dim * np.arange(2)
+
+    def parts(name):
+        whole = w[f"in_proj_{name}"]
+        return [None] * 3 if whole is None else np.split(whole, ends)
+
+    weights = parts("weight")
+    if weights[0] is None:
+        weights = [w[f"{letter}_proj_weight"] for letter in "qkv"]
+    sources = (x, context, context)
+    for i, source in enumerate(sources):
+        y = reference.linear(source, weights[i], parts("bias")[i])
+        y = y.reshape(*y.shape[:2], -1, head_dim).swapaxes(1, 2)
+        turned = layer.rotary is not None and i < 2
+        yield rotated(y, layer.rotary, layer.rotary_interleaved) if turned else y
+
+
+def attention(layer, w, x, context=None, **masks):
+    heads = reference.attention(*projected(layer, w, x, context), **masks)
+    return linear(w.below("out_proj"), heads.swapaxes(1, 2).reshape(x.shape))
 
 
 def encoder_layer(layer, w, x, **masks):
@@ -105,17 +137,21 @@ def forward(layer, w, x, **masks):
     return x if layer.norm is None else norm(w.below("norm"), x, layer.norm.eps)
 
 
+def combined(real, mask):
+    """Combine the padding of the keys (batch, length) with a mask of the scores."""
+    if real is None:
+        return mask
+    keys = real[:, None, None, :]
+    if mask is None or mask.dtype == bool:
+        return keys if mask is None else keys & mask
+    return np.where(keys, mask, np.array(-np.inf, np.float32))
+
+
 def assert_layer_accurate(actual, layer, x, real=None, mask=None, causal=False):
     """Hold a layer to the formulas; `mask` is (..., length, length)."""
+    seen = combined(real, mask)
 
     def compute(dtype):
-        seen = mask
-        if real is not None:
-            hidden = np.array(-np.inf, np.float32)
-            keys = real[:, None, None, :]
-            seen = keys if mask is None else np.where(keys, mask, hidden)
-            if mask is not None and mask.dtype == bool:
-                seen = keys & mask
         weights = Weights(layer.state_dict(), dtype)
         y = forward(layer, weights, x.astype(dtype), mask=seen, causal=causal)
         return y if real is None else np.where(real[..., None], y, 0)

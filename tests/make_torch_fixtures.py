@@ -1,15 +1,16 @@
-"""Make tests/data/torch_encoder.npz: what torch computes, for test_state_dict.py.
+"""Make tests/data/torch_*.npz: what torch computes, for test_state_dict.py.
 
 Run it with torch==2.13.0 (a CPU build) and NumPy, from any folder:
 
     python tests/make_torch_fixtures.py
 
 Weights are random numbers of 8 significant bits, so the file compresses well; torch
-computes in float64, without its fused paths. Names in the file:
+computes in float64, without its fused paths. Names in the files:
 
     <model>/state/<key>     the state dict, float32
     <model>/<run>           the output for x, float64
-    x, padding, attention_mask
+    <model>/weights         of attention, in the last run, float64
+    x, padding, attention_mask, <model>/context
 """
 
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 import torch
 
 HIDDEN, HEADS, INTERMEDIATE, LAYERS, BATCH, LENGTH = 32, 4, 64, 2, 3, 7
+# Of cross-attention: how many queries there are, and another size of context vectors.
+QUERIES, OTHER = 5, 20
 
 
 def random_weights(module: torch.nn.Module) -> torch.nn.Module:
@@ -43,9 +46,17 @@ def encoder(norm: torch.nn.Module | None, **options: object) -> torch.nn.Module:
     )
 
 
-def main() -> None:
+def save(name: str, arrays: dict[str, np.ndarray]) -> None:
+    np.savez_compressed(Path(__file__).parent / "data" / f"{name}.npz", **arrays)
+
+
+def save_state(arrays: dict[str, np.ndarray], name: str, model: torch.nn.Module) -> None:
+    for key, value in random_weights(model).state_dict().items():
+        arrays[f"{name}/state/{key}"] = value.float().numpy()
+
+
+def make_encoders() -> None:
     torch.manual_seed(0)
-    torch.backends.mha.set_fastpath_enabled(False)
     models = {
         "post_norm_relu": encoder(None, activation="relu"),
         "pre_norm_gelu": encoder(
@@ -75,13 +86,55 @@ def main() -> None:
         "attention_mask": ~forbidden.numpy(),
     }
     for name, model in models.items():
-        for key, value in random_weights(model).state_dict().items():
-            arrays[f"{name}/state/{key}"] = value.float().numpy()
+        save_state(arrays, name, model)
         for run, masks in runs.items():
             with torch.no_grad():
                 arrays[f"{name}/{run}"] = model(x.double(), *masks).numpy()
-    path = Path(__file__).parent / "data" / "torch_encoder.npz"
-    np.savez_compressed(path, **arrays)
+    save("torch_encoder", arrays)
+
+
+def make_attention() -> None:
+    torch.manual_seed(1)
+    models = {
+        "same_size": {},
+        "other_size": {"kdim": OTHER, "vdim": OTHER},
+        "without_bias": {"kdim": OTHER, "vdim": OTHER, "bias": False},
+    }
+    x = torch.randn(BATCH, QUERIES, HIDDEN)
+    ignored = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
+    ignored[1, 4:] = True
+    ignored[2, [0, 3]] = True
+    forbidden = torch.rand(QUERIES, LENGTH) < 0.4
+    forbidden[:, 1] = False
+    runs = {
+        "plain": {},
+        "padding": {"key_padding_mask": ignored},
+        "causal": {"attn_mask": torch.ones_like(forbidden).triu(1)},
+        "attention_mask": {"key_padding_mask": ignored, "attn_mask": forbidden},
+    }
+    arrays = {
+        "x": x.numpy(),
+        "padding": ~ignored.numpy(),
+        "attention_mask": ~forbidden.numpy(),
+    }
+    for name, options in models.items():
+        model = torch.nn.MultiheadAttention(HIDDEN, HEADS, batch_first=True, **options)
+        save_state(arrays, name, model)
+        context = torch.randn(BATCH, LENGTH, model.kdim)
+        arrays[f"{name}/context"] = context.numpy()
+        for run, masks in runs.items():
+            with torch.no_grad():
+                inputs = (x.double(), context.double(), context.double())
+                out, weights = model(*inputs, average_attn_weights=False, **masks)
+            arrays[f"{name}/{run}"] = out.numpy()
+        arrays[f"{name}/weights"] = weights.numpy()
+    save("torch_attention", arrays)
+
+
+def main() -> None:
+    torch.backends.mha.set_fastpath_enabled(False)
+    make_encoders()
+    make_attention()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from layers import (
 )
 
 import fastattn as fa
-from fastattn import nn
+from fastattn import nn, reference
 
 
 @pytest.fixture(params=SEQUENCE_LAYERS)
@@ -54,6 +54,18 @@ def test_layer_norm(bias, eps):
         layer(x),
         lambda dtype: norm(Weights(layer.state_dict(), dtype), x.astype(dtype), eps),
     )
+
+
+@pytest.mark.parametrize("eps", [1e-6, 0.1])
+def test_rms_norm(eps):
+    layer = randomized(nn.RMSNorm(37, eps))
+    x = batch(2, 9, 37)
+    assert list(layer.state_dict()) == ["weight"]
+
+    def compute(dtype):
+        return reference.rms_norm(x.astype(dtype), layer.weight.astype(dtype), eps)
+
+    assert_accurate(layer(x), compute)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -89,7 +101,7 @@ def test_positional_encoding_adds_the_table():
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("padding", [None, RIGHT, GAPS])
 def test_layers(layer, padding, causal):
-    actual = layer(X, padding, causal=causal)
+    actual = layer(X, mask=padding, causal=causal)
     assert_layer_accurate(actual, layer, X, padding, causal=causal)
 
 
@@ -101,13 +113,13 @@ def test_layers(layer, padding, causal):
 def test_attention_masks(layer, padding, shape, kind):
     mask = batch(*shape, seed=2)
     mask = mask > -0.5 if kind == "bool" else np.where(mask > -0.5, mask, -np.inf)
-    actual = layer(X, padding, attention_mask=mask)
+    actual = layer(X, mask=padding, attention_mask=mask)
     assert_layer_accurate(actual, layer, X, padding, mask)
 
 
 def test_attention_mask_and_causal_combine(layer):
     mask = batch(LENGTH, LENGTH, seed=2) > -0.5
-    actual = layer(X, GAPS, attention_mask=mask, causal=True)
+    actual = layer(X, mask=GAPS, attention_mask=mask, causal=True)
     assert_layer_accurate(actual, layer, X, GAPS, mask, causal=True)
 
 
@@ -145,8 +157,8 @@ def test_sizes(hidden, heads, length):
 @pytest.mark.parametrize("padding", [RIGHT, GAPS])
 def test_padding_is_neither_read_nor_written(layer, padding):
     poisoned = np.where(padding[..., None], X, np.float32(np.nan))
-    result = layer(poisoned, padding)
-    np.testing.assert_array_equal(result, layer(X, padding))
+    result = layer(poisoned, mask=padding)
+    np.testing.assert_array_equal(result, layer(X, mask=padding))
     assert not result[~padding].any()
 
 

@@ -30,8 +30,10 @@ def layer(request):
 
 
 def test_lengths_equal_mask(layer):
-    np.testing.assert_array_equal(layer(X, lengths=LENGTHS), layer(X, RIGHT))
-    np.testing.assert_array_equal(layer(X, RIGHT.astype(np.int64)), layer(X, RIGHT))
+    np.testing.assert_array_equal(layer(X, lengths=LENGTHS), layer(X, mask=RIGHT))
+    np.testing.assert_array_equal(
+        layer(X, mask=RIGHT.astype(np.int64)), layer(X, mask=RIGHT)
+    )
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
@@ -65,13 +67,14 @@ def test_a_masked_sequence_alone_in_a_batch_and_padded(layer):
 def test_a_mask_that_says_causal_is_causal(layer):
     mask = np.tri(LENGTH, dtype=bool)
     np.testing.assert_array_equal(
-        layer(X, RIGHT, attention_mask=mask), layer(X, RIGHT, causal=True)
+        layer(X, mask=RIGHT, attention_mask=mask), layer(X, mask=RIGHT, causal=True)
     )
 
 
 def test_a_mask_that_hides_nothing_is_no_mask(layer):
     np.testing.assert_array_equal(
-        layer(X, GAPS, attention_mask=np.ones((LENGTH, LENGTH), bool)), layer(X, GAPS)
+        layer(X, mask=GAPS, attention_mask=np.ones((LENGTH, LENGTH), bool)),
+        layer(X, mask=GAPS),
     )
 
 

@@ -101,11 +101,27 @@ def test_layers_show_their_settings():
         (lambda: nn.Linear(3, 4, init="best"), ValueError, "init.*'best'"),
         (lambda: nn.LayerNorm(0), ValueError, "dim must be at least 1"),
         (lambda: nn.LayerNorm(4, eps=-1.0), ValueError, "eps.*-1"),
+        (lambda: nn.RMSNorm(4, eps=-1.0), ValueError, "eps.*-1"),
         (lambda: nn.LayerNorm(4, eps="small"), TypeError, "eps.*small"),
         (lambda: nn.Embedding(3, 0), ValueError, "dim must be at least 1"),
         (lambda: nn.PositionalEncoding(4, 0), ValueError, "max_length must be"),
         (lambda: nn.PositionalEncoding(4, base=0.1), ValueError, "base.*0.1"),
         (lambda: nn.MultiHeadAttention(10, 3), ValueError, "multiple.*10 and 3"),
+        (
+            lambda: nn.MultiHeadAttention(12, 6, num_kv_heads=4),
+            ValueError,
+            "num_heads must be a multiple of num_kv_heads, got 6 and 4",
+        ),
+        (
+            lambda: nn.MultiHeadAttention(12, 4, rotary=100.0),
+            ValueError,
+            "size of a head even, got 100.0 and 3",
+        ),
+        (
+            lambda: nn.MultiHeadAttention(12, 6, context_size=0),
+            ValueError,
+            "context_size must be at least 1",
+        ),
         (lambda: nn.FeedForward(4, 6, "swish"), ValueError, "relu, gelu.*'swish'"),
         (lambda: nn.EncoderLayer(4, 2, 6, activation=None), ValueError, "got None"),
         (lambda: nn.Encoder(4, 2, 6, 0), ValueError, "num_layers must be at least 1"),
@@ -121,6 +137,7 @@ def test_bad_settings_are_named(build, error, message):
     [
         nn.Linear(HIDDEN, 3),
         nn.LayerNorm(HIDDEN),
+        nn.RMSNorm(HIDDEN),
         nn.FeedForward(HIDDEN, 3),
         nn.PositionalEncoding(HIDDEN),
         nn.EncoderLayer(HIDDEN, HEADS, 3),
@@ -142,9 +159,9 @@ def test_wrong_calls_are_named(layer):
     with pytest.raises(ValueError, match=r"x must have shape.*got \(48,\)"):
         layer(X[0, 0])
     with pytest.raises(ValueError, match="one of them"):
-        layer(X, RIGHT, LENGTHS)
+        layer(X, mask=RIGHT, lengths=LENGTHS)
     with pytest.raises(ValueError, match=r"mask must have shape.*attention_mask"):
-        layer(X, np.ones((LENGTH, LENGTH), bool))
+        layer(X, mask=np.ones((LENGTH, LENGTH), bool))
     with pytest.raises(ValueError, match=r"\(4, 19\) does not broadcast"):
         layer(X, attention_mask=RIGHT)
     with pytest.raises(TypeError, match=r"attention_mask must be bool.*int64.*astype"):

@@ -1,37 +1,68 @@
-"""Multi-head self-attention."""
+"""Multi-head attention: of a sequence to itself, or to another one."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import _attention, _gemm
-from .._cpu import Program
+from .._cpu import Program, thread_count
 from .._gemm import PackedMatrix
-from ..init import Seed, initializer
+from ..arrays import as_mask, as_number
+from ..init import Initializer, Seed, initializer
+from ..padding import Packing, packing_of, pad, unpad
+from ..scaled_dot import attention_weights
+from .cache import KeyValueCache
+from .heads import (
+    Heads,
+    attend,
+    by_head,
+    causal_mask,
+    columns,
+    probabilities,
+    score_settings,
+    turn,
+)
 from .layer import Layer, positive
 from .linear import Linear
 from .norm import Norm
-from .sequence import Buffers, MaskedRun, SequenceLayer
+from .sequence import Buffers, MaskedRun, as_batch, masked_runs
+from .torch_modules import attention_settings
 
 __all__ = ["MultiHeadAttention"]
 
+Array = NDArray[np.float32]
+SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
-class MultiHeadAttention(SequenceLayer):
-    """Self-attention with several heads.
+
+class MultiHeadAttention(Layer):
+    """Attention with several heads: of a sequence to itself, or to a context.
 
     Parameters
     ----------
     hidden_size : int
         Size of an input and of an output vector.
     num_heads : int
-        Number of heads; each works on ``hidden_size / num_heads`` columns.
+        Number of heads; each works on ``head_dim = hidden_size / num_heads`` columns.
+    num_kv_heads : int, optional
+        Number of heads of keys and values, a divisor of `num_heads`: query head h uses
+        head ``h // (num_heads // num_kv_heads)`` of them. By default `num_heads`; 1 is
+        multi-query attention.
+    context_size : int, optional
+        Size of a context vector, from which keys and values are made. By default
+        `hidden_size`; with any other size the layer needs a context.
+    rotary : float, optional
+        Base of the rotary positions that turn queries and keys, 10000.0 in the paper,
+        as for :func:`fastattn.rotary_positions`. By default nothing is turned.
+    rotary_interleaved : bool, default False
+        Which columns are turned together, as for :func:`fastattn.apply_rotary`.
     bias : bool, default True
         Whether the projections have biases.
     init : str, optional
         How weights are drawn, as for :class:`Linear`. By default as torch does:
-        "xavier_uniform" for the projection to queries, keys and values, as one matrix.
-        Biases are 0.
+        "xavier_uniform" for the projection to queries, keys and values, as one matrix
+        where they have one. Biases are 0.
     rng : numpy.random.Generator or int, optional
         Source of random numbers, or a seed for one.
 
@@ -39,17 +70,32 @@ class MultiHeadAttention(SequenceLayer):
     ------
     TypeError, ValueError
         When a size is not a positive integer, `hidden_size` is not a multiple of
-        `num_heads`, or `init` is unknown.
+        `num_heads` or that of `num_kv_heads`, `rotary` is less than 1 or heads with
+        rotary positions have an odd size, or `init` is unknown.
 
     Notes
     -----
-    ``q, k, v = split(x @ in_proj_weight.T + in_proj_bias)``, each split again into
-    heads; ``softmax(q @ k.T / sqrt(head_dim)) @ v`` for every head, side by side; then
-    the output projection. The matrix of scores is never built.
+    With ``c = x`` where there is no context::
+
+        q, k, v = x @ Wq.T + bq, c @ Wk.T + bk, c @ Wv.T + bv
+
+    each split into heads; ``softmax(q @ k.T / sqrt(head_dim)) @ v`` for every head, side
+    by side; then the output projection. The matrix of scores is never built.
+
+    With `rotary`, q and k of every head are turned before that: a token by the position
+    of its column, in x and in a context, or behind what is in a cache.
+
+    Weights have torch's names. ``in_proj_weight``, of ``(num_heads + 2 * num_kv_heads) *
+    head_dim`` rows, holds Wq, Wk and Wv on top of each other; with another `context_size`
+    they are ``q_proj_weight``, ``k_proj_weight`` and ``v_proj_weight``. Either way the
+    biases are one ``in_proj_bias``. The first call with a context packs the parts of
+    ``in_proj_weight`` one by one and keeps them, which doubles its memory.
 
     References
     ----------
-    Vaswani et al., "Attention Is All You Need" (2017), section 3.2.
+    Vaswani et al., "Attention Is All You Need" (2017), section 3.2. For fewer heads of
+    keys and values: Ainslie et al., "GQA" (2023), section 2.2. For rotary positions: Su
+    et al., "RoFormer" (2021), section 3.2.
 
     Examples
     --------
@@ -60,6 +106,16 @@ class MultiHeadAttention(SequenceLayer):
     >>> layer(x, lengths=[3, 1]).any(axis=-1)
     array([[ True,  True,  True],
            [ True, False, False]])
+
+    Three queries look at a context of five vectors, the last two of them padding:
+
+    >>> layer = fa.nn.MultiHeadAttention(8, 2, context_size=6, rng=0)
+    >>> context = np.ones((1, 5, 6), np.float32)
+    >>> out, weights = layer(x[:1], context, lengths=[3], return_weights=True)
+    >>> weights[0, 0].round(2)
+    array([[0.33, 0.33, 0.33, 0.  , 0.  ],
+           [0.33, 0.33, 0.33, 0.  , 0.  ],
+           [0.33, 0.33, 0.33, 0.  , 0.  ]], dtype=float32)
     """
 
     def __init__(
@@ -67,41 +123,298 @@ class MultiHeadAttention(SequenceLayer):
         hidden_size: int,
         num_heads: int,
         *,
+        num_kv_heads: int | None = None,
+        context_size: int | None = None,
+        rotary: float | None = None,
+        rotary_interleaved: bool = False,
         bias: bool = True,
         init: str | None = None,
         rng: Seed = None,
     ) -> None:
         super().__init__()
         self.hidden_size = positive(hidden_size, "hidden_size")
-        self.num_heads = positive(num_heads, "num_heads")
-        if self.hidden_size % self.num_heads != 0:
-            raise ValueError(
-                f"hidden_size must be a multiple of num_heads, "
-                f"got {hidden_size} and {num_heads}"
+        self.num_heads = _divisor(num_heads, "num_heads", hidden_size, "hidden_size")
+        self.num_kv_heads = self.num_heads
+        if num_kv_heads is not None:
+            self.num_kv_heads = _divisor(
+                num_kv_heads, "num_kv_heads", self.num_heads, "num_heads"
             )
+        self.context_size = self.hidden_size
+        if context_size is not None:
+            self.context_size = positive(context_size, "context_size")
+        self.rotary = None if rotary is None else as_number(rotary, "rotary")
+        if self.rotary is not None and (self.rotary < 1 or self._head_dim % 2):
+            raise ValueError(
+                "rotary must be at least 1 and the size of a head even, "
+                f"got {rotary} and {self._head_dim}"
+            )
+        self.rotary_interleaved = bool(rotary_interleaved)
         rng = np.random.default_rng(rng)
-        draw = initializer("xavier_uniform" if init is None else init)
-        in_proj = draw((3 * self.hidden_size, self.hidden_size), rng)
-        self._weights["in_proj_weight"] = PackedMatrix(in_proj)
+        self._draw(initializer("xavier_uniform" if init is None else init), rng)
         if bias:
-            self._weights["in_proj_bias"] = np.zeros(3 * self.hidden_size, np.float32)
+            self._weights["in_proj_bias"] = np.zeros(self._ends[-1], np.float32)
         self.out_proj = Linear(self.hidden_size, self.hidden_size, bias, init=init, rng=rng)
         if bias:
             # As torch does: no other Linear starts with a bias of 0 by default.
             self.out_proj._weights["bias"] = np.zeros(self.hidden_size, np.float32)
+        # in_proj_weight, and its parts, once they have been needed.
+        self._apart: tuple[PackedMatrix, list[PackedMatrix]] | None = None
+
+    def _draw(self, draw: Initializer, rng: np.random.Generator) -> None:
+        """Draw the weights of queries, keys and values."""
+        if self.context_size == self.hidden_size:
+            whole = draw((self._ends[-1], self.hidden_size), rng)
+            self._weights["in_proj_weight"] = PackedMatrix(whole)
+            return
+        inputs = (self.hidden_size, self.context_size, self.context_size)
+        rows = np.diff(self._ends, prepend=0).tolist()
+        for name, *shape in zip(SEPARATE, rows, inputs, strict=True):
+            self._weights[name] = PackedMatrix(draw((shape[0], shape[1]), rng))
 
     def _children(self) -> Mapping[str, Layer]:
         return {"out_proj.": self.out_proj}
 
     @property
-    def in_proj_weight(self) -> NDArray[np.float32]:
-        """The weights of query, key and value (3 * hidden, hidden), read-only."""
-        return self._read("in_proj_weight")
+    def _head_dim(self) -> int:
+        return self.hidden_size // self.num_heads
 
     @property
-    def in_proj_bias(self) -> NDArray[np.float32] | None:
-        """The biases of query, key and value (3 * hidden,), read-only, or None."""
+    def _ends(self) -> list[int]:
+        """Where queries, keys and values end in a projected vector."""
+        heads = self.num_kv_heads * self._head_dim
+        return [self.hidden_size, self.hidden_size + heads, self.hidden_size + 2 * heads]
+
+    @property
+    def in_proj_weight(self) -> Array | None:
+        """The weights of query, key and value as one matrix, read-only.
+
+        None where `context_size` is not `hidden_size`: they are three matrices then.
+        """
+        return self._read("in_proj_weight") if "in_proj_weight" in self._weights else None
+
+    @property
+    def in_proj_bias(self) -> Array | None:
+        """The biases of query, key and value, one behind the other, read-only, or None."""
         return self._read("in_proj_bias") if "in_proj_bias" in self._weights else None
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+        *,
+        attention_mask: ArrayLike | None = None,
+        causal: bool = False,
+        cache: KeyValueCache | None = None,
+        return_weights: bool = False,
+    ) -> Any:
+        """Apply the layer to a batch of sequences, or to one sequence.
+
+        Parameters
+        ----------
+        x : array_like of float32 (batch, length, hidden_size) or (length, hidden_size)
+            The sequences that the queries are made from.
+        context : array_like of float32 (batch, context length, context_size), optional
+            The sequences that keys and values are made from, without the batch where x
+            has none. By default x.
+        mask : array_like of bool or of the integers 0 and 1, optional
+            True or 1 where a token is real, False or 0 where there is padding: of the
+            context where one is given, (batch, context length), and of x otherwise,
+            (batch, length). That is where PyTorch's `key_padding_mask` stands, which
+            says the opposite: pass ``~key_padding_mask``.
+        lengths : array_like of int (batch,), optional
+            How many tokens of each row of the context, or of x, are real, counted from
+            the left: the same as a mask with its gaps on the right. Give one of the two.
+        attention_mask : array_like, broadcastable to (batch, num_heads, length, \
+        context length)
+            What each query may attend to, besides padding: bool, True = attend; or
+            float32, added to the scaled scores. PyTorch's boolean `attn_mask` says the
+            opposite.
+        causal : bool, default False
+            Whether query i attends only to the keys 0 to i, or ``len(cache) + i``.
+        cache : KeyValueCache, optional
+            Keys and values of the tokens before x, to which those of x are added: x
+            stands at the positions from ``len(cache)`` on, and attends to what is in the
+            cache too. All its tokens are real, and there is no context. A call that
+            fails leaves the cache as it was.
+        return_weights : bool, default False
+            Whether to return what each head attends to, to look at it.
+
+        Returns
+        -------
+        out : float32 array of the shape of `x`
+            Without a context, padded positions are not computed and come back as zeros.
+            With one, every position of x is computed.
+        weights : float32 array (batch, num_heads, length, context length)
+            Only with `return_weights`; without the batch where x has none. Rows add up
+            to 1; what is padded or may attend to nothing has zeros. PyTorch returns
+            their mean over the heads by default: ``weights.mean(axis=-3)``.
+
+        Raises
+        ------
+        TypeError
+            When an argument has the wrong dtype.
+        ValueError
+            When a shape is wrong, both `mask` and `lengths` are given, a layer whose
+            `context_size` is not its `hidden_size` gets no context, or a cache comes
+            with `context`, `mask` or `lengths`, or from another layer or batch.
+
+        Notes
+        -----
+        A sequence gives the same bits alone, in any batch, with any padding on the right
+        and with any number of threads; what stands at padded positions, NaN too, has no
+        influence. A query that may attend to nothing gets the bias of the output
+        projection.
+        """
+        batch, single = as_batch(x, "x", self.hidden_size)
+        source = self._source(context, batch, single)
+        scores = attention_mask, causal, return_weights
+        if cache is None:
+            keys = packing_of(*source.shape[:2], lengths=lengths, mask=mask)
+            other = None if context is None else source
+            result, weights = self._packed(batch, other, keys, *scores)
+        elif context is None and mask is None and lengths is None:
+            result, weights = self._continued(batch, cache, *scores)
+        else:
+            raise ValueError("with a cache, context, mask and lengths must be None")
+        if single:
+            result, weights = result[0], None if weights is None else weights[0]
+        return result if weights is None else (result, weights)
+
+    def _packed(
+        self,
+        batch: Array,
+        context: Array | None,
+        keys: Packing,
+        attention_mask: ArrayLike | None,
+        causal: bool,
+        return_weights: bool,
+    ) -> tuple[Array, Array | None]:
+        """Compute the output, and the weights, of real tokens; `keys` says which are."""
+        queries = keys if context is None else packing_of(*batch.shape[:2])
+        if context is not None and causal and keys.index is not None:
+            # Packed keys have lost the columns that queries are compared with.
+            shape = (len(batch), self.num_heads, queries.length, keys.length)
+            attention_mask = causal_mask(attention_mask, shape)
+            causal = False
+        runs = None
+        if attention_mask is not None:
+            runs = masked_runs(attention_mask, queries, keys, self.num_heads)
+        tokens = unpad(batch, queries)
+        program = Program()
+        heads = self._project(
+            program, tokens, None if context is None else unpad(context, keys)
+        )
+        if self.rotary is not None:
+            program.run()
+            program = Program()
+            for part, packing in ((heads.query, queries), (heads.key, keys)):
+                self._turn(part, columns(packing), packing.length)
+        attended = np.empty(tokens.shape, np.float32)
+        starts = queries.cu_seqlens, keys.cu_seqlens
+        attend(program, heads, attended, *starts, causal, runs)
+        out = np.empty(tokens.shape, np.float32)
+        self.out_proj.steps(program, attended, out)
+        program.run()
+        weights = None
+        if return_weights:
+            weights = probabilities(heads, queries, keys, attention_mask, causal)
+        return pad(out, queries), weights
+
+    def _continued(
+        self,
+        batch: Array,
+        cache: KeyValueCache,
+        attention_mask: ArrayLike | None,
+        causal: bool,
+        return_weights: bool,
+    ) -> tuple[Array, Array | None]:
+        """Compute the output, and the weights, of tokens behind those in a cache."""
+        rows, length, past = *batch.shape[:2], len(cache)
+        cache.check(rows, self.num_kv_heads, self._head_dim)
+        mask = None
+        if attention_mask is not None:
+            shape = (rows, self.num_heads, length, past + length)
+            mask = as_mask(attention_mask, "attention_mask", shape)
+        program = Program()
+        heads = self._project(program, batch.reshape(rows * length, self.hidden_size))
+        program.run()
+        positions = np.tile(np.arange(length), rows)
+        for part in (heads.query, heads.key):
+            self._turn(part, positions, length, past)
+        query, key, value = (by_head(part, rows) for part in heads)
+        keys, values = cache.extended(key, value)
+        attended = np.empty((rows * length, self.hidden_size), np.float32)
+        context = by_head(attended.reshape(heads.query.shape), rows)
+        program, threads = Program(), thread_count()
+        _attention.attention(
+            program,
+            *(query, keys, values, context),
+            mask=mask,
+            query_offset=np.full(rows, past),
+            threads=threads,
+            **score_settings(self._head_dim, causal),
+        )
+        out = np.empty_like(attended)
+        self.out_proj.steps(program, attended, out)
+        program.run(threads)
+        weights = None
+        if return_weights:
+            weights = attention_weights(query, keys, mask, causal=causal, query_offset=past)
+        cache.advance(length)
+        return out.reshape(batch.shape), weights
+
+    def _turn(
+        self, tokens: Array, positions: NDArray[np.int64], length: int, offset: int = 0
+    ) -> None:
+        """Turn queries or keys by their positions, in place, where the layer does so."""
+        if self.rotary is not None:
+            turn(tokens, positions, length, self.rotary, self.rotary_interleaved, offset)
+
+    def _source(self, context: ArrayLike | None, batch: Array, single: bool) -> Array:
+        """Give what keys and values are made from, as a batch."""
+        if context is None:
+            if self.context_size != self.hidden_size:
+                raise ValueError(
+                    f"context is needed: keys and values are made from vectors of size "
+                    f"{self.context_size}, and x has size {self.hidden_size}"
+                )
+            return batch
+        source, alone = as_batch(context, "context", self.context_size)
+        if alone != single or len(source) != len(batch):
+            raise ValueError(
+                "x and context must have the same batch, "
+                f"got shapes {batch.shape[single:]} and {source.shape[alone:]}"
+            )
+        return source
+
+    @classmethod
+    def from_torch(cls, module: Any) -> Self:
+        """Make the layer that computes what a ``torch.nn.MultiheadAttention`` computes.
+
+        Parameters
+        ----------
+        module : torch.nn.MultiheadAttention
+            Its sizes and weights are read; torch is not imported. `batch_first` has no
+            meaning here: the batch always comes first.
+
+        Returns
+        -------
+        MultiHeadAttention
+            With copies of the weights.
+
+        Raises
+        ------
+        TypeError
+            When `module` is something else.
+        ValueError
+            When there is no such layer here: dropout in a module that is training,
+            ``add_bias_kv``, ``add_zero_attn``, or `kdim` and `vdim` that differ.
+        """
+        layer = cls(**attention_settings(module), init="zeros")
+        layer.load_state_dict(module.state_dict())
+        return layer
 
     def buffers(self, tokens: int) -> Buffers:
         """Allocate the working memory that `steps` needs."""
@@ -110,71 +423,81 @@ class MultiHeadAttention(SequenceLayer):
     def steps(
         self,
         program: Program,
-        x: NDArray[np.float32],
-        out: NDArray[np.float32],
+        x: Array,
+        out: Array,
         cu_seqlens: NDArray[np.int64],
         buffers: Buffers,
         *,
         causal: bool = False,
         runs: Sequence[MaskedRun] | None = None,
-        residual: NDArray[np.float32] | None = None,
+        residual: Array | None = None,
         norm: Norm | None = None,
     ) -> None:
         """Add out = norm(out_proj(attention(x)) + residual) to a program.
 
         x, out and residual are packed tokens (tokens, hidden_size). x may be
         `buffers.context`; out may be neither that nor residual. `runs` as for
-        :class:`SequenceLayer`.
+        :class:`SequenceLayer`. Rotary positions are no step: such a layer is refused.
         """
-        _gemm.linear(
-            program,
-            x,
-            self._weights["in_proj_weight"],
-            buffers.qkv,
-            bias=self._weights.get("in_proj_bias"),
-        )
-        self._attend(program, cu_seqlens, buffers, causal, runs)
+        if self.rotary is not None:
+            raise ValueError("a layer with rotary positions cannot be part of a program")
+        heads = self._project(program, x, qkv=buffers.qkv)
+        starts = cu_seqlens, cu_seqlens
+        attend(program, heads, buffers.context, *starts, causal, runs)
         self.out_proj.steps(program, buffers.context, out, residual=residual, norm=norm)
 
-    def _attend(
+    def _project(
         self,
         program: Program,
-        cu_seqlens: NDArray[np.int64],
-        buffers: Buffers,
-        causal: bool,
-        runs: Sequence[MaskedRun] | None,
-    ) -> None:
-        """Add context = attention of the queries, keys and values in qkv."""
-        head_dim = self.hidden_size // self.num_heads
-        scale = head_dim**-0.5
-        right = 0 if causal else _attention.FAR
-        heads = (self.num_heads, head_dim)
-        tokens = len(buffers.qkv)
-        # A row of qkv is q|k|v, each with its heads side by side: views are enough.
-        query, key, value = buffers.qkv.reshape(tokens, 3, *heads).swapaxes(0, 1)
-        context = buffers.context.reshape(tokens, *heads)
-        if runs is None:
-            _attention.attention_varlen(
-                program,
-                query,
-                key,
-                value,
-                context,
-                cu_seqlens,
-                cu_seqlens,
-                scale=scale,
-                right=right,
+        x: Array,
+        context: Array | None = None,
+        qkv: Array | None = None,
+    ) -> Heads:
+        """Add the projections of x, and of a context, to queries, keys and values.
+
+        Without a context they are written to `qkv` (tokens, num_heads + 2 * num_kv_heads
+        heads), or to new memory.
+        """
+        if context is None:
+            if qkv is None:
+                qkv = np.empty((len(x), self._ends[-1]), np.float32)
+            qkv = qkv[:, : self._ends[-1]]
+            bias = self._weights.get("in_proj_bias")
+            _gemm.linear(program, x, self._weights["in_proj_weight"], qkv, bias=bias)
+            # A row is q|k|v, each with its heads side by side: views are enough.
+            parts = np.split(qkv, self._ends[:-1], axis=1)
+        else:
+            parts = []
+            biases: list[Array | None] = [None] * 3
+            if "in_proj_bias" in self._weights:
+                biases[:] = np.split(self._weights["in_proj_bias"], self._ends[:-1])
+            for weight, bias, rows in zip(
+                self._projections(), biases, (x, context, context), strict=True
+            ):
+                parts.append(np.empty((len(rows), weight.shape[0]), np.float32))
+                _gemm.linear(program, rows, weight, parts[-1], bias=bias)
+        return Heads(
+            *(
+                part.reshape(len(part), part.shape[1] // self._head_dim, self._head_dim)
+                for part in parts
             )
-            return
-        for run in runs:
-            dense = (len(run.mask), run.mask.shape[-1], *heads)
-            _attention.attention(
-                program,
-                *(
-                    array[run.tokens].reshape(dense).swapaxes(1, 2)
-                    for array in (query, key, value, context)
-                ),
-                scale=scale,
-                mask=run.mask,
-                right=right,
-            )
+        )
+
+    def _projections(self) -> list[PackedMatrix]:
+        """Give the weights of queries, keys and values, each packed by itself."""
+        if "in_proj_weight" not in self._weights:
+            return [self._weights[name] for name in SEPARATE]
+        whole, apart = self._weights["in_proj_weight"], self._apart
+        if apart is None or apart[0] is not whole:
+            parts = np.split(whole.unpack(), self._ends[:-1])
+            # Written in one go: another thread sees all of it or nothing.
+            self._apart = apart = whole, [PackedMatrix(part) for part in parts]
+        return apart[1]
+
+
+def _divisor(value: int, name: str, of: int, name_of: str) -> int:
+    """Check a number of heads, which must divide another number."""
+    heads = positive(value, name)
+    if of % heads != 0:
+        raise ValueError(f"{name_of} must be a multiple of {name}, got {of} and {heads}")
+    return heads

@@ -1,5 +1,7 @@
 """From token ids to vectors, and what tells the vectors where they stand."""
 
+from typing import Any, Self
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -10,6 +12,7 @@ from ..init import Seed, initializer, torch_embedding
 from ..positions import sinusoidal_positions
 from .layer import Layer, positive
 from .norm import Norm
+from .torch_modules import attributes
 
 __all__ = ["Embedding", "PositionalEncoding"]
 
@@ -61,6 +64,36 @@ class Embedding(Layer):
     def weight(self) -> NDArray[np.float32]:
         """The table (num, dim), read-only."""
         return self._read("weight")
+
+    @classmethod
+    def from_torch(cls, module: Any) -> Self:
+        """Make the layer that computes what a ``torch.nn.Embedding`` computes.
+
+        Parameters
+        ----------
+        module : torch.nn.Embedding
+            Its sizes and its table are read; torch is not imported.
+
+        Returns
+        -------
+        Embedding
+            With a copy of the table.
+
+        Raises
+        ------
+        TypeError
+            When `module` is something else.
+        ValueError
+            When it has a `max_norm`, which changes the table as it is read.
+        """
+        num, dim, max_norm = attributes(
+            module, "Embedding", "num_embeddings", "embedding_dim", "max_norm"
+        )
+        if max_norm is not None:
+            raise ValueError(f"max_norm={max_norm} cannot be carried over")
+        layer = cls(num, dim, init="zeros")
+        layer.load_state_dict(module.state_dict())
+        return layer
 
     def __call__(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Look up the vectors of token ids.

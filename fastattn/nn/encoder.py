@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from .feed_forward import FeedForward
 from .layer import Layer, positive
 from .norm import LayerNorm
 from .sequence import Buffers, MaskedRun, SequenceLayer
+from .torch_modules import attributes, encoder_layer_settings
 
 __all__ = ["Encoder", "EncoderLayer"]
 
@@ -102,6 +104,33 @@ class EncoderLayer(SequenceLayer):
         )
         self.norm1 = LayerNorm(hidden_size, layer_norm_eps, bias)
         self.norm2 = LayerNorm(hidden_size, layer_norm_eps, bias)
+
+    @classmethod
+    def from_torch(cls, module: Any) -> Self:
+        """Make the layer that computes what a torch encoder layer computes.
+
+        Parameters
+        ----------
+        module : torch.nn.TransformerEncoderLayer
+            Its sizes, settings and weights are read; torch is not imported.
+            `batch_first` has no meaning here: the batch always comes first.
+
+        Returns
+        -------
+        EncoderLayer
+            With copies of the weights.
+
+        Raises
+        ------
+        TypeError
+            When `module` is something else.
+        ValueError
+            When there is no such layer here: dropout in a module that is training, an
+            activation other than relu and gelu, norms of different eps.
+        """
+        layer = cls(**encoder_layer_settings(module), init="zeros")
+        layer.load_state_dict(module.state_dict())
+        return layer
 
     def _children(self) -> Mapping[str, Layer]:
         # In torch the two dense layers belong to the encoder layer itself.
@@ -233,6 +262,45 @@ class Encoder(SequenceLayer):
         self.norm = LayerNorm(hidden_size, layer_norm_eps, bias) if final_norm else None
         self.hidden_size = self.layers[0].hidden_size
         self.num_heads = self.layers[0].num_heads
+
+    @classmethod
+    def from_torch(cls, module: Any) -> Self:
+        """Make the encoder that computes what a torch encoder computes.
+
+        Parameters
+        ----------
+        module : torch.nn.TransformerEncoder
+            Its sizes, settings and weights are read; torch is not imported.
+            `batch_first` has no meaning here: the batch always comes first.
+
+        Returns
+        -------
+        Encoder
+            With copies of the weights.
+
+        Raises
+        ------
+        TypeError
+            When `module` is something else.
+        ValueError
+            When there is no such layer here: dropout in a module that is training, an
+            activation other than relu and gelu, layers with different
+            settings.
+        """
+        layers, norm = attributes(module, "TransformerEncoder", "layers", "norm")
+        settings = encoder_layer_settings(layers[0])
+        for i, layer in enumerate(layers):
+            if encoder_layer_settings(layer) != settings:
+                raise ValueError(f"layer {i} has other settings than layer 0")
+        encoder = cls(num_layers=len(layers), **settings, init="zeros")
+        state = module.state_dict()
+        encoder.load_state_dict(
+            {key: state[key] for key in state if key.startswith("layers.")}
+        )
+        if norm is not None:
+            # Torch's final norm is a module of its own, with its own eps and bias.
+            encoder.norm = LayerNorm.from_torch(norm)
+        return encoder
 
     def _children(self) -> Mapping[str, Layer]:
         children: dict[str, Layer] = {

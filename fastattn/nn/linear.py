@@ -1,5 +1,7 @@
 """The dense layer."""
 
+from typing import Any, Self
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -9,6 +11,7 @@ from .._gemm import PackedMatrix
 from ..init import Seed, initializer, torch_bias, torch_weight
 from .layer import Layer, positive, run_on_rows
 from .norm import Norm
+from .torch_modules import attributes
 
 __all__ = ["Linear"]
 
@@ -79,6 +82,32 @@ class Linear(Layer):
     def bias(self) -> NDArray[np.float32] | None:
         """The bias (out_features,), read-only, or None."""
         return self._read("bias") if "bias" in self._weights else None
+
+    @classmethod
+    def from_torch(cls, module: Any) -> Self:
+        """Make the layer that computes what a ``torch.nn.Linear`` computes.
+
+        Parameters
+        ----------
+        module : torch.nn.Linear
+            Its sizes and weights are read; torch is not imported.
+
+        Returns
+        -------
+        Linear
+            With copies of the weights.
+
+        Raises
+        ------
+        TypeError
+            When `module` is something else.
+        """
+        inputs, outputs, bias = attributes(
+            module, "Linear", "in_features", "out_features", "bias"
+        )
+        layer = cls(inputs, outputs, bias is not None, init="zeros")
+        layer.load_state_dict(module.state_dict())
+        return layer
 
     def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
         """Apply the layer to vectors.

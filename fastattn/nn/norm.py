@@ -1,6 +1,6 @@
-"""Layer normalisation."""
+"""Layer normalisation, and the one around 0."""
 
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,8 +9,9 @@ from .. import _rowwise
 from .._cpu import Program
 from ..arrays import as_number
 from .layer import Layer, positive, run_on_rows
+from .torch_modules import attributes
 
-__all__ = ["LayerNorm", "Norm"]
+__all__ = ["LayerNorm", "Norm", "RMSNorm"]
 
 # Weight, bias and eps of a layer normalisation that another step does at its end.
 Norm: TypeAlias = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, float]
@@ -75,6 +76,40 @@ class LayerNorm(Layer):
         """Weight, bias and eps, for a step that normalises its own result."""
         return self._weights["weight"], self._weights.get("bias"), self.eps
 
+    @classmethod
+    def from_torch(cls, module: Any) -> Self:
+        """Make the layer that computes what a ``torch.nn.LayerNorm`` computes.
+
+        Parameters
+        ----------
+        module : torch.nn.LayerNorm
+            Its size, eps and weights are read; torch is not imported. One without
+            weights (``elementwise_affine=False``) gets a weight of 1 and no bias.
+
+        Returns
+        -------
+        LayerNorm
+            With copies of the weights.
+
+        Raises
+        ------
+        TypeError
+            When `module` is something else.
+        ValueError
+            When it normalises more than one dimension.
+        """
+        shape, eps, weight, bias = attributes(
+            module, "LayerNorm", "normalized_shape", "eps", "weight", "bias"
+        )
+        if len(shape) != 1:
+            raise ValueError(
+                f"only the last dimension can be normalised, not {tuple(shape)}"
+            )
+        layer = cls(shape[0], eps, bias is not None)
+        if weight is not None:
+            layer.load_state_dict(module.state_dict())
+        return layer
+
     def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
         """Normalise vectors.
 
@@ -103,3 +138,77 @@ class LayerNorm(Layer):
         """Add the normalisation of rows (rows, dim) to a program; out may be x."""
         weight, bias, eps = self.parameters_for_norm
         _rowwise.layer_norm(program, x, weight, bias, eps, out)
+
+
+class RMSNorm(Layer):
+    """Root mean square normalisation: each vector gets a mean square of 1, then a scale.
+
+    Parameters
+    ----------
+    dim : int
+        Size of a vector.
+    eps : float, default 1e-6
+        Added to the mean square.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `dim` is not a positive integer or `eps` is not a finite number >= 0.
+
+    Notes
+    -----
+    ``y = x / sqrt(mean(x ** 2) + eps) * weight``. The weight starts as 1.
+
+    References
+    ----------
+    Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019), section 4.
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> fa.nn.RMSNorm(2, eps=0.0)([[3.0, -3.0], [0.5, 0.5]])
+    array([[ 1., -1.],
+           [ 1.,  1.]], dtype=float32)
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.dim = positive(dim, "dim")
+        self.eps = as_number(eps, "eps")
+        if self.eps < 0:
+            raise ValueError(f"eps must not be negative, got {eps}")
+        self._weights["weight"] = np.ones(self.dim, np.float32)
+
+    @property
+    def weight(self) -> NDArray[np.float32]:
+        """The weight (dim,), read-only."""
+        return self._read("weight")
+
+    def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Normalise vectors.
+
+        Parameters
+        ----------
+        x : array_like of float32 (..., dim)
+            The vectors.
+
+        Returns
+        -------
+        float32 array (..., dim)
+            The normalised vectors.
+
+        Raises
+        ------
+        TypeError
+            When `x` is an array of another dtype.
+        ValueError
+            When its last dimension is not `dim`.
+        """
+        return run_on_rows(x, self.dim, self.dim, self.steps)
+
+    def steps(
+        self, program: Program, x: NDArray[np.float32], out: NDArray[np.float32]
+    ) -> None:
+        """Add the normalisation of rows (rows, dim) to a program; out may be x."""
+        weight = self._weights["weight"]
+        _rowwise.layer_norm(program, x, weight, None, self.eps, out, rms=True)

@@ -8,7 +8,6 @@ tokens is its `steps`.
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,15 @@ from ..arrays import as_float32, as_mask
 from ..padding import Packing, packing_of, pad, unpad
 from .layer import Layer
 
-__all__ = ["Buffers", "MaskedRun", "SequenceLayer"]
+__all__ = [
+    "Buffers",
+    "MaskedRun",
+    "SequenceLayer",
+    "as_batch",
+    "cut_mask",
+    "masked_runs",
+    "real_positions",
+]
 
 
 class Buffers:
@@ -53,13 +60,14 @@ class MaskedRun:
 
     Attributes
     ----------
-    tokens : slice
-        Where their tokens are.
-    mask : bool or float32 array (sequences, heads, length, length)
+    queries, keys : slice
+        Where their tokens are: among the queries, and among the keys and values.
+    mask : bool or float32 array (sequences, heads, query length, key length)
         What each query may attend to.
     """
 
-    tokens: slice
+    queries: slice
+    keys: slice
     mask: NDArray[Any]
 
 
@@ -116,18 +124,11 @@ class SequenceLayer(Layer):
         right and with any number of threads; what stands at padded positions, NaN too,
         has no influence. A token that may attend to nothing gets zeros from attention.
         """
-        sequences = as_float32(x, "x")
-        shape = sequences.shape
-        if len(shape) not in (2, 3) or shape[-1] != self.hidden_size:
-            raise ValueError(
-                f"x must have shape (batch, length, {self.hidden_size}) or "
-                f"(length, {self.hidden_size}), got {shape}"
-            )
-        batch = sequences if len(shape) == 3 else sequences[None]
+        batch, single = as_batch(x, "x", self.hidden_size)
         packing = packing_of(*batch.shape[:2], lengths=lengths, mask=mask)
         runs = None
         if attention_mask is not None:
-            runs = masked_runs(attention_mask, packing, self.num_heads)
+            runs = masked_runs(attention_mask, packing, packing, self.num_heads)
         tokens = unpad(batch, packing)
         out = np.empty(tokens.shape, np.float32)
         buffers = self.buffers(len(tokens))
@@ -136,7 +137,8 @@ class SequenceLayer(Layer):
             program, tokens, out, packing.cu_seqlens, buffers, causal=causal, runs=runs
         )
         program.run()
-        return pad(out, packing).reshape(shape)
+        padded = pad(out, packing)
+        return padded[0] if single else padded
 
     @abstractmethod
     def buffers(self, tokens: int) -> Buffers:
@@ -160,34 +162,65 @@ class SequenceLayer(Layer):
         """
 
 
+def as_batch(x: ArrayLike, name: str, width: int) -> tuple[NDArray[np.float32], bool]:
+    """Read a batch (batch, length, width); a single sequence, True, is a batch of one."""
+    sequences = as_float32(x, name)
+    shape = sequences.shape
+    if len(shape) not in (2, 3) or shape[-1] != width:
+        raise ValueError(
+            f"{name} must have shape (batch, length, {width}) or (length, {width}), "
+            f"got {shape}"
+        )
+    return (sequences, False) if len(shape) == 3 else (sequences[None], True)
+
+
 def masked_runs(
-    attention_mask: ArrayLike, packing: Packing, num_heads: int
+    attention_mask: ArrayLike, queries: Packing, keys: Packing, num_heads: int
 ) -> list[MaskedRun]:
     """Cut an attention mask into the masks of the packed sequences.
 
     Without padding all sequences are one run. With padding each is its own, and its
     mask a view of its real positions; only gaps on the left or inside make a copy.
     """
-    batch, length = packing.batch, packing.length
-    shape = (batch, num_heads, length, length)
+    shape = (queries.batch, num_heads, queries.length, keys.length)
     masks = as_mask(attention_mask, "attention_mask", shape)
-    if packing.index is None:
-        return [MaskedRun(slice(0, batch * length), masks)]
+    if queries.index is None and keys.index is None:
+        return [MaskedRun(slice(None), slice(None), masks)]
     runs = []
-    for i, (start, stop) in enumerate(pairwise(packing.cu_seqlens.tolist())):
-        columns = packing.index[start:stop] - i * length
-        count = len(columns)
-        mask = masks[i : i + 1]
-        # The last real position is the count less one where there is no gap before it.
-        if count == 0 or columns[-1] == count - 1:
-            mask = mask[:, :, :count, :count]
-        else:
-            # A mask for all heads is copied once: it has stride 0 along them.
-            shared = mask if mask.strides[1] else mask[:, :1]
-            gathered = shared[:, :, columns[:, None], columns]
-            mask = np.broadcast_to(gathered, (1, num_heads, count, count))
-        runs.append(MaskedRun(slice(start, stop), mask))
+    for i in range(queries.batch):
+        (rows, of_rows), (columns, of_columns) = (
+            real_positions(packing, i) for packing in (queries, keys)
+        )
+        mask = cut_mask(masks[i : i + 1], of_rows, of_columns)
+        runs.append(MaskedRun(rows, columns, mask))
     return runs
+
+
+def real_positions(packing: Packing, i: int) -> tuple[slice, NDArray[np.int64]]:
+    """Say where the tokens of a sequence are when packed, and where when padded."""
+    start, stop = packing.cu_seqlens[i : i + 2].tolist()
+    tokens = slice(start, stop)
+    if packing.index is None:
+        return tokens, np.arange(packing.length)
+    return tokens, packing.index[tokens] - i * packing.length
+
+
+def cut_mask(
+    mask: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Take the real positions out of masks (..., heads, length, length)."""
+    # A mask for all heads is copied once: it has stride 0 along them.
+    shared = mask if mask.strides[-3] else mask[..., :1, :, :]
+    cut = _take(_take(shared, rows, mask.ndim - 2), columns, mask.ndim - 1)
+    return np.broadcast_to(cut, (*mask.shape[:-2], len(rows), len(columns)))
+
+
+def _take(mask: NDArray[Any], positions: NDArray[np.int64], axis: int) -> NDArray[Any]:
+    """Take ascending positions along an axis, as a view if they are the first ones."""
+    count = len(positions)
+    if count == 0 or positions[-1] == count - 1:
+        return mask[(*[slice(None)] * axis, slice(count))]
+    return mask.take(positions, axis)
 
 
 def _part(memory: NDArray[np.float32], rows: int, cols: int) -> NDArray[np.float32]:

@@ -1,0 +1,246 @@
+"""Multi-head attention to a context, with shared heads, and the weights it gives."""
+
+import numpy as np
+import pytest
+from criterion import assert_accurate
+from layers import (
+    BATCH,
+    GAPS,
+    HEADS,
+    HIDDEN,
+    LENGTH,
+    LENGTHS,
+    RIGHT,
+    Weights,
+    X,
+    assert_layer_accurate,
+    attention,
+    batch,
+    combined,
+    projected,
+    randomized,
+)
+
+import fastattn as fa
+from fastattn import nn, reference
+from fastattn._cpu import Program
+
+# Queries of another number than keys, and vectors of another size.
+QUERIES, OTHER = 11, 20
+Y = batch(BATCH, QUERIES, HIDDEN, seed=3)
+CONTEXTS = {HIDDEN: X, OTHER: batch(BATCH, LENGTH, OTHER, seed=4)}
+# A context of which every query sees something, one with padding, one with gaps.
+PADDINGS = {"none": None, "right": RIGHT, "gaps": GAPS}
+
+
+@pytest.fixture(params=[(HIDDEN, HEADS), (OTHER, HEADS), (HIDDEN, 1), (OTHER, 1)])
+def layer(request):
+    """Layers with contexts of their own size or not, with heads that share keys or not."""
+    size, heads = request.param
+    sizes = {"context_size": size, "num_kv_heads": heads}
+    return randomized(nn.MultiHeadAttention(HIDDEN, HEADS, rng=0, **sizes))
+
+
+@pytest.fixture
+def context(layer):
+    return CONTEXTS[layer.context_size]
+
+
+def assert_cross_accurate(actual, layer, context, real=None, mask=None, causal=False):
+    seen = combined(real, mask)
+    assert_accurate(
+        actual,
+        lambda dtype: attention(
+            layer,
+            Weights(layer.state_dict(), dtype),
+            Y.astype(dtype),
+            context.astype(dtype),
+            mask=seen,
+            causal=causal,
+        ),
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_context(layer, context, padding, causal):
+    real = PADDINGS[padding]
+    actual = layer(Y, context, real, causal=causal)
+    assert_cross_accurate(actual, layer, context, real, causal=causal)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("shape", [(QUERIES, LENGTH), (BATCH, HEADS, QUERIES, LENGTH)])
+@pytest.mark.parametrize("kind", ["bool", "float"])
+def test_attention_masks(layer, context, padding, shape, kind):
+    mask, real = batch(*shape, seed=2), PADDINGS[padding]
+    mask = mask > -0.5 if kind == "bool" else np.where(mask > -0.5, mask, -np.inf)
+    actual = layer(Y, context, real, attention_mask=mask)
+    assert_cross_accurate(actual, layer, context, real, mask)
+
+
+@pytest.mark.parametrize("size", CONTEXTS)
+def test_without_bias(size):
+    layer = nn.MultiHeadAttention(HIDDEN, HEADS, context_size=size, bias=False, rng=0)
+    assert_cross_accurate(layer(Y, CONTEXTS[size]), layer, CONTEXTS[size])
+
+
+def test_a_context_that_is_the_input(layer):
+    if layer.context_size == HIDDEN:
+        np.testing.assert_array_equal(layer(X, X), layer(X))
+        np.testing.assert_array_equal(
+            layer(X, X, RIGHT)[RIGHT], layer(X, None, RIGHT)[RIGHT]
+        )
+
+
+def test_new_weights_hold_for_a_context_too(layer, context):
+    before = layer(Y, context)
+    twin = nn.MultiHeadAttention(
+        HIDDEN,
+        HEADS,
+        num_kv_heads=layer.num_kv_heads,
+        context_size=layer.context_size,
+    )
+    twin(Y, context)
+    twin.load_state_dict(layer.state_dict())
+    np.testing.assert_array_equal(twin(Y, context), before)
+
+
+def test_lengths_and_padding_of_the_context(layer, context):
+    expected = layer(Y, context, RIGHT)
+    np.testing.assert_array_equal(layer(Y, context, lengths=LENGTHS), expected)
+    poisoned = np.where(RIGHT[..., None], context, np.float32(np.nan))
+    np.testing.assert_array_equal(layer(Y, poisoned, RIGHT), expected)
+    for row, length in enumerate(LENGTHS):
+        alone = layer(Y[row], context[row, :length])
+        np.testing.assert_array_equal(alone, expected[row])
+
+
+def test_threads(layer, context):
+    with fa.num_threads(1):
+        expected = layer(Y, context, GAPS)
+    with fa.num_threads(3):
+        np.testing.assert_array_equal(layer(Y, context, GAPS), expected)
+
+
+def test_no_queries_and_no_keys(layer, context):
+    assert layer(Y[:, :0], context).shape == (BATCH, 0, HIDDEN)
+    assert layer(Y[:0], context[:0]).shape == (0, QUERIES, HIDDEN)
+    bias = layer.state_dict()["out_proj.bias"]
+    np.testing.assert_array_equal(layer(Y, context[:, :0]), np.tile(bias, (4, 11, 1)))
+
+
+# ---- Rotary positions ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_rotary_positions(padding, interleaved):
+    layer = nn.MultiHeadAttention(
+        HIDDEN, HEADS, rotary=50.0, rotary_interleaved=interleaved, rng=0
+    )
+    real = PADDINGS[padding]
+    actual = randomized(layer)(X, mask=real, causal=True)
+    assert_layer_accurate(actual, layer, X, real, causal=True)
+    context = CONTEXTS[HIDDEN]
+    assert_cross_accurate(layer(Y, context, real), layer, context, real)
+
+
+def test_rotary_positions_are_relative():
+    layer = nn.MultiHeadAttention(HIDDEN, HEADS, rotary=50.0, rng=0)
+    left = np.arange(LENGTH) >= 5
+    shifted = np.roll(X[:1], 5, axis=1)
+    np.testing.assert_allclose(
+        layer(shifted, mask=left)[:, 5:], layer(X[:1, :-5]), rtol=0, atol=1e-5
+    )
+
+
+def test_a_program_refuses_rotary_positions():
+    layer = nn.MultiHeadAttention(HIDDEN, HEADS, rotary=50.0, rng=0)
+    starts = np.array([0, LENGTH])
+    with pytest.raises(ValueError, match="cannot be part of a program"):
+        layer.steps(Program(), X[0], np.empty_like(X[0]), starts, layer.buffers(LENGTH))
+
+
+# ---- Weights ------------------------------------------------------------------------
+
+
+def assert_weights_accurate(weights, layer, x, context, **masks):
+    def compute(dtype):
+        w = Weights(layer.state_dict(), dtype)
+        arrays = (None if a is None else a.astype(dtype) for a in (x, context))
+        query, key, _ = projected(layer, w, *arrays)
+        return reference.attention_weights(query, key, **masks)
+
+    assert_accurate(weights, compute)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_weights(layer, context, padding, masked, causal):
+    real = PADDINGS[padding]
+    mask = batch(BATCH, 1, QUERIES, LENGTH, seed=2) > -0.5 if masked else None
+    options = {"attention_mask": mask, "causal": causal}
+    out, weights = layer(Y, context, real, return_weights=True, **options)
+    np.testing.assert_array_equal(out, layer(Y, context, real, **options))
+    seen = combined(real, mask)
+    assert_weights_accurate(weights, layer, Y, context, mask=seen, causal=causal)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_weights_of_a_sequence_to_itself(padding):
+    layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, rng=0))
+    real = PADDINGS[padding]
+    _, weights = layer(X, mask=real, return_weights=True)
+    if real is not None:
+        assert not weights[np.broadcast_to(~real[:, None], weights.shape[:3])].any()
+        both = real[:, None, :, None] & real[:, None, None, :]
+        assert_weights_accurate(weights, layer, X, None, mask=both)
+    else:
+        assert_weights_accurate(weights, layer, X, None)
+
+
+def test_one_sequence_has_no_batch(layer, context):
+    out, weights = layer(Y[0], context[0], RIGHT[0], return_weights=True)
+    assert out.shape == (QUERIES, HIDDEN)
+    assert weights.shape == (HEADS, QUERIES, LENGTH)
+    np.testing.assert_array_equal(out, layer(Y[:1], context[:1], RIGHT[:1])[0])
+
+
+# ---- Settings -----------------------------------------------------------------------
+
+
+def test_weights_have_the_names_of_torch():
+    fused = nn.MultiHeadAttention(12, 6, num_kv_heads=2)
+    assert {key: weight.shape for key, weight in fused.state_dict().items()} == {
+        "in_proj_weight": (20, 12),
+        "in_proj_bias": (20,),
+        "out_proj.weight": (12, 12),
+        "out_proj.bias": (12,),
+    }
+    apart = nn.MultiHeadAttention(12, 6, num_kv_heads=2, context_size=7, bias=False)
+    assert {key: weight.shape for key, weight in apart.state_dict().items()} == {
+        "q_proj_weight": (12, 12),
+        "k_proj_weight": (4, 7),
+        "v_proj_weight": (4, 7),
+        "out_proj.weight": (12, 12),
+    }
+    assert apart.in_proj_weight is None
+
+
+def test_wrong_contexts_are_named():
+    layer = nn.MultiHeadAttention(HIDDEN, HEADS, context_size=OTHER)
+    context = CONTEXTS[OTHER]
+    with pytest.raises(ValueError, match=r"context is needed.*size 20, and x has size 48"):
+        layer(Y)
+    with pytest.raises(ValueError, match=r"context must have shape \(batch, length, 20\)"):
+        layer(Y, X)
+    with pytest.raises(ValueError, match=r"same batch, got shapes \(11, 48\) and \(4, 19"):
+        layer(Y[0], context)
+    with pytest.raises(ValueError, match=r"same batch, got shapes \(4, 11.*\(3, 19"):
+        layer(Y, context[:3])
+    with pytest.raises(ValueError, match=r"mask must have shape.*\(4, 19\), got \(4, 11\)"):
+        layer(Y, context, np.ones((BATCH, QUERIES), bool))
+    with pytest.raises(TypeError, match="context must be float32, got float64"):
+        layer(Y, context.astype(float))
