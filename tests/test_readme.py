@@ -1,11 +1,13 @@
 """What the documents show runs, and shows what it says."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("docs/*.md"))
 
 
 def blocks(document, language):
@@ -16,7 +18,7 @@ def blocks(document, language):
 
 PYTHON = [
     (document, block)
-    for document in ("README.md", "CONTRIBUTING.md")
+    for document in ("README.md", "CONTRIBUTING.md", *PAGES)
     for block in blocks(document, "python")
 ]
 
@@ -49,3 +51,20 @@ def test_readme_shows_the_table_that_its_first_command_prints(capsys):
     texts = re.findall(r"'([^'\[]*)'", command.partition("fastattn encode")[2])
     assert main(["encode", *texts]) == 0
     assert capsys.readouterr().out == blocks("README.md", "text")[0]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_linked_and_link_to_what_there_is(page):
+    assert f"]({page})" in (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert (ROOT / page).parent.joinpath(target).is_file(), target
+
+
+def test_pictures_are_what_attention_weights_draws():
+    drawing = runpy.run_path(str(ROOT / "docs" / "draw_masks.py"))
+    page = (ROOT / "docs" / "attention.md").read_text(encoding="utf-8")
+    for name in drawing["PICTURES"]:
+        image = drawing["IMAGES"] / f"{name}.svg"
+        assert image.read_text(encoding="utf-8") == drawing["picture"](name)
+        assert f"](images/{name}.svg)" in page
