@@ -3,7 +3,8 @@
 Arrays are of the `dtype` "float32", "float16" or "bfloat16" (then viewed as uint16) and of
 any strides with an adjacent last dimension. `scale` and the keywords behind it mean what
 they mean in :func:`fastattn.attention`, `left` and `right` are its window (FAR: unbounded),
-and `threads` says how many will run the program: it changes how work is cut, never a bit.
+and `threads` says how many will run the program, None the current setting: it changes how
+work is cut, never a bit.
 """
 
 from typing import Any
@@ -28,7 +29,7 @@ def attention(
     query_offset: NDArray[int64] | None = None,
     slopes: NDArray[float32] | None = None,
     lse: NDArray[float32] | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     scale: float,
     softcap: float = 0.0,
     left: int = ...,
@@ -57,7 +58,7 @@ def attention_varlen(
     query_offset: NDArray[int64] | None = None,
     slopes: NDArray[float32] | None = None,
     lse: NDArray[float32] | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     scale: float,
     softcap: float = 0.0,
     left: int = ...,

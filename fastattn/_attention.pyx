@@ -6,6 +6,8 @@ from ._cpu cimport (
     FA_PANEL, FA_QUERY_BLOCK, Program, fa_attention_plan, fa_sequence, kernels,
 )
 
+from ._cpu import thread_count
+
 cdef dict DTYPES = {"float32": FA_FLOAT32, "float16": FA_FLOAT16, "bfloat16": FA_BFLOAT16}
 FAR = FA_FAR
 
@@ -108,7 +110,8 @@ cdef int add_distance_bias(
 
 
 cdef int finish(
-    Program program, fa_attention_plan *plan, object slopes, object offsets, int threads
+    Program program, fa_attention_plan *plan, object slopes, object offsets,
+    object num_threads
 ) except -1:
     """Give the sequences their slopes and offsets, number the blocks, add the steps."""
     cdef fa_sequence *sequence = <fa_sequence *>plan.sequences
@@ -116,6 +119,7 @@ cdef int finish(
     cdef int64_t i, chunks = 0, longest = 0, blocks
     cdef const int64_t *offset = NULL
     cdef Py_buffer *slope = NULL
+    cdef int threads = thread_count(num_threads)
     if offsets is not None:
         offset = program.integers(offsets, "query_offset", plan.num_sequences)
     if slopes is not None:
@@ -189,7 +193,7 @@ cdef Py_buffer *lse_view(
 
 def attention(
     Program program not None, query, key, value, out, *, str dtype="float32", mask=None,
-    key_lengths=None, query_offset=None, slopes=None, lse=None, int threads=1, scale,
+    key_lengths=None, query_offset=None, slopes=None, lse=None, threads=None, scale,
     softcap=0.0, left=FAR, right=FAR, distance_bias=None
 ):
     """Add attention over (..., heads, length, dim), leading dimensions broadcast."""
@@ -242,7 +246,7 @@ def attention(
 
 def attention_varlen(
     Program program not None, query, key, value, out, cu_seqlens_q, cu_seqlens_k, *,
-    str dtype="float32", query_offset=None, slopes=None, lse=None, int threads=1, scale,
+    str dtype="float32", query_offset=None, slopes=None, lse=None, threads=None, scale,
     softcap=0.0, left=FAR, right=FAR, distance_bias=None
 ):
     """Add attention over packed sequences: arrays (tokens, heads, dim)."""
