@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _attention, _gemm
-from .._cpu import Program, thread_count
+from .._cpu import Program
 from .._gemm import PackedMatrix
 from ..arrays import as_mask, as_number
 from ..init import Initializer, Seed, initializer
@@ -347,18 +347,17 @@ class MultiHeadAttention(Layer):
         keys, values = cache.extended(key, value)
         attended = np.empty((rows * length, self.hidden_size), np.float32)
         context = by_head(attended.reshape(heads.query.shape), rows)
-        program, threads = Program(), thread_count()
+        program = Program()
         _attention.attention(
             program,
             *(query, keys, values, context),
             mask=mask,
             query_offset=np.full(rows, past),
-            threads=threads,
             **score_settings(self._head_dim, causal),
         )
         out = np.empty_like(attended)
         self.out_proj.steps(program, attended, out)
-        program.run(threads)
+        program.run()
         weights = None
         if return_weights:
             weights = attention_weights(query, keys, mask, causal=causal, query_offset=past)

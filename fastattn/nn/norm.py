@@ -1,5 +1,6 @@
 """Layer normalisation, and the one around 0."""
 
+from abc import abstractmethod
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -17,7 +18,41 @@ __all__ = ["LayerNorm", "Norm", "RMSNorm"]
 Norm: TypeAlias = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, float]
 
 
-class LayerNorm(Layer):
+class RowNorm(Layer):
+    """Base class of the layers that normalise each vector by itself."""
+
+    dim: int
+
+    def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Normalise vectors.
+
+        Parameters
+        ----------
+        x : array_like of float32 (..., dim)
+            The vectors.
+
+        Returns
+        -------
+        float32 array (..., dim)
+            The normalised vectors.
+
+        Raises
+        ------
+        TypeError
+            When `x` is an array of another dtype.
+        ValueError
+            When its last dimension is not `dim`.
+        """
+        return run_on_rows(x, self.dim, self.dim, self.steps)
+
+    @abstractmethod
+    def steps(
+        self, program: Program, x: NDArray[np.float32], out: NDArray[np.float32]
+    ) -> None:
+        """Add the normalisation of rows (rows, dim) to a program; out may be x."""
+
+
+class LayerNorm(RowNorm):
     """Layer normalisation: mean 0 and variance 1 for each vector, then an affine map.
 
     Parameters
@@ -110,28 +145,6 @@ class LayerNorm(Layer):
             layer.load_state_dict(module.state_dict())
         return layer
 
-    def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Normalise vectors.
-
-        Parameters
-        ----------
-        x : array_like of float32 (..., dim)
-            The vectors.
-
-        Returns
-        -------
-        float32 array (..., dim)
-            The normalised vectors.
-
-        Raises
-        ------
-        TypeError
-            When `x` is an array of another dtype.
-        ValueError
-            When its last dimension is not `dim`.
-        """
-        return run_on_rows(x, self.dim, self.dim, self.steps)
-
     def steps(
         self, program: Program, x: NDArray[np.float32], out: NDArray[np.float32]
     ) -> None:
@@ -140,7 +153,7 @@ class LayerNorm(Layer):
         _rowwise.layer_norm(program, x, weight, bias, eps, out)
 
 
-class RMSNorm(Layer):
+class RMSNorm(RowNorm):
     """Root mean square normalisation: each vector gets a mean square of 1, then a scale.
 
     Parameters
@@ -183,28 +196,6 @@ class RMSNorm(Layer):
     def weight(self) -> NDArray[np.float32]:
         """The weight (dim,), read-only."""
         return self._read("weight")
-
-    def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Normalise vectors.
-
-        Parameters
-        ----------
-        x : array_like of float32 (..., dim)
-            The vectors.
-
-        Returns
-        -------
-        float32 array (..., dim)
-            The normalised vectors.
-
-        Raises
-        ------
-        TypeError
-            When `x` is an array of another dtype.
-        ValueError
-            When its last dimension is not `dim`.
-        """
-        return run_on_rows(x, self.dim, self.dim, self.steps)
 
     def steps(
         self, program: Program, x: NDArray[np.float32], out: NDArray[np.float32]
