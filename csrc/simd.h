@@ -118,36 +118,72 @@ INLINE float max16(const vf *x)
     return result;
 }
 
-/* y[j, i] = x[i, j] for 4 rows of x, ldx apart, and 4 rows of y, ldy apart. */
-INLINE void transpose4x4(const float *x, int64_t ldx, float *y, int64_t ldy)
+/* The elements of a and b in turn: a0 b0 a1 b1 ..., the first half of them or the second.
+ */
+INLINE vf interleave_low(vf a, vf b)
 {
-    const v4 a = *(const v4_unaligned *)x, b = *(const v4_unaligned *)(x + ldx);
-    const v4 c = *(const v4_unaligned *)(x + 2 * ldx);
-    const v4 d = *(const v4_unaligned *)(x + 3 * ldx);
-    const v4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    const v4 ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const v4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    const v4 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    *(v4_unaligned *)y = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
-    *(v4_unaligned *)(y + ldy) = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
-    *(v4_unaligned *)(y + 2 * ldy) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
-    *(v4_unaligned *)(y + 3 * ldy) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+#if LANES == 16
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
+                                   23);
+#elif LANES == 8
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+#endif
+}
+
+INLINE vf interleave_high(vf a, vf b)
+{
+#if LANES == 16
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14,
+                                   30, 15, 31);
+#elif LANES == 8
+    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#endif
+}
+
+/* x[i][j] and x[j][i] change places. Interleaving the first half of the vectors with the
+ * second moves the last bit of an element's vector to the front of its lane; after log2
+ * LANES rounds the two have changed roles. */
+INLINE void transpose_square(vf *x)
+{
+    UNROLL
+    for (int round = 1; round < LANES; round *= 2) {
+        vf y[LANES];
+        UNROLL
+        for (int i = 0; i < LANES / 2; i++) {
+            y[2 * i] = interleave_low(x[i], x[i + LANES / 2]);
+            y[2 * i + 1] = interleave_high(x[i], x[i + LANES / 2]);
+        }
+        UNROLL
+        for (int i = 0; i < LANES; i++) x[i] = y[i];
+    }
+}
+
+/* The transpose of the corner (rows, cols) of x, at most LANES each; 0 in what is beyond.
+ */
+INLINE void load_transposed(vf *y, const float *x, int64_t ldx, int64_t rows, int64_t cols)
+{
+    UNROLL
+    for (int i = 0; i < LANES; i++) {
+        y[i] = i < rows ? vload_tail(x + i * ldx, cols) : vsplat(0.0f);
+    }
+    transpose_square(y);
 }
 
 /* y (cols, rows) = the transpose of x (rows, cols). */
 static void transpose(int64_t rows, int64_t cols, const float *x, int64_t ldx, float *y,
                       int64_t ldy)
 {
-    for (int64_t i = 0; i < rows; i += 4) {
-        for (int64_t j = 0; j < cols; j += 4) {
-            if (i + 4 <= rows && j + 4 <= cols) {
-                transpose4x4(x + i * ldx + j, ldx, y + j * ldy + i, ldy);
-                continue;
-            }
-            for (int64_t ii = i; ii < rows && ii < i + 4; ii++) {
-                for (int64_t jj = j; jj < cols && jj < j + 4; jj++) {
-                    y[jj * ldy + ii] = x[ii * ldx + jj];
-                }
+    for (int64_t i = 0; i < rows; i += LANES) {
+        for (int64_t j = 0; j < cols; j += LANES) {
+            vf square[LANES];
+            load_transposed(square, x + i * ldx + j, ldx, rows - i, cols - j);
+            UNROLL
+            for (int c = 0; c < LANES; c++) {
+                if (j + c < cols) vstore_tail(y + (j + c) * ldy + i, square[c], rows - i);
             }
         }
     }

@@ -25,13 +25,6 @@
  * block that none of the queries sees is skipped and would have changed nothing.
  */
 
-enum {
-    /* Products of a score that are summed from zero before the sums are added. A score's
-     * error is what attention's error is made of; one long sum would double that of a
-     * library whose dot product has several partial sums. */
-    HEAD_BLOCK = 32,
-};
-
 static int64_t attention_tasks(const void *plan)
 {
     const fa_attention_plan *p = plan;
@@ -39,18 +32,11 @@ static int64_t attention_tasks(const void *plan)
     return p->chunks ? blocks * p->chunks : blocks;
 }
 
-/* q and the way back to rows share their memory: the first is over when the last begins. */
-INLINE int64_t query_floats(const fa_attention_plan *p)
-{
-    const int64_t dim = p->head_dim > p->value_dim ? p->head_dim : p->value_dim;
-    return FA_QUERY_BLOCK * dim;
-}
-
 static int64_t attention_scratch(const void *plan)
 {
     const fa_attention_plan *p = plan;
     const int64_t wide = p->dtype == FA_FLOAT32 ? 0 : p->head_dim + p->value_dim;
-    return (int64_t)sizeof(float) * (query_floats(p) + 2 * running_floats(p) +
+    return (int64_t)sizeof(float) * (FA_QUERY_BLOCK * p->head_dim + 2 * running_floats(p) +
                                      KEY_BLOCK * (2 * FA_QUERY_BLOCK + wide));
 }
 
@@ -73,8 +59,18 @@ static void pack_queries(attention_task *t)
             source = t->k_wide;
             stride = p->head_dim;
         }
-        if (rows < FA_PANEL) memset(packed, 0, (size_t)size * sizeof(float));
-        transpose(rows, p->head_dim, source, stride, packed, FA_PANEL);
+        for (int64_t lane = 0; lane < FA_PANEL; lane += LANES) {
+            for (int64_t i = 0; i < p->head_dim; i += LANES) {
+                vf square[LANES];
+                load_transposed(square, source + lane * stride + i, stride, rows - lane,
+                                p->head_dim - i);
+                UNROLL
+                for (int j = 0; j < LANES; j++) {
+                    if (i + j >= p->head_dim) break;
+                    vstore(packed + (i + j) * FA_PANEL + lane, square[j]);
+                }
+            }
+        }
     }
 }
 
@@ -152,29 +148,27 @@ static void attend_block(attention_task *t, running *r, int64_t first_key, int64
 static void write_output(const attention_task *t, const running *r)
 {
     const fa_attention_plan *p = t->plan;
-    const int64_t dim = p->value_dim;
-    float *rows = t->q; /* (queries, value_dim) */
-    for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+    const int64_t dim = p->value_dim, size = size_of(p->dtype);
+    char *out =
+        (char *)t->sequence->o + (t->head * p->o_head + t->first_query * p->o_row) * size;
+    for (int64_t query = 0; query < t->queries; query += LANES) {
         const vf l = vload(r->l + query);
         const vf reciprocal = vselect(l == 0.0f, vsplat(0.0f), 1.0f / l);
-        float *o = r->o + query / FA_PANEL * dim * FA_PANEL + query % FA_PANEL;
-        for (int64_t i = 0; i < dim; i++) {
-            vstore(o + i * FA_PANEL, vload(o + i * FA_PANEL) * reciprocal + 0.0f);
-        }
-    }
-    for (int64_t panel = 0; panel < t->panels; panel++) {
-        const int64_t first = panel * FA_PANEL;
-        const int64_t count = t->queries - first < FA_PANEL ? t->queries - first : FA_PANEL;
-        transpose(dim, count, r->o + panel * dim * FA_PANEL, FA_PANEL, rows + first * dim,
-                  dim);
-    }
-    char *out = (char *)t->sequence->o +
-                (t->head * p->o_head + t->first_query * p->o_row) * size_of(p->dtype);
-    for (int64_t i = 0; i < t->queries; i++) {
-        char *row = out + i * p->o_row * size_of(p->dtype);
-        for (int64_t j = 0; j < dim; j += LANES) {
-            narrow(p->dtype, row + j * size_of(p->dtype),
-                   vload_tail(rows + i * dim + j, dim - j), dim - j);
+        const float *o = r->o + query / FA_PANEL * dim * FA_PANEL + query % FA_PANEL;
+        for (int64_t i = 0; i < dim; i += LANES) {
+            vf square[LANES];
+            UNROLL
+            for (int j = 0; j < LANES; j++) {
+                square[j] = i + j < dim ? vload(o + (i + j) * FA_PANEL) : vsplat(0.0f);
+                square[j] = square[j] * reciprocal + 0.0f;
+            }
+            transpose_square(square);
+            UNROLL
+            for (int j = 0; j < LANES; j++) {
+                if (query + j >= t->queries) break;
+                narrow(p->dtype, out + ((query + j) * p->o_row + i) * size, square[j],
+                       dim - i);
+            }
         }
     }
 }
@@ -252,7 +246,7 @@ static void attention_run(const void *plan, int64_t task, void *scratch)
     const fa_attention_plan *p = plan;
     attention_task t = locate(p, p->chunks ? task / p->chunks : task);
     t.q = scratch;
-    t.s = t.q + query_floats(p);
+    t.s = t.q + FA_QUERY_BLOCK * p->head_dim;
     t.bias = t.s + FA_QUERY_BLOCK * KEY_BLOCK;
     running total = running_in(p, t.bias + FA_QUERY_BLOCK * KEY_BLOCK);
     running chunk = running_in(p, total.m + running_floats(p));
@@ -282,16 +276,11 @@ static int64_t attention_merge_tasks(const void *plan)
     return p->first_block[p->num_sequences] * p->num_heads;
 }
 
-static int64_t attention_merge_scratch(const void *plan)
-{
-    return (int64_t)sizeof(float) * query_floats(plan);
-}
-
 static void attention_merge_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_attention_plan *p = plan;
-    attention_task t = locate(p, task);
-    t.q = scratch;
+    const attention_task t = locate(p, task);
+    (void)scratch;
     float *parts = p->partials + task * p->chunks * running_floats(p);
     running total = running_in(p, parts);
     for (int64_t i = 1; i < p->chunks; i++) {

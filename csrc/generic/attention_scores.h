@@ -6,7 +6,13 @@
  * that no query of the task sees is known before its scores are computed.
  */
 
-enum { KEY_BLOCK = 64 }; /* with 64 queries a block of scores is 16 KB */
+enum {
+    KEY_BLOCK = 64, /* with 64 queries a block of scores is 16 KB */
+    /* Products of a score that are summed from zero before the sums are added. A score's
+     * error is what attention's error is made of; one long sum would double that of a
+     * library whose dot product has several partial sums. */
+    HEAD_BLOCK = 64,
+};
 
 /* What a task works on. Blocks of scores are (panels, KEY_BLOCK, 16): a query is a lane,
  * and the 16 queries of a panel are adjacent. */
@@ -19,7 +25,7 @@ typedef struct {
     /* Whether the mask, and whether the window, has a say in the present block. */
     int masked, windowed;
     const char *k, *v;
-    float *q, *s, *bias; /* q is also where the output is turned back into rows */
+    float *q, *s, *bias;
     float *k_wide, *v_wide;
     float alpha[FA_QUERY_BLOCK];
 } attention_task;

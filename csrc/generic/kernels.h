@@ -42,7 +42,6 @@ const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
     .embed = {embed_tasks, no_scratch, embed_run},
     .pool = {pool_tasks, no_scratch, pool_run},
     .attention = {attention_tasks, attention_scratch, attention_run},
-    .attention_merge = {attention_merge_tasks, attention_merge_scratch,
-                        attention_merge_run},
+    .attention_merge = {attention_merge_tasks, no_scratch, attention_merge_run},
     .sinusoid = {sinusoid_tasks, no_scratch, sinusoid_run},
 };
