@@ -89,6 +89,10 @@ INLINE const float *rows_as_float(const fa_attention_plan *p, const char *x, int
 static void multiply_scores(attention_task *t, const float *k, int64_t k_row, int64_t keys)
 {
     const int64_t dim = t->plan->head_dim;
+    if (t->queries == 1) {
+        score_one_query(t, k, k_row, keys);
+        return;
+    }
     int64_t i = 0;
     do {
         multiply(keys, t->panels, 0,
@@ -127,6 +131,10 @@ static void attend_block(attention_task *t, running *r, int64_t first_key, int64
         rows_as_float(p, t->v, first_key, keys, p->value_dim, t->v_wide, &v_row);
     if (seen == SEEN_BY_SOME && has_non_finite(v, v_row, p->value_dim, keys)) {
         add_visible_values(t, r, v, v_row, first_key, keys);
+        return;
+    }
+    if (t->queries == 1) {
+        add_values_one_query(t, r, v, v_row, keys);
         return;
     }
     multiply(p->value_dim, t->panels, 1,
@@ -253,6 +261,7 @@ static void attention_run(const void *plan, int64_t task, void *scratch)
     t.k_wide = chunk.m + running_floats(p);
     t.v_wide = t.k_wide + KEY_BLOCK * p->head_dim;
     pack_queries(&t);
+    if (t.queries == 1) memset(t.s, 0, sizeof(float[KEY_BLOCK * FA_PANEL]));
     if (p->chunks) {
         running part = running_in(p, p->partials + task * running_floats(p));
         attend_chunk(&t, &part, task % p->chunks);

@@ -21,6 +21,8 @@ static int64_t no_scratch(const void *plan)
 
 #include "online_softmax.h"
 
+#include "one_query.h"
+
 #include "attention.h"
 #include "embedding.h"
 #include "gemm.h"
