@@ -78,7 +78,7 @@ def is_half(dtype: np.dtype[Any]) -> bool:
 def output(
     out: Any,
     shape: tuple[int, ...],
-    *inputs: NDArray[Any],
+    *inputs: NDArray[Any] | None,
     dtype: np.dtype[Any] = FLOAT32,
 ) -> NDArray[Any]:
     """Return the array to write a result to: a new one, or `out` after checking it.
@@ -102,7 +102,9 @@ def output(
         raise ValueError("out must be writeable, aligned and in native byte order")
     if out.ndim and out.shape[-1] > 1 and out.strides[-1] != out.itemsize:
         raise ValueError("out must have an adjacent last dimension")
-    if _overlaps_itself(out) or any(_share_memory(out, array) for array in inputs):
+    if _overlaps_itself(out) or any(
+        array is not None and _share_memory(out, array) for array in inputs
+    ):
         raise ValueError("out must not share memory with the inputs")
     return out
 

@@ -148,7 +148,7 @@ def linear(
     if bias is not None:
         bias = parameter(bias, "bias", weight.shape[0])
     name = chosen("activation", activation, ACTIVATIONS)
-    y = output(out, (*x.shape[:-1], weight.shape[0]), x, weight)
+    y = output(out, (*x.shape[:-1], weight.shape[0]), x, weight, bias)
     if y.size == 0:
         return y
     target = y if y.flags.c_contiguous else np.empty(y.shape, np.float32)
@@ -390,7 +390,7 @@ def normalized(
     eps = as_number(eps, "eps")
     if eps < 0:
         raise ValueError(f"eps must not be negative, got {eps}")
-    y = output(out, x.shape, *beside(out, x))
+    y = output(out, x.shape, *beside(out, x), weight, bias)
     target = y if y.flags.c_contiguous else np.empty(y.shape, np.float32)
     if y.size:
         program = Program()

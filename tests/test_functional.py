@@ -2,6 +2,7 @@
 
 import array
 import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,6 +24,7 @@ CALLS = {
     "linear": (fa.linear, {"x": (3, 4), "weight": (5, 4), "bias": (5,)}),
     "softmax": (fa.softmax, {"x": (3, 4)}),
     "layer_norm": (fa.layer_norm, {"x": (3, 4), "weight": (4,), "bias": (4,)}),
+    "rms_norm": (fa.rms_norm, {"x": (3, 4), "weight": (4,)}),
     "gelu": (fa.gelu, {"x": (3, 4)}),
     "attention": (
         fa.attention,
@@ -138,6 +140,33 @@ def test_what_is_no_float32_is_refused_by_name(call, name, clothes):
         function(**changed)
 
 
+WITH_OUT = [(call, name) for call, name in ARGUMENTS if call != "attention_varlen"]
+
+
+@pytest.mark.parametrize(("call", "name"), WITH_OUT)
+def test_out_may_not_overlap_an_input(call, name):
+    function, _ = CALLS[call]
+    changed = arguments(call)
+    shape = function(**changed).shape
+    memory = np.zeros(math.prod(shape) + changed[name].size, np.float32)
+    # The input ends where out begins, but for one element that they share.
+    size = changed[name].size
+    changed[name] = memory[:size].reshape(changed[name].shape)
+    out = memory[size - 1 :][: math.prod(shape)].reshape(shape)
+    with pytest.raises(ValueError, match="out must not share memory with the inputs"):
+        function(**changed, out=out)
+    beside = memory[size:].reshape(shape)
+    assert function(**changed, out=beside) is beside
+
+
+@pytest.mark.parametrize("call", ["softmax", "layer_norm", "rms_norm", "gelu"])
+def test_out_may_be_the_input_itself(call):
+    x = normal(70, 33)
+    expected = getattr(fa, call)(x)
+    assert getattr(fa, call)(x, out=x) is x
+    assert_same_bits(x, expected)
+
+
 def test_float64_is_refused_with_the_cure():
     with pytest.raises(
         TypeError, match=r"got float64: convert .* x\.astype\(np\.float32\)"
@@ -157,6 +186,7 @@ SPECIFICATIONS = {
     "linear": reference.linear,
     "softmax": reference.softmax,
     "layer_norm": reference.layer_norm,
+    "rms_norm": reference.rms_norm,
     "gelu": reference.gelu,
     "attention": reference.attention,
     "attention_weights": reference.attention_weights,
@@ -193,7 +223,7 @@ def test_any_shapes_are_right_or_refused_by_name(data):
 def check_shape(call, shapes, shape):
     """Hold the shape of a result to that of its first argument and its last one."""
     first = tuple(next(iter(shapes.values())))
-    if call in ("softmax", "layer_norm", "gelu"):
+    if call in ("softmax", "layer_norm", "rms_norm", "gelu"):
         assert shape == first
     elif call == "matmul":
         assert shape[-2:] == (first[-2], tuple(shapes["b"])[-1])
