@@ -28,7 +28,7 @@ enum {
     FA_FAR = 1 << 30,    /* as far as two positions can be apart: half from each side */
 };
 
-typedef enum { FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH } fa_activation;
+typedef enum { FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH, FA_SILU } fa_activation;
 
 /* pack: copy B (k, n) into panels, columns [column, column + n) of a packed matrix.
  *
@@ -47,7 +47,7 @@ typedef struct {
     int64_t column;
 } fa_pack_plan;
 
-/* gemm: C = norm(activation(A B + bias) + residual), each part optional. */
+/* gemm: C = norm(activation(A B + bias) * factor + residual), each part optional. */
 typedef struct {
     int64_t m, n, k;
     const float *a;
@@ -55,6 +55,8 @@ typedef struct {
     const float *b;    /* packed panels, FA_ALIGN-aligned */
     const float *bias; /* (n,) or NULL */
     fa_activation activation;
+    const float *factor; /* (m, n) or NULL; may be C itself */
+    int64_t ldf;
     const float *residual; /* (m, n) or NULL; may not overlap C */
     int64_t ldr;
     int norm; /* layer normalisation of each finished row */
@@ -135,6 +137,9 @@ typedef struct {
     const float *slopes; /* (num_heads,) or NULL: adds -slope |position - key| */
     void *o;
     float *lse; /* or NULL */
+    /* (seqlen_q,) and (seqlen_k,): the positions that slopes count from where they are not
+     * adjacent; else both NULL. */
+    const float *q_positions, *k_positions;
 } fa_sequence;
 
 typedef enum { FA_NO_MASK, FA_BOOL_MASK, FA_FLOAT_MASK } fa_mask_kind;
@@ -174,11 +179,23 @@ typedef struct {
     float *y; /* (length, dim) */
 } fa_sinusoid_plan;
 
+/* rotary: in every head of x[i], turn each pair (a, b) of columns in place, to
+ * (a cos - b sin, b cos + a sin) with the angles of row positions[i]. Pair j is the columns
+ * j and j + pairs, or, interleaved, 2 j and 2 j + 1; columns from 2 * pairs on stay. */
+typedef struct {
+    int64_t rows, num_heads, pairs;
+    const float *cos, *sin;   /* (any number, pairs) */
+    const int64_t *positions; /* (rows,), rows of cos and sin */
+    int interleaved;
+    float *x;
+    int64_t x_row, x_head;
+} fa_rotary_plan;
+
 /* An instruction set is a table of operations. */
 typedef struct {
     const char *name;
     fa_op pack, gemm, softmax, layer_norm, activate, embed, pool;
-    fa_op attention, attention_merge, sinusoid;
+    fa_op attention, attention_merge, sinusoid, rotary;
 } fa_kernels;
 
 /* The tables of this build, best first. */

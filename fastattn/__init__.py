@@ -11,7 +11,12 @@ from ._cpu import get_num_threads, num_threads, set_num_threads
 from .config import show_config
 from .errors import ModelFormatError, TruncationWarning
 from .functional import gelu, layer_norm, linear, matmul, rms_norm, softmax
-from .positions import apply_rotary, rotary_positions, sinusoidal_positions
+from .positions import (
+    alibi_slopes,
+    apply_rotary,
+    rotary_positions,
+    sinusoidal_positions,
+)
 from .scaled_dot import attention, attention_varlen, attention_weights
 
 if TYPE_CHECKING:
@@ -24,6 +29,7 @@ __all__ = [
     "ModelFormatError",
     "TextEncoder",
     "TruncationWarning",
+    "alibi_slopes",
     "apply_rotary",
     "attention",
     "attention_varlen",

@@ -4,7 +4,8 @@ Arrays are of the `dtype` "float32", "float16" or "bfloat16" (then viewed as uin
 any strides with an adjacent last dimension. `scale` and the keywords behind it mean what
 they mean in :func:`fastattn.attention`, `left` and `right` are its window (FAR: unbounded),
 and `threads` says how many will run the program, None the current setting: it changes how
-work is cut, never a bit.
+work is cut, never a bit. `positions` are what slopes count from where that is not the place
+in a sequence: of all queries and of all keys, one sequence behind the other.
 """
 
 from typing import Any
@@ -28,6 +29,7 @@ def attention(
     key_lengths: NDArray[int64] | None = None,
     query_offset: NDArray[int64] | None = None,
     slopes: NDArray[float32] | None = None,
+    positions: tuple[NDArray[float32], NDArray[float32]] | None = None,
     lse: NDArray[float32] | None = None,
     threads: int | None = None,
     scale: float,
@@ -57,6 +59,7 @@ def attention_varlen(
     dtype: str = "float32",
     query_offset: NDArray[int64] | None = None,
     slopes: NDArray[float32] | None = None,
+    positions: tuple[NDArray[float32], NDArray[float32]] | None = None,
     lse: NDArray[float32] | None = None,
     threads: int | None = None,
     scale: float,

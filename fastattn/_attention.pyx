@@ -109,9 +109,31 @@ cdef int add_distance_bias(
     return 0
 
 
+cdef int add_positions(
+    Program program, fa_attention_plan *plan, object queries, object keys
+) except -1:
+    """Give each sequence its part of the positions, which lie one behind the other."""
+    cdef fa_sequence *sequence = <fa_sequence *>plan.sequences
+    cdef int64_t i, num_q = 0, num_k = 0
+    for i in range(plan.num_sequences):
+        num_q += sequence[i].seqlen_q
+        num_k += sequence[i].seqlen_k
+    cdef const float *q = <const float *>program.adjacent(
+        queries, "positions of queries", "float32", num_q, False
+    ).buf
+    cdef const float *k = <const float *>program.adjacent(
+        keys, "positions of keys", "float32", num_k, False
+    ).buf
+    for i in range(plan.num_sequences):
+        sequence[i].q_positions, sequence[i].k_positions = q, k
+        q += sequence[i].seqlen_q
+        k += sequence[i].seqlen_k
+    return 0
+
+
 cdef int finish(
-    Program program, fa_attention_plan *plan, object slopes, object offsets,
-    object num_threads
+    Program program, fa_attention_plan *plan, object slopes, object positions,
+    object offsets, object num_threads
 ) except -1:
     """Give the sequences their slopes and offsets, number the blocks, add the steps."""
     cdef fa_sequence *sequence = <fa_sequence *>plan.sequences
@@ -126,6 +148,8 @@ cdef int finish(
         slope = program.matrix(
             slopes, "alibi_slopes", plan.num_sequences, plan.num_heads
         )
+    if positions is not None:
+        add_positions(program, plan, positions[0], positions[1])
     for i in range(plan.num_sequences):
         if offset != NULL:
             sequence[i].offset = min(max(offset[i], -FA_FAR // 2), FA_FAR // 2)
@@ -193,8 +217,8 @@ cdef Py_buffer *lse_view(
 
 def attention(
     Program program not None, query, key, value, out, *, str dtype="float32", mask=None,
-    key_lengths=None, query_offset=None, slopes=None, lse=None, threads=None, scale,
-    softcap=0.0, left=FAR, right=FAR, distance_bias=None
+    key_lengths=None, query_offset=None, slopes=None, positions=None, lse=None,
+    threads=None, scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
 ):
     """Add attention over (..., heads, length, dim), leading dimensions broadcast."""
     cdef Operands x
@@ -241,13 +265,13 @@ def attention(
             if index[axis] < x.q.shape[axis]:
                 break
             index[axis] = 0
-    finish(program, plan, slopes, query_offset, threads)
+    finish(program, plan, slopes, positions, query_offset, threads)
 
 
 def attention_varlen(
     Program program not None, query, key, value, out, cu_seqlens_q, cu_seqlens_k, *,
-    str dtype="float32", query_offset=None, slopes=None, lse=None, threads=None, scale,
-    softcap=0.0, left=FAR, right=FAR, distance_bias=None
+    str dtype="float32", query_offset=None, slopes=None, positions=None, lse=None,
+    threads=None, scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
 ):
     """Add attention over packed sequences: arrays (tokens, heads, dim)."""
     cdef Operands x
@@ -283,4 +307,4 @@ def attention_varlen(
             sequence.lse = <float *>(
                 <char *>lse_out.buf + start_q[i] * lse_out.strides[0]
             )
-    finish(program, plan, slopes, query_offset, threads)
+    finish(program, plan, slopes, positions, query_offset, threads)

@@ -17,7 +17,7 @@ cdef extern from "fastattn.h":
         void (*run)(const void *plan, int64_t task, void *scratch) noexcept nogil
 
     ctypedef enum fa_activation:
-        FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH
+        FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH, FA_SILU
 
     ctypedef enum fa_pooling:
         FA_POOL_MEAN, FA_POOL_CLS
@@ -39,6 +39,8 @@ cdef extern from "fastattn.h":
         const float *b
         const float *bias
         fa_activation activation
+        const float *factor
+        int64_t ldf
         const float *residual
         int64_t ldr
         int norm
@@ -107,6 +109,8 @@ cdef extern from "fastattn.h":
         const float *slopes
         void *o
         float *lse
+        const float *q_positions
+        const float *k_positions
 
     ctypedef struct fa_attention_plan:
         int64_t num_sequences, num_heads, group
@@ -130,10 +134,19 @@ cdef extern from "fastattn.h":
         double base
         float *y
 
+    ctypedef struct fa_rotary_plan:
+        int64_t rows, num_heads, pairs
+        const float *cos
+        const float *sin
+        const int64_t *positions
+        int interleaved
+        float *x
+        int64_t x_row, x_head
+
     ctypedef struct fa_kernels:
         const char *name
         fa_op pack, gemm, softmax, layer_norm, activate, embed, pool
-        fa_op attention, attention_merge, sinusoid
+        fa_op attention, attention_merge, sinusoid, rotary
 
     int fa_num_kernels() noexcept nogil
     const fa_kernels *fa_kernels_at(int index) noexcept nogil

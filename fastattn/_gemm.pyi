@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from ._cpu import Program
 
+PANEL: int  # rows of a weight that are packed together
+
 @final
 class PackedMatrix:
     """Weights (out_features, in_features) in the layout that the kernels read."""
@@ -33,13 +35,17 @@ def linear(
     out: NDArray[float32],
     *,
     bias: NDArray[float32] | None = None,
+    rows: tuple[int, int] | None = None,
     activation: str = "identity",
+    factor: NDArray[float32] | None = None,
     residual: NDArray[float32] | None = None,
     norm: tuple[NDArray[float32] | None, NDArray[float32] | None, float] | None = None,
 ) -> None:
-    """Add out = norm(activation(x weight^T + bias) + residual).
+    """Add out = norm(activation(x weight^T + bias) * factor + residual).
 
-    x is (rows, in_features), out and residual (rows, out_features), all with adjacent
+    x is (m, in_features), out, factor and residual (m, out_features), all with adjacent
     columns; norm is (weight, bias, eps) of a layer normalisation. `activation` is
-    "identity", "relu", "gelu" or "gelu_tanh". Neither x nor residual may overlap out.
+    "identity", "relu", "gelu", "gelu_tanh" or "silu". With `rows` (start, stop), start a
+    multiple of PANEL, these rows of the weight stand for all of it. factor may be out;
+    neither x nor residual may overlap out.
     """

@@ -11,6 +11,8 @@ from ._cpu cimport (
 
 from . import _rowwise
 
+PANEL = FA_PANEL
+
 cdef enum:
     # From so many rows on, a layer normalisation is done by the task that has the rows in
     # its cache. A task of that kind has whole rows: with fewer rows there would be too few
@@ -115,33 +117,45 @@ def pack(Program program not None, weight, PackedMatrix packed not None):
 
 def linear(
     Program program not None, x, PackedMatrix weight not None, out, *, bias=None,
-    activation="identity", residual=None, norm=None
+    rows=None, activation="identity", factor=None, residual=None, norm=None
 ):
-    """Add out = norm(activation(x weight^T + bias) + residual)."""
+    """Add out = norm(activation(x weight^T + bias) * factor + residual)."""
     cdef fa_gemm_plan *plan = <fa_gemm_plan *>program.allocate(sizeof(fa_gemm_plan))
     cdef Py_buffer *x_view = program.matrix(x, "x", -1, weight.k)
-    cdef int64_t rows = x_view.shape[0]
-    cdef Py_buffer *out_view = program.matrix(out, "out", rows, weight.n, True)
+    cdef int64_t m = x_view.shape[0], start = 0, stop = weight.n
+    if rows is not None:
+        start, stop = rows
+        if start % FA_PANEL or not 0 <= start <= stop <= weight.n:
+            raise ValueError(
+                f"rows must start at a multiple of {FA_PANEL} and end at most at "
+                f"{weight.n}, got {rows}"
+            )
+    cdef int64_t n = stop - start
+    cdef Py_buffer *out_view = program.matrix(out, "out", m, n, True)
+    cdef Py_buffer *factor_view
     cdef Py_buffer *residual_view
     if activation not in _rowwise.ACTIVATIONS:
         raise ValueError(
             f"activation must be one of {', '.join(_rowwise.ACTIVATIONS)}, "
             f"got {activation!r}"
         )
-    plan.m, plan.n, plan.k = rows, weight.n, weight.k
+    plan.m, plan.n, plan.k = m, n, weight.k
     plan.a, plan.lda = <const float *>x_view.buf, row_stride(x_view)
-    plan.b = weight.panels
-    plan.bias = program.vector(bias, "bias", weight.n)
+    plan.b = weight.panels + start * weight.k  # a panel is FA_PANEL rows of the weight
+    plan.bias = program.vector(bias, "bias", n)
     plan.activation = _rowwise.ACTIVATIONS[activation]
     plan.c, plan.ldc = <float *>out_view.buf, row_stride(out_view)
+    if factor is not None:
+        factor_view = program.matrix(factor, "factor", m, n)
+        plan.factor, plan.ldf = <const float *>factor_view.buf, row_stride(factor_view)
     if residual is not None:
-        residual_view = program.matrix(residual, "residual", rows, weight.n)
+        residual_view = program.matrix(residual, "residual", m, n)
         plan.residual = <const float *>residual_view.buf
         plan.ldr = row_stride(residual_view)
-    if norm is not None and rows >= FUSED_NORM_ROWS:
+    if norm is not None and m >= FUSED_NORM_ROWS:
         plan.norm = 1
-        plan.norm_weight = program.vector(norm[0], "norm weight", weight.n)
-        plan.norm_bias = program.vector(norm[1], "norm bias", weight.n)
+        plan.norm_weight = program.vector(norm[0], "norm weight", n)
+        plan.norm_bias = program.vector(norm[1], "norm bias", n)
         plan.norm_eps = norm[2]
     program.hold(weight)
     program.add(&kernels().gemm, plan)

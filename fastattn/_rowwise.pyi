@@ -1,4 +1,4 @@
-"""Operations on rows: softmax, layer normalisation, activations, embedding, pooling.
+"""Operations on rows: normalisation, activations, embedding, pooling, positions.
 
 Every function adds one step to a program. Arrays are float32, two-dimensional with
 adjacent columns unless said otherwise.
@@ -61,3 +61,18 @@ def sinusoid(
     program: Program, base: float, out: NDArray[float32], *, first: int = 0
 ) -> None:
     """Add the sinusoidal positions from `first` on, out (length, dim) contiguous."""
+
+def rotary(
+    program: Program,
+    x: NDArray[float32],
+    cos: NDArray[float32],
+    sin: NDArray[float32],
+    positions: NDArray[int64],
+    *,
+    interleaved: bool = False,
+) -> None:
+    """Add the turning of heads x (rows, heads, dim), in place, by rows of cos and sin.
+
+    cos and sin are contiguous (any number, pairs); `positions` (rows,) says which of their
+    rows turns a row of x, and one out of range is an IndexError.
+    """

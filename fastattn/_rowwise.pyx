@@ -1,14 +1,18 @@
-"""Operations on rows: softmax, layer normalisation, activations, embedding, pooling."""
+"""Operations on rows: normalisation, activations, embedding, pooling, positions."""
 from libc.stdint cimport int64_t
 
 from ._cpu cimport (
     FA_EMBED_TABLES, FA_GELU, FA_GELU_TANH, FA_IDENTITY, FA_POOL_CLS, FA_POOL_MEAN, FA_RELU,
-    Program, fa_activate_plan, fa_embed_plan, fa_layer_norm_plan, fa_pool_plan,
-    fa_sinusoid_plan, fa_softmax_plan, kernels, row_stride,
+    FA_SILU, Program, fa_activate_plan, fa_embed_plan, fa_layer_norm_plan, fa_pool_plan,
+    fa_rotary_plan, fa_sinusoid_plan, fa_softmax_plan, kernels, row_stride,
 )
 
 ACTIVATIONS = {
-    "identity": FA_IDENTITY, "relu": FA_RELU, "gelu": FA_GELU, "gelu_tanh": FA_GELU_TANH
+    "identity": FA_IDENTITY,
+    "relu": FA_RELU,
+    "gelu": FA_GELU,
+    "gelu_tanh": FA_GELU_TANH,
+    "silu": FA_SILU,
 }
 cdef dict POOLINGS = {"mean": FA_POOL_MEAN, "cls": FA_POOL_CLS}
 
@@ -124,3 +128,37 @@ def sinusoid(Program program not None, double base, out, *, int64_t first=0):
         raise ValueError(f"base must be at least 1 and finite, got {base}")
     plan.y = <float *>out_view.buf
     program.add(&kernels().sinusoid, plan)
+
+
+def rotary(
+    Program program not None, x, cos, sin, positions, *, bint interleaved=False
+):
+    """Add the turning of heads x (rows, heads, dim), in place, by rows of cos and sin."""
+    cdef fa_rotary_plan *plan = <fa_rotary_plan *>program.allocate(sizeof(fa_rotary_plan))
+    cdef Py_buffer *x_view = program.view(x, "x", "float32", 3, True)
+    cdef Py_buffer *cos_view = program.matrix(cos, "cos", -1, -1)
+    cdef Py_buffer *sin_view = program.matrix(
+        sin, "sin", cos_view.shape[0], cos_view.shape[1]
+    )
+    cdef int64_t length = cos_view.shape[0], i
+    plan.rows, plan.num_heads = x_view.shape[0], x_view.shape[1]
+    plan.pairs, plan.interleaved = cos_view.shape[1], interleaved
+    if 2 * plan.pairs > x_view.shape[2]:
+        raise ValueError(
+            f"{plan.pairs} pairs are more than x has: {x_view.shape[2]} columns"
+        )
+    if x_view.shape[2] > 1 and x_view.strides[2] != sizeof(float):
+        raise ValueError("x must have an adjacent last dimension")
+    for view in (cos, sin):
+        if not memoryview(view).c_contiguous:
+            raise ValueError("cos and sin must be contiguous")
+    plan.cos, plan.sin = <const float *>cos_view.buf, <const float *>sin_view.buf
+    plan.positions = program.integers(positions, "positions", plan.rows)
+    for i in range(plan.rows):
+        if not 0 <= plan.positions[i] < length:
+            raise IndexError(
+                f"positions must be 0 to {length - 1}, got {plan.positions[i]}"
+            )
+    plan.x = <float *>x_view.buf
+    plan.x_row, plan.x_head = row_stride(x_view), x_view.strides[1] // sizeof(float)
+    program.add(&kernels().rotary, plan)

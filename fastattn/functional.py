@@ -18,6 +18,7 @@ ACTIVATIONS = {
     "relu": "relu",
     "gelu": "gelu",
     "gelu_tanh": "gelu_tanh",
+    "silu": "silu",
 }
 GELU_FORMS = {"none": "gelu", "tanh": "gelu_tanh"}
 
@@ -108,7 +109,7 @@ def linear(
         packs it once.
     bias : array_like, (out_features,), float32, optional
         Added to every row.
-    activation : {None, "relu", "gelu", "gelu_tanh"}, optional
+    activation : {None, "relu", "gelu", "gelu_tanh", "silu"}, optional
         Applied to the result while it is in the cache.
     out : ndarray, (..., out_features), float32, optional
         Where to write the result.

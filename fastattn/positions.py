@@ -1,5 +1,7 @@
 """Positions: what tells attention the order of its tokens."""
 
+import itertools
+import math
 import operator
 
 import numpy as np
@@ -7,10 +9,54 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise
 from ._cpu import Program
-from .arrays import Float32, as_float32, as_number
+from .arrays import Float32, as_float32, as_number, rows_of
 from .score_options import broadcast_to
 
-__all__ = ["apply_rotary", "rotary_positions", "sinusoidal_positions"]
+__all__ = ["alibi_slopes", "apply_rotary", "rotary_positions", "sinusoidal_positions"]
+
+
+def alibi_slopes(num_heads: int) -> Float32:
+    """Compute the slopes of attention with linear biases (ALiBi).
+
+    Parameters
+    ----------
+    num_heads : int
+        Number of heads, 1 or more.
+
+    Returns
+    -------
+    float32 array (num_heads,)
+        For a power of two ``2 ** (-8 * (h + 1) / num_heads)``; for any other number,
+        those of the next lower power of two and then every other one of the next
+        higher, as the authors do.
+
+    Raises
+    ------
+    TypeError
+        When `num_heads` is not an integer.
+    ValueError
+        When it is less than 1.
+
+    References
+    ----------
+    Press, Smith and Lewis, "Train Short, Test Long" (2022), section 3 and the code that
+    belongs to it.
+
+    Examples
+    --------
+    >>> import fastattn as fa
+    >>> fa.alibi_slopes(4)
+    array([0.25      , 0.0625    , 0.015625  , 0.00390625], dtype=float32)
+    """
+    try:
+        heads = operator.index(num_heads)
+    except TypeError:
+        raise TypeError(f"num_heads must be an integer, got {num_heads!r}") from None
+    if heads < 1:
+        raise ValueError(f"num_heads must be at least 1, got {num_heads}")
+    lower = 1 << (heads.bit_length() - 1)
+    slopes = _powers(lower) + _powers(2 * lower)[::2]
+    return np.array(slopes[:heads], np.float32)
 
 
 def sinusoidal_positions(
@@ -154,17 +200,35 @@ def apply_rotary(
             "x must be (..., length, dim) and cos (length, at most dim / 2), "
             f"got {x.shape} and {cos.shape}"
         )
-    half = cos.shape[-1]
-    cos = broadcast_to(cos, "cos", (*x.shape[:-1], half))
-    sin = broadcast_to(sin, "sin", (*x.shape[:-1], half))
-    first, second = slice(half), slice(half, 2 * half)
-    if interleaved:
-        first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+    if sin.shape != cos.shape:
+        raise ValueError(
+            f"cos and sin must have one shape, got {cos.shape} and {sin.shape}"
+        )
+    rows = np.arange(math.prod(cos.shape[:-1])).reshape(cos.shape[:-1])
+    positions = np.ascontiguousarray(broadcast_to(rows, "cos", x.shape[:-1])).reshape(-1)
     out = x.copy()
-    a, b = x[..., first], x[..., second]
-    out[..., first] = a * cos - b * sin
-    out[..., second] = b * cos + a * sin
+    program = Program()
+    _rowwise.rotary(
+        program,
+        rows_of(out)[:, None],
+        np.ascontiguousarray(rows_of(cos)),
+        np.ascontiguousarray(rows_of(sin)),
+        positions,
+        interleaved=interleaved,
+    )
+    program.run()
     return out
+
+
+def _powers(count: int) -> list[float]:
+    """List ratio ** 1 to ratio ** count with ratio = 2 ** (-8 / count), a power of two.
+
+    Roots and products are rounded alike on every machine; a C library's power is not.
+    """
+    ratio = 2.0**-8
+    for _ in range(count.bit_length() - 1):
+        ratio = math.sqrt(ratio)
+    return list(itertools.accumulate([ratio] * count, operator.mul))
 
 
 def _table(length: int, dim: int, base: float, first: int = 0) -> Float32:

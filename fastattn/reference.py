@@ -70,6 +70,11 @@ def gelu_tanh(x: Array) -> Array:
     return number(0.5) * x * (number(1) + np.tanh(u))
 
 
+def silu(x: Array) -> Array:
+    """Return x / (1 + e^-x)."""
+    return x / (x.dtype.type(1) + np.exp(-x))
+
+
 def attention_scores(
     query: Array,
     key: Array,
@@ -148,6 +153,18 @@ def sinusoidal_positions(length: int, dim: int, base: float = 10000.0) -> Array:
     column = np.arange(dim)
     angle = np.arange(length)[:, None] / base ** ((column - column % 2) / dim)
     return np.where(column % 2, np.cos(angle), np.sin(angle))
+
+
+def apply_rotary(x: Array, cos: Array, sin: Array, interleaved: bool = False) -> Array:
+    """Return (a cos - b sin, b cos + a sin) for the pairs (a, b) of the first columns."""
+    pairs = cos.shape[-1]
+    first, second = slice(pairs), slice(pairs, 2 * pairs)
+    if interleaved:
+        first, second = slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
+    y, a, b = x.copy(), x[..., first], x[..., second]
+    y[..., first] = a * cos - b * sin
+    y[..., second] = b * cos + a * sin
+    return y
 
 
 def pool(x: Array, cu_seqlens: NDArray[np.integer[Any]], pooling: str = "mean") -> Array:

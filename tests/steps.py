@@ -66,6 +66,12 @@ def sinusoid(length, dim, base=10000.0, **keywords: Any) -> Array:
     return out
 
 
+def rotary(x, cos, sin, positions, interleaved=False, **keywords: Any) -> Array:
+    out = x.copy()
+    run(_rowwise.rotary, out, cos, sin, positions, interleaved=interleaved, **keywords)
+    return out
+
+
 def promised(function: Callable[..., Any], pattern: str) -> list[float]:
     """Read the numbers of a promise where it is made: in the docstring."""
     text = " ".join(str(function.__doc__).split())

@@ -1,4 +1,4 @@
-"""ReLU and the two forms of GELU."""
+"""ReLU, the two forms of GELU, SiLU."""
 
 import functools
 import math
@@ -39,16 +39,16 @@ class TestActivations:
         ulp = np.spacing(np.abs(exact[positive]).astype(np.float32))
         assert (error[positive] / ulp).max() <= ulps
 
-    def test_gelu_tanh_is_accurate_over_its_interval(self, isa):
+    @pytest.mark.parametrize("name", ["gelu_tanh", "silu"])
+    def test_is_accurate_over_its_interval(self, isa, name):
         x = np.linspace(-20, 20, 400_001, dtype=np.float32)
-        assert_accurate(
-            activate(x, "gelu_tanh"), lambda t: reference.gelu_tanh(x.astype(t))
-        )
+        formula = getattr(reference, name)
+        assert_accurate(activate(x, name), lambda t: formula(x.astype(t)))
 
     @given(st.data())
     @settings(max_examples=40)
     def test_are_accurate(self, isa, data):
-        name = data.draw(st.sampled_from(["relu", "gelu", "gelu_tanh"]))
+        name = data.draw(st.sampled_from(["relu", "gelu", "gelu_tanh", "silu"]))
         n = data.draw(tile_edges)
         x = normal(n, seed=data.draw(seeds)) * np.float32(data.draw(st.floats(0, 9)))
         x[-1:] = 3  # errors are promised as absolute ones: let the scale be no tail's
@@ -65,6 +65,7 @@ class TestActivations:
             ("relu", [np.nan, np.inf, -np.inf, 2, -2], [np.nan, np.inf, 0, 2, 0]),
             ("gelu", [np.nan, np.inf, -np.inf, 3e38], [np.nan, np.inf, 0, 3e38]),
             ("gelu_tanh", [np.nan, np.inf, 3e38], [np.nan, np.inf, 3e38]),
+            ("silu", [np.nan, np.inf, 3e38, 0], [np.nan, np.inf, 3e38, 0]),
         ],
     )
     def test_special_values(self, isa, name, x, y):
@@ -77,13 +78,17 @@ class TestActivations:
         y = activate(np.array([-20, -1e10, -3e38, -np.inf], np.float32), "gelu_tanh")
         assert (np.abs(y) <= 64 * np.finfo(np.float32).tiny).all()
 
-    @pytest.mark.parametrize("name", ["identity", "relu", "gelu", "gelu_tanh"])
+    def test_silu_of_large_negative_numbers_is_nothing(self, isa):
+        y = activate(np.array([-88, -1e10, -3e38, -np.inf], np.float32), "silu")
+        assert (np.abs(y) <= 64 * np.finfo(np.float32).tiny).all()
+
+    @pytest.mark.parametrize("name", ["identity", "relu", "gelu", "gelu_tanh", "silu"])
     def test_in_place(self, isa, name):
         x = normal(20_001)
         expected = activate(x, name)
         assert_same_bits(activate(x, name, x), expected)
 
-    @pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])
+    @pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu"])
     def test_an_element_does_not_depend_on_its_place(self, isa, name):
         x = normal(100)
         whole = activate(x, name)

@@ -22,6 +22,7 @@ ACTIVATIONS = {
     "relu": reference.relu,
     "gelu": reference.gelu,
     "gelu_tanh": reference.gelu_tanh,
+    "silu": reference.silu,
 }
 # Rows, columns and terms: single rows, the two shapes of a tile, ragged edges of all.
 SHAPES = [(1, 33, 385), (2, 200, 40), (29, 17, 769), (57, 65, 384), (129, 50, 100)]
@@ -181,6 +182,31 @@ class TestAccuracy:
             expected = specification(x, weight, residual=residual, activation="relu")
             assert_accurate(out.copy(), expected)
 
+    @pytest.mark.parametrize("in_place", [False, True])
+    def test_of_a_factor(self, isa, in_place):
+        m, n, k = 57, 50, 20
+        x, weight, bias = normal(m, k), normal(n, k, seed=1), normal(n, seed=2)
+        factor = normal(m, n + 3, seed=3)[:, :n]
+        exact = specification(x, weight, bias=bias, activation="silu")
+        out = factor.copy() if in_place else None
+        given = out if in_place else factor
+        y = linear(x, weight, out, bias=bias, activation="silu", factor=given)
+        assert_accurate(y, lambda t: exact(t) * factor.astype(t))
+
+    @pytest.mark.parametrize("rows", [(0, 33), (16, 17), (32, 90), (48, 100), (80, 80)])
+    def test_of_some_rows_of_a_weight(self, isa, rows):
+        x, weight, bias = normal(29, 40), normal(100, 40, seed=1), normal(100, seed=2)
+        some = slice(*rows)
+        with guarded(29, rows[1] - rows[0]) as out:
+            linear(x, weight, out, bias=bias[some], rows=rows)
+            assert_same_bits(out, linear(x, weight, bias=bias)[:, some])
+
+    @pytest.mark.parametrize("rows", [(1, 20), (-16, 3), (0, 101), (32, 16)])
+    def test_refuses_rows_that_are_not_there(self, rows):
+        out = np.empty((3, max(rows[1] - rows[0], 0)), np.float32)
+        with pytest.raises(ValueError, match="rows must start at a multiple of 16"):
+            linear(normal(3, 40), normal(100, 40), out, rows=rows)
+
     def test_of_a_norm_of_many_rows(self, isa):
         m, n, k = MANY_ROWS
         x, weight = normal(m, k), normal(n, k, seed=1)
@@ -267,10 +293,7 @@ def test_special_values_through_the_epilogue(isa, activation, value):
     expected = {
         "identity": value + 0.0,
         "relu": max(value + 0.0, 0.0),
-        "gelu": 0.0 if value == -np.inf else value + 0.0,
-    }.get(activation)
-    if activation == "gelu_tanh":
-        expected = 0.0 if value == -np.inf else value + 0.0
+    }.get(activation, 0.0 if value == -np.inf else value + 0.0)
     y = linear(x, weight, activation=activation)
     np.testing.assert_allclose(y, [[expected]], rtol=0, atol=1e-36)
 

@@ -1,11 +1,13 @@
-"""Rotary positions: angles, both forms, parts of a head."""
+"""Rotary positions: angles, both forms, parts of a head. Slopes of ALiBi."""
 
 import numpy as np
 import pytest
 from bits import assert_same_bits
 from criterion import assert_accurate
+from steps import rotary
 
 import fastattn as fa
+from fastattn import reference
 
 
 def specification(x, base, offset, interleaved, turned, dtype):
@@ -35,6 +37,22 @@ def test_turns_pairs(isa, interleaved, turned, offset, base):
     assert_same_bits(y[..., turned:], x[..., turned:])
 
 
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("table", [(7, 5), (4, 7, 5), (2, 1, 7, 5), (0, 4, 7, 5)])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_any_leading_dimensions_have_the_bits_of_numpy(isa, interleaved, table, swapped):
+    rng = np.random.default_rng(2)
+    shape = (*table[:-3], 4, 7, 12) if len(table) == 4 and not table[0] else (2, 4, 7, 12)
+    x = rng.standard_normal(shape, np.float32)
+    if swapped:
+        x = x.swapaxes(1, 2).copy().swapaxes(1, 2)
+    cos, sin = rng.standard_normal((2, *table), np.float32)
+    before = x.copy()
+    y = fa.apply_rotary(x, cos, sin, interleaved=interleaved)
+    assert_same_bits(y, reference.apply_rotary(x, cos, sin, interleaved))
+    assert_same_bits(x, before)
+
+
 def test_an_offset_is_a_later_part_of_the_table():
     for late, whole in zip(
         fa.rotary_positions(5, 8, offset=20), fa.rotary_positions(25, 8), strict=True
@@ -54,6 +72,26 @@ def test_scores_depend_on_distance_alone():
     assert abs(scores[0] - scores[1]) < 16 * np.spacing(np.float32(16))
 
 
+@pytest.mark.parametrize("heads", [1, 2, 3, 8, 12, 16, 20, 71])
+def test_slopes_are_those_of_the_paper(heads):
+    lower = 2 ** int(np.log2(heads))
+    exact = [2 ** (-8 * (h + 1) / lower) for h in range(lower)]
+    exact += [2 ** (-8 * (h + 1) / (2 * lower)) for h in range(2 * lower)][::2]
+    slopes = fa.alibi_slopes(heads)
+    assert_accurate(slopes, lambda dtype: np.array(exact[:heads], dtype))
+
+
+def test_a_row_outside_the_table_is_refused():
+    x, table = np.zeros((2, 1, 4), np.float32), np.ones((3, 2), np.float32)
+    for wrong in (-1, 3):
+        with pytest.raises(IndexError, match=f"0 to 2, got {wrong}"):
+            rotary(x, table, table, np.array([0, wrong]))
+    with pytest.raises(ValueError, match="5 pairs are more than"):
+        rotary(x, *np.ones((2, 3, 5), np.float32), np.zeros(2, np.int64))
+    with pytest.raises(ValueError, match="contiguous"):
+        rotary(x, *np.ones((2, 3, 4), np.float32)[..., :2], np.zeros(2, np.int64))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -61,6 +99,13 @@ def test_scores_depend_on_distance_alone():
         (lambda: fa.rotary_positions(3, 4, offset=-1), ValueError, "offset"),
         (lambda: fa.rotary_positions(3.0, 4), TypeError, "integers"),
         (lambda: fa.apply_rotary([[1, 2]], [[1, 1]], [[0, 0]]), ValueError, "dim / 2"),
+        (
+            lambda: fa.apply_rotary([[1, 2]], [[1]], [[1, 1]]),
+            ValueError,
+            "cos and sin must have one shape",
+        ),
+        (lambda: fa.alibi_slopes(0), ValueError, "num_heads must be at least 1"),
+        (lambda: fa.alibi_slopes(2.0), TypeError, "num_heads must be an integer"),
         (lambda: fa.apply_rotary(np.zeros((3, 2)), [[1]], [[0]]), TypeError, "x must be"),
         (lambda: fa.apply_rotary([[1, 2]] * 3, [[1]] * 2, [[0]] * 2), ValueError, "cos"),
     ],

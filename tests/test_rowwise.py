@@ -8,7 +8,7 @@ from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
 from criterion import assert_accurate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from steps import activate, embed, layer_norm, pool, promised, sinusoid, softmax
+from steps import activate, embed, layer_norm, pool, promised, rotary, sinusoid, softmax
 from strategies import guarded, matrices, normal, seeds, tile_edges
 
 import fastattn as fa
@@ -23,6 +23,7 @@ U = 2.0**-24
 TABLES = [normal(n, 50, seed=n) for n in (30, 7, 2)]
 IDS = [np.random.default_rng(n).integers(0, n, 37) for n in (30, 7, 2)]
 CU_SEQLENS = np.array([0, 1, 1, 20, 129])
+TURNED = normal(70, 3, 40), *normal(2, 50, 19), np.arange(70) % 50
 # Every kernel of this file on something of more than one task.
 CALLS = {
     "softmax": lambda **k: softmax(normal(70, 300), **k),
@@ -32,10 +33,13 @@ CALLS = {
     "relu": lambda **k: activate(normal(40_001), "relu", **k),
     "gelu": lambda **k: activate(normal(40_001) * 3, "gelu", **k),
     "gelu_tanh": lambda **k: activate(normal(40_001) * 3, "gelu_tanh", **k),
+    "silu": lambda **k: activate(normal(40_001) * 3, "silu", **k),
     "embed": lambda **k: embed(TABLES, IDS, (*normal(2, 50), 1e-12), **k),
     "mean": lambda **k: pool(normal(129, 50), CU_SEQLENS, "mean", True, **k),
     "cls": lambda **k: pool(normal(129, 50), CU_SEQLENS, "cls", True, **k),
     "sinusoid": lambda **k: sinusoid(300, 301, **k),
+    "rotary": lambda **k: rotary(*TURNED, **k),
+    "rotary interleaved": lambda **k: rotary(*TURNED, interleaved=True, **k),
 }
 
 

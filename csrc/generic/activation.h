@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* activation.h: ReLU and the two forms of GELU, on vectors and as an operation. */
+/* activation.h: ReLU, the two forms of GELU, and SiLU, on vectors and as an operation. */
 
 /* max(0, x); NaN stays NaN. */
 INLINE vf relu(vf x) { return vmax(vsplat(0.0f), x); }
@@ -41,12 +41,21 @@ INLINE vf gelu_tanh(vf x)
     return a / (1.0f + vexp2(t));
 }
 
+/* SiLU, x / (1 + e^-x) (Elfwing, Uchibe & Doya 2018). x is cut where e^-x would overflow:
+ * by then the quotient is above -6e-37. */
+INLINE vf silu(vf x)
+{
+    const vf a = vmax(vsplat(-88.0f), x);
+    return a / (1.0f + vexp2(a * vsplat(-LOG2_E)));
+}
+
 INLINE vf activation_of(const fa_activation activation, vf x)
 {
     switch (activation) {
     case FA_RELU: return relu(x);
     case FA_GELU: return gelu(x);
     case FA_GELU_TANH: return gelu_tanh(x);
+    case FA_SILU: return silu(x);
     default: return x;
     }
 }
@@ -78,6 +87,7 @@ static void activate_run(const void *plan, int64_t task, void *scratch)
     case FA_RELU: activate_range(FA_RELU, x, y, n); break;
     case FA_GELU: activate_range(FA_GELU, x, y, n); break;
     case FA_GELU_TANH: activate_range(FA_GELU_TANH, x, y, n); break;
+    case FA_SILU: activate_range(FA_SILU, x, y, n); break;
     default: activate_range(FA_IDENTITY, x, y, n); break;
     }
 }

@@ -192,13 +192,20 @@ static void cap_scores(attention_task *t, int64_t keys)
 /* s = s - slope |position - key| (Press, Smith & Lewis 2022). */
 static void add_alibi(attention_task *t, int64_t first_key, int64_t keys)
 {
-    const vf slope = vsplat(-t->sequence->slopes[t->head]);
+    const fa_sequence *r = t->sequence;
+    const vf slope = vsplat(-r->slopes[t->head]);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+        vf position = {0};
+        if (r->q_positions) {
+            const float *from = r->q_positions + t->first_query + query;
+            position = vload_tail(from, t->queries - query);
+        }
         for (int64_t key = 0; key < keys; key++) {
             float *s = scores_at(t->s, key, query);
             const vi ahead = distance_to(t, first_key + key, query);
-            const vf far = vabs(__builtin_convertvector(ahead, vf));
-            vstore(s, vfma(far, slope, vload(s)));
+            const vf far = r->q_positions ? position - r->k_positions[first_key + key]
+                                          : __builtin_convertvector(ahead, vf);
+            vstore(s, vfma(vabs(far), slope, vload(s)));
         }
     }
 }

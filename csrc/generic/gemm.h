@@ -79,7 +79,7 @@ static int64_t gemm_scratch(const void *plan)
     return (int64_t)sizeof(float) * MC * MAX_PANELS * FA_PANEL;
 }
 
-/* C = activation(sums + bias) + residual for one row of a tile. */
+/* C = activation(sums + bias) * factor + residual for one row of a tile. */
 INLINE void epilogue_row(const fa_gemm_plan *p, const fa_activation activation,
                          const float *sums, int64_t c_panel, int64_t row, int64_t column,
                          int64_t columns)
@@ -89,6 +89,7 @@ INLINE void epilogue_row(const fa_gemm_plan *p, const fa_activation activation,
         vf x = vload(sums + j / FA_PANEL * c_panel + j % FA_PANEL);
         if (p->bias) x += vload_tail(p->bias + column + j, count);
         x = activation_of(activation, x);
+        if (p->factor) x *= vload_tail(p->factor + row * p->ldf + column + j, count);
         if (p->residual) {
             x += vload_tail(p->residual + row * p->ldr + column + j, count);
         }
@@ -117,6 +118,9 @@ static void epilogue(const fa_gemm_plan *p, const float *sums, int64_t c_panel, 
         break;
     case FA_GELU_TANH:
         epilogue_rows(p, FA_GELU_TANH, sums, c_panel, row, rows, column, columns);
+        break;
+    case FA_SILU:
+        epilogue_rows(p, FA_SILU, sums, c_panel, row, rows, column, columns);
         break;
     default:
         epilogue_rows(p, FA_IDENTITY, sums, c_panel, row, rows, column, columns);

@@ -27,6 +27,7 @@ static int64_t no_scratch(const void *plan)
 #include "embedding.h"
 #include "gemm.h"
 #include "pooling.h"
+#include "rotary.h"
 #include "sinusoid.h"
 
 #define FA_PASTE_(a, b) a##b
@@ -46,4 +47,5 @@ const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
     .attention = {attention_tasks, attention_scratch, attention_run},
     .attention_merge = {attention_merge_tasks, no_scratch, attention_merge_run},
     .sinusoid = {sinusoid_tasks, no_scratch, sinusoid_run},
+    .rotary = {rotary_tasks, no_scratch, rotary_run},
 };

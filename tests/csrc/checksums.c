@@ -47,22 +47,25 @@ static void run(const char *table, const char *name, const fa_op *op, const void
     free(scratch);
 }
 
-static const fa_activation ACTIVATIONS[] = {FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH};
+static const fa_activation ACTIVATIONS[] = {FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH,
+                                            FA_SILU};
 
 static void run_products(const fa_kernels *t, const float *a, const float *b,
                          const float *c, float *packed, float *y)
 {
-    const char *names[] = {"gemm", "gemm+relu", "gemm+gelu", "gemm+gelu_tanh+norm"};
+    const char *names[] = {"gemm", "gemm+relu", "gemm+gelu", "gemm+gelu_tanh+norm",
+                           "gemm+silu+factor"};
     const int64_t m = 61, k = 415, n = 107;
     const fa_pack_plan pack = {
         .k = k, .n = n, .b = b, .ldb = 1, .b_col = k, .packed = packed};
     run(t->name, "pack", &t->pack, &pack, packed, k * 112);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         fa_gemm_plan gemm = {.m = m, .n = n, .k = k, .a = a, .lda = k, .b = packed};
         gemm.bias = c;
         gemm.activation = ACTIVATIONS[i];
         gemm.residual = i ? c : 0;
-        gemm.ldr = gemm.ldc = n;
+        gemm.factor = i == 4 ? b : 0;
+        gemm.ldr = gemm.ldf = gemm.ldc = n;
         gemm.norm = i == 3;
         gemm.norm_weight = a;
         gemm.norm_eps = 1e-5f;
@@ -79,8 +82,8 @@ static void run_rows(const fa_kernels *t, const float *a, const float *b, const 
     run(t->name, "softmax", &t->softmax, &softmax, y, rows * cols);
     const fa_layer_norm_plan norm = {rows, cols, c, cols + 7, 0, a, b, 1e-5f, y, cols};
     run(t->name, "layer_norm", &t->layer_norm, &norm, y, rows * cols);
-    for (int i = 1; i < 4; i++) {
-        const char *names[] = {"", "relu", "gelu", "gelu_tanh"};
+    for (int i = 1; i < 5; i++) {
+        const char *names[] = {"", "relu", "gelu", "gelu_tanh", "silu"};
         const fa_activate_plan activate = {20001, c, ACTIVATIONS[i], y};
         run(t->name, names[i], &t->activate, &activate, y, 20001);
     }
@@ -88,6 +91,14 @@ static void run_rows(const fa_kernels *t, const float *a, const float *b, const 
     run(t->name, "pool", &t->pool, &pool, y, 4 * cols);
     const fa_sinusoid_plan sinusoid = {3, 700, 129, 10000, y};
     run(t->name, "sinusoid", &t->sinusoid, &sinusoid, y, 700 * 129);
+    for (int interleaved = 0; interleaved < 2; interleaved++) {
+        memcpy(y, c, rows * cols * sizeof(float));
+        const int64_t positions[20] = {3, 1, 4, 1, 5};
+        const fa_rotary_plan rotary = {20,        3,           35, a,    b,
+                                       positions, interleaved, y,  cols, 111};
+        run(t->name, interleaved ? "rotary+interleaved" : "rotary", &t->rotary, &rotary, y,
+            rows * cols);
+    }
 }
 
 /* Two sequences of 70 and 33 queries, plain or with everything that a plan can ask for. */
@@ -97,6 +108,7 @@ static void run_attention(const fa_kernels *t, int all, fa_dtype dtype, const vo
     fa_sequence sequences[] = {
         {70, 1100, 900, q, k, v, other, all ? other : 0, y, y + 103 * 48},
         {33, 20, -3, k, v, q, other, 0, y + 70 * 24, y + 103 * 50}};
+    if (all) sequences[0].q_positions = sequences[0].k_positions = other;
     const int64_t first_block[] = {0, 2, 3};
     fa_attention_plan p = {.num_sequences = 2, .num_heads = 2, .group = 1, .head_dim = 40};
     p.value_dim = 24;
