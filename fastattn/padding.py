@@ -44,6 +44,13 @@ class Packing:
     index: NDArray[np.int64] | None
     cu_seqlens: NDArray[np.int64]
 
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """In which column of the grid each token stands, (tokens,)."""
+        if self.index is None:
+            return np.tile(np.arange(self.length), self.batch)
+        return self.index % max(self.length, 1)
+
 
 def packing_of(
     batch: int,

@@ -14,6 +14,7 @@ ACTIVATIONS = {
     "relu": reference.relu,
     "gelu": reference.gelu,
     "gelu_tanh": reference.gelu_tanh,
+    "silu": reference.silu,
 }
 
 
@@ -42,6 +43,33 @@ SEQUENCE_LAYERS = {
     "layer": lambda: nn.EncoderLayer(HIDDEN, HEADS, INTERMEDIATE, rng=0),
     "attention": lambda: nn.MultiHeadAttention(HIDDEN, HEADS, rng=0),
     "rotary": lambda: nn.MultiHeadAttention(HIDDEN, HEADS, rotary=100.0, rng=0),
+    "alibi": lambda: nn.MultiHeadAttention(HIDDEN, HEADS, alibi=True, rng=0),
+    "swiglu, rms, rotary": lambda: nn.Encoder(
+        HIDDEN,
+        HEADS,
+        INTERMEDIATE,
+        2,
+        activation="silu",
+        gated=True,
+        norm="rms",
+        norm_first=True,
+        final_norm=True,
+        rotary=100.0,
+        rotary_dim=10,
+        bias=False,
+        rng=0,
+    ),
+    "geglu, alibi": lambda: nn.Encoder(
+        HIDDEN,
+        HEADS,
+        INTERMEDIATE,
+        2,
+        activation="gelu",
+        gated=True,
+        norm="rms",
+        alibi=[0.5, 0.1, 0.0],
+        rng=0,
+    ),
     "multi-query": lambda: nn.MultiHeadAttention(HIDDEN, HEADS, num_kv_heads=1, rng=0),
 }
 
@@ -64,13 +92,24 @@ def linear(w, x):
     return reference.linear(x, w["weight"], w["bias"])
 
 
-def norm(w, x, eps):
-    return reference.layer_norm(x, w["weight"], w["bias"], eps)
+def norm(w, x, layer):
+    if isinstance(layer, nn.RMSNorm):
+        return reference.rms_norm(x, w["weight"], layer.eps)
+    return reference.layer_norm(x, w["weight"], w["bias"], layer.eps)
 
 
-def rotated(x, base, interleaved):
+def feed_forward(layer, w, x):
+    activation = ACTIVATIONS[layer.activation]
+    if not layer.gated:
+        return linear(w.below("linear2"), activation(linear(w.below("linear1"), x)))
+    gate = activation(linear(w.below("gate_proj"), x))
+    return linear(w.below("down_proj"), gate * linear(w.below("up_proj"), x))
+
+
+def rotated(x, base, interleaved, dim):
     """Turn pairs of columns of (..., length, dim) by the angles of their positions."""
-    length, dim = x.shape[-2:]
+    x, rest = x[..., :dim], x[..., dim:]
+    length = x.shape[-2]
     columns = np.arange(dim)
     if interleaved:
         pairs, partner = columns // 2, columns ^ 1
@@ -79,7 +118,8 @@ def rotated(x, base, interleaved):
     angles = np.arange(length)[:, None] / base ** (2 * pairs / dim)
     sign = np.where(partner > columns, -1, 1)
     turned = np.cos(angles).astype(x.dtype) * x
-    return turned + (sign * np.sin(angles)).astype(x.dtype) * x[..., partner]
+    turned += (sign * np.sin(angles)).astype(x.dtype) * x[..., partner]
+    return np.concatenate([turned, rest], axis=-1)
 
 
 def projected(layer, w, x, context=None):
@@ -100,11 +140,13 @@ def projected(layer, w, x, context=None):
         y = reference.linear(source, weights[i], parts("bias")[i])
         y = y.reshape(*y.shape[:2], -1, head_dim).swapaxes(1, 2)
         turned = layer.rotary is not None and i < 2
-        yield rotated(y, layer.rotary, layer.rotary_interleaved) if turned else y
+        rotary = layer.rotary, layer.rotary_interleaved, layer.rotary_dim
+        yield rotated(y, *rotary) if turned else y
 
 
 def attention(layer, w, x, context=None, **masks):
-    heads = reference.attention(*projected(layer, w, x, context), **masks)
+    slopes = {"alibi_slopes": layer.alibi_slopes}
+    heads = reference.attention(*projected(layer, w, x, context), **masks, **slopes)
     return linear(w.below("out_proj"), heads.swapaxes(1, 2).reshape(x.shape))
 
 
@@ -112,18 +154,14 @@ def encoder_layer(layer, w, x, **masks):
     def attend(x):
         return attention(layer.self_attn, w.below("self_attn"), x, **masks)
 
-    def feed_forward(x):
-        activation = ACTIVATIONS[layer.feed_forward.activation]
-        return linear(w.below("linear2"), activation(linear(w.below("linear1"), x)))
-
     def norms(name, x):
-        return norm(w.below(name), x, layer.norm1.eps)
+        return norm(w.below(name), x, layer.norm1)
 
     if layer.norm_first:
         h = x + attend(norms("norm1", x))
-        return h + feed_forward(norms("norm2", h))
+        return h + feed_forward(layer.feed_forward, w, norms("norm2", h))
     h = norms("norm1", x + attend(x))
-    return norms("norm2", h + feed_forward(h))
+    return norms("norm2", h + feed_forward(layer.feed_forward, w, h))
 
 
 def forward(layer, w, x, **masks):
@@ -134,7 +172,7 @@ def forward(layer, w, x, **masks):
         return encoder_layer(layer, w, x, **masks)
     for i, inner in enumerate(layer.layers):
         x = encoder_layer(inner, w.below(f"layers.{i}"), x, **masks)
-    return x if layer.norm is None else norm(w.below("norm"), x, layer.norm.eps)
+    return x if layer.norm is None else norm(w.below("norm"), x, layer.norm)
 
 
 def combined(real, mask):

@@ -176,6 +176,17 @@ def test_row_layers(bias):
     assert (twin.bias is None) != bias
 
 
+def test_a_root_mean_square_norm():
+    norm = nn.RMSNorm(4, 0.1)
+    norm.load_state_dict({"weight": [1, 2, 3, 4]})
+    twin = nn.RMSNorm.from_torch(torch_norm(norm.state_dict(), 0.1))
+    x = np.random.default_rng(0).standard_normal((5, 4), np.float32)
+    np.testing.assert_array_equal(twin(x), norm(x))
+    plain = nn.RMSNorm.from_torch(torch_norm({}, None))
+    assert (plain.dim, plain.eps) == (6, np.finfo(np.float32).eps)
+    np.testing.assert_array_equal(plain.weight, np.ones(6))
+
+
 def test_a_norm_without_weights_and_an_embedding():
     norm = nn.LayerNorm.from_torch(torch_norm({}, 0.1))
     assert (norm.dim, norm.eps, norm.bias) == (6, 0.1, None)
@@ -195,6 +206,9 @@ ATTENTION = nn.MultiHeadAttention(8, 4, rng=0).state_dict()
 def test_settings_are_read():
     norms = {name: torch_norm(below(LAYER, f"{name}."), 0.5) for name in ("norm1", "norm2")}
     activation = GELU(approximate="tanh")
+    swish = types.SimpleNamespace(__name__="silu", __module__="torch.nn.functional")
+    layer = nn.EncoderLayer.from_torch(torch_layer(LAYER, swish))
+    assert layer.feed_forward.activation == "silu"
     layer = nn.EncoderLayer.from_torch(torch_layer(LAYER, activation, True, **norms))
     assert layer.feed_forward.activation == "gelu_tanh"
     assert layer.norm_first is True
@@ -278,6 +292,7 @@ def test_dropout_of_zero_may_train():
     [
         nn.Linear,
         nn.LayerNorm,
+        nn.RMSNorm,
         nn.Embedding,
         nn.MultiHeadAttention,
         nn.EncoderLayer,

@@ -16,13 +16,14 @@ from layers import (
     X,
     assert_layer_accurate,
     batch,
+    feed_forward,
     linear,
     norm,
     randomized,
 )
 
 import fastattn as fa
-from fastattn import nn, reference
+from fastattn import nn
 
 
 @pytest.fixture(params=SEQUENCE_LAYERS)
@@ -52,7 +53,7 @@ def test_layer_norm(bias, eps):
     x = batch(2, 9, 37)
     assert_accurate(
         layer(x),
-        lambda dtype: norm(Weights(layer.state_dict(), dtype), x.astype(dtype), eps),
+        lambda dtype: norm(Weights(layer.state_dict(), dtype), x.astype(dtype), layer),
     )
 
 
@@ -61,25 +62,37 @@ def test_rms_norm(eps):
     layer = randomized(nn.RMSNorm(37, eps))
     x = batch(2, 9, 37)
     assert list(layer.state_dict()) == ["weight"]
-
-    def compute(dtype):
-        return reference.rms_norm(x.astype(dtype), layer.weight.astype(dtype), eps)
-
-    assert_accurate(layer(x), compute)
+    assert_accurate(
+        layer(x),
+        lambda dtype: norm(Weights(layer.state_dict(), dtype), x.astype(dtype), layer),
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("gated", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_feed_forward(activation, bias):
-    layer = randomized(nn.FeedForward(20, 70, activation, bias=bias, rng=0))
+def test_feed_forward(activation, gated, bias):
+    layer = nn.FeedForward(20, 70, activation, gated=gated, bias=bias, rng=0)
     x = batch(3, 11, 20)
 
     def compute(dtype):
         w = Weights(layer.state_dict(), dtype)
-        inner = ACTIVATIONS[activation](linear(w.below("linear1"), x.astype(dtype)))
-        return linear(w.below("linear2"), inner)
+        return feed_forward(layer, w, x.astype(dtype))
 
-    assert_accurate(layer(x), compute)
+    assert_accurate(randomized(layer)(x), compute)
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_a_vector_alone_and_among_others(gated):
+    layer = randomized(nn.FeedForward(48, 170, "silu", gated=gated, rng=0))
+    x = batch(40, 48)
+    with fa.num_threads(1):
+        expected = layer(x)
+    for threads in (2, 3, 8):
+        with fa.num_threads(threads):
+            np.testing.assert_array_equal(layer(x), expected)
+    for i in range(0, 40, 7):
+        np.testing.assert_array_equal(layer(x[i]), expected[i])
 
 
 def test_embedding_copies_rows():
@@ -126,7 +139,8 @@ def test_attention_mask_and_causal_combine(layer):
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("bias", [False, True])
-def test_encoder_options(norm_first, activation, bias):
+@pytest.mark.parametrize("kind", ["layer", "rms"])
+def test_encoder_options(norm_first, activation, bias, kind):
     layer = nn.Encoder(
         32,
         2,
@@ -134,6 +148,7 @@ def test_encoder_options(norm_first, activation, bias):
         2,
         final_norm=True,
         activation=activation,
+        norm=kind,
         norm_first=norm_first,
         layer_norm_eps=0.01,
         bias=bias,

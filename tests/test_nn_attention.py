@@ -85,6 +85,13 @@ def test_without_bias(size):
     assert_cross_accurate(layer(Y, CONTEXTS[size]), layer, CONTEXTS[size])
 
 
+@pytest.mark.parametrize(("hidden", "heads"), [(20, 5), (36, 3), (15, 3)])
+def test_a_context_reads_rows_that_start_within_a_panel(hidden, heads):
+    layer = randomized(nn.MultiHeadAttention(hidden, heads, rng=0))
+    x = batch(2, 9, hidden)
+    np.testing.assert_array_equal(layer(x, x), layer(x))
+
+
 def test_a_context_that_is_the_input(layer):
     if layer.context_size == HIDDEN:
         np.testing.assert_array_equal(layer(X, X), layer(X))
@@ -130,14 +137,19 @@ def test_no_queries_and_no_keys(layer, context):
     np.testing.assert_array_equal(layer(Y, context[:, :0]), np.tile(bias, (4, 11, 1)))
 
 
-# ---- Rotary positions ----------------------------------------------------------------
+# ---- Positions -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("padding", PADDINGS)
-def test_rotary_positions(padding, interleaved):
+@pytest.mark.parametrize("dim", [None, 6])
+def test_rotary_positions(padding, interleaved, dim):
     layer = nn.MultiHeadAttention(
-        HIDDEN, HEADS, rotary=50.0, rotary_interleaved=interleaved, rng=0
+        *(HIDDEN, HEADS),
+        rotary=50.0,
+        rotary_dim=dim,
+        rotary_interleaved=interleaved,
+        rng=0,
     )
     real = PADDINGS[padding]
     actual = randomized(layer)(X, mask=real, causal=True)
@@ -155,11 +167,36 @@ def test_rotary_positions_are_relative():
     )
 
 
-def test_a_program_refuses_rotary_positions():
-    layer = nn.MultiHeadAttention(HIDDEN, HEADS, rotary=50.0, rng=0)
-    starts = np.array([0, LENGTH])
-    with pytest.raises(ValueError, match="cannot be part of a program"):
-        layer.steps(Program(), X[0], np.empty_like(X[0]), starts, layer.buffers(LENGTH))
+@pytest.mark.parametrize("options", [{"rotary": 50.0, "rotary_dim": 6}, {"alibi": True}])
+def test_positions_are_by_default_those_in_a_sequence(options):
+    layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, **options))
+    tokens, out = X[:, :9].reshape(-1, HIDDEN), np.empty((4 * 9, HIDDEN), np.float32)
+    program = Program()
+    starts = np.arange(5) * 9
+    layer.steps(program, tokens, out, starts, layer.buffers(len(tokens)))
+    program.run()
+    np.testing.assert_array_equal(out.reshape(4, 9, HIDDEN), layer(X[:, :9]))
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("slopes", [True, [1.0, 0.25, -0.1]])
+def test_alibi(padding, masked, slopes):
+    layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, alibi=slopes, rng=0))
+    real, context = PADDINGS[padding], CONTEXTS[HIDDEN]
+    mask = batch(BATCH, 1, LENGTH, LENGTH, seed=2) > -0.5 if masked else None
+    actual = layer(X, mask=real, attention_mask=mask, causal=True)
+    assert_layer_accurate(actual, layer, X, real, mask, causal=True)
+    mask = None if mask is None else mask[:, :, :QUERIES]
+    actual = layer(Y, context, real, attention_mask=mask)
+    assert_cross_accurate(actual, layer, context, real, mask)
+
+
+def test_alibi_is_relative():
+    layer = nn.MultiHeadAttention(HIDDEN, HEADS, alibi=True, rng=0)
+    left = np.arange(LENGTH) >= 5
+    shifted = np.roll(X[:1], 5, axis=1)
+    np.testing.assert_array_equal(layer(shifted, mask=left)[:, 5:], layer(X[:1, :-5]))
 
 
 # ---- Weights ------------------------------------------------------------------------
@@ -170,7 +207,8 @@ def assert_weights_accurate(weights, layer, x, context, **masks):
         w = Weights(layer.state_dict(), dtype)
         arrays = (None if a is None else a.astype(dtype) for a in (x, context))
         query, key, _ = projected(layer, w, *arrays)
-        return reference.attention_weights(query, key, **masks)
+        slopes = layer.alibi_slopes
+        return reference.attention_weights(query, key, **masks, alibi_slopes=slopes)
 
     assert_accurate(weights, compute)
 
@@ -189,8 +227,9 @@ def test_weights(layer, context, padding, masked, causal):
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
-def test_weights_of_a_sequence_to_itself(padding):
-    layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, rng=0))
+@pytest.mark.parametrize("alibi", [False, True])
+def test_weights_of_a_sequence_to_itself(padding, alibi):
+    layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, alibi=alibi, rng=0))
     real = PADDINGS[padding]
     _, weights = layer(X, mask=real, return_weights=True)
     if real is not None:

@@ -19,7 +19,16 @@ CUTS = {
 }
 
 
-@pytest.fixture(params=[{}, {"num_kv_heads": 1}, {"rotary": 100.0}], ids=str)
+@pytest.fixture(
+    params=[
+        {},
+        {"num_kv_heads": 1},
+        {"rotary": 100.0},
+        {"rotary": 100.0, "rotary_dim": 4, "rotary_interleaved": True},
+        {"alibi": True},
+    ],
+    ids=str,
+)
 def layer(request):
     return randomized(nn.MultiHeadAttention(HIDDEN, HEADS, **request.param))
 
@@ -85,8 +94,9 @@ def test_a_cache_shows_what_it_holds(layer):
         expected = fa.linear(X[:, :7], rows[i], bias[i])
         expected = expected.reshape(BATCH, 7, -1, 6).swapaxes(1, 2)
         if layer.rotary is not None and i == 1:
-            table = fa.rotary_positions(7, 6, base=layer.rotary)
-            expected = fa.apply_rotary(expected, *table)
+            table = fa.rotary_positions(7, layer.rotary_dim, base=layer.rotary)
+            form = {"interleaved": layer.rotary_interleaved}
+            expected = fa.apply_rotary(expected, *table, **form)
         np.testing.assert_array_equal(shown, expected)
         with pytest.raises(ValueError, match="read-only"):
             shown[...] = 0

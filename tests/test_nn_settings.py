@@ -115,8 +115,25 @@ def test_layers_show_their_settings():
         (
             lambda: nn.MultiHeadAttention(12, 4, rotary=100.0),
             ValueError,
-            "size of a head even, got 100.0 and 3",
+            "must be even and at most the size of a head, 3, got 3",
         ),
+        (
+            lambda: nn.MultiHeadAttention(12, 3, rotary=100.0, rotary_dim=6),
+            ValueError,
+            "at most the size of a head, 4, got 6",
+        ),
+        (
+            lambda: nn.MultiHeadAttention(12, 3, rotary=0.5),
+            ValueError,
+            "rotary must be at least 1, got 0.5",
+        ),
+        (
+            lambda: nn.MultiHeadAttention(12, 3, alibi=[1.0, 2.0]),
+            ValueError,
+            r"alibi must be True or have shape \(3,\), got \(2,\)",
+        ),
+        (lambda: nn.MultiHeadAttention(12, 3, alibi="steep"), TypeError, "alibi"),
+        (lambda: nn.EncoderLayer(4, 2, 6, norm="batch"), ValueError, "layer, rms.*batch"),
         (
             lambda: nn.MultiHeadAttention(12, 6, context_size=0),
             ValueError,

@@ -6,34 +6,35 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _attention, _gemm
+from .. import _attention, _rowwise
 from .._cpu import Program
 from .._gemm import PackedMatrix
 from ..arrays import as_mask, as_number
 from ..init import Initializer, Seed, initializer
 from ..padding import Packing, packing_of, pad, unpad
+from ..positions import rotary_positions
 from ..scaled_dot import attention_weights
 from .cache import KeyValueCache
 from .heads import (
+    Alibi,
     Heads,
     attend,
     by_head,
     causal_mask,
-    columns,
     probabilities,
     score_settings,
-    turn,
+    slopes_of,
 )
 from .layer import Layer, positive
 from .linear import Linear
-from .norm import Norm
+from .norm import RowNorm
+from .projection import SEPARATE, project
 from .sequence import Buffers, MaskedRun, as_batch, masked_runs
 from .torch_modules import attention_settings
 
 __all__ = ["MultiHeadAttention"]
 
 Array = NDArray[np.float32]
-SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
 class MultiHeadAttention(Layer):
@@ -55,8 +56,13 @@ class MultiHeadAttention(Layer):
     rotary : float, optional
         Base of the rotary positions that turn queries and keys, 10000.0 in the paper,
         as for :func:`fastattn.rotary_positions`. By default nothing is turned.
+    rotary_dim : int, optional
+        How many columns of a head are turned, its first ones; by default all.
     rotary_interleaved : bool, default False
         Which columns are turned together, as for :func:`fastattn.apply_rotary`.
+    alibi : bool or array_like (num_heads,), default False
+        Whether scores fall with the distance of query and key (ALiBi), by the slopes of
+        :func:`fastattn.alibi_slopes` or by those given.
     bias : bool, default True
         Whether the projections have biases.
     init : str, optional
@@ -70,8 +76,9 @@ class MultiHeadAttention(Layer):
     ------
     TypeError, ValueError
         When a size is not a positive integer, `hidden_size` is not a multiple of
-        `num_heads` or that of `num_kv_heads`, `rotary` is less than 1 or heads with
-        rotary positions have an odd size, or `init` is unknown.
+        `num_heads` or that of `num_kv_heads`, `rotary` is less than 1, the columns that
+        are turned are an odd number or more than a head has, slopes are not one for
+        each head, or `init` is unknown.
 
     Notes
     -----
@@ -82,20 +89,22 @@ class MultiHeadAttention(Layer):
     each split into heads; ``softmax(q @ k.T / sqrt(head_dim)) @ v`` for every head, side
     by side; then the output projection. The matrix of scores is never built.
 
-    With `rotary`, q and k of every head are turned before that: a token by the position
-    of its column, in x and in a context, or behind what is in a cache.
+    With `rotary`, q and k of every head are turned before that, and with `alibi`
+    ``slope * abs(i - j)`` is taken off the score of query i and key j. The position of
+    a token is its column, in x and in a context, or its place behind what is in a
+    cache, wherever the padding is.
 
     Weights have torch's names. ``in_proj_weight``, of ``(num_heads + 2 * num_kv_heads) *
     head_dim`` rows, holds Wq, Wk and Wv on top of each other; with another `context_size`
     they are ``q_proj_weight``, ``k_proj_weight`` and ``v_proj_weight``. Either way the
-    biases are one ``in_proj_bias``. The first call with a context packs the parts of
-    ``in_proj_weight`` one by one and keeps them, which doubles its memory.
+    biases are one ``in_proj_bias``.
 
     References
     ----------
     Vaswani et al., "Attention Is All You Need" (2017), section 3.2. For fewer heads of
     keys and values: Ainslie et al., "GQA" (2023), section 2.2. For rotary positions: Su
-    et al., "RoFormer" (2021), section 3.2.
+    et al., "RoFormer" (2021), section 3.2. For ALiBi: Press, Smith and Lewis, "Train
+    Short, Test Long" (2022), section 3.
 
     Examples
     --------
@@ -126,7 +135,9 @@ class MultiHeadAttention(Layer):
         num_kv_heads: int | None = None,
         context_size: int | None = None,
         rotary: float | None = None,
+        rotary_dim: int | None = None,
         rotary_interleaved: bool = False,
+        alibi: bool | ArrayLike = False,
         bias: bool = True,
         init: str | None = None,
         rng: Seed = None,
@@ -142,12 +153,7 @@ class MultiHeadAttention(Layer):
         self.context_size = self.hidden_size
         if context_size is not None:
             self.context_size = positive(context_size, "context_size")
-        self.rotary = None if rotary is None else as_number(rotary, "rotary")
-        if self.rotary is not None and (self.rotary < 1 or self._head_dim % 2):
-            raise ValueError(
-                "rotary must be at least 1 and the size of a head even, "
-                f"got {rotary} and {self._head_dim}"
-            )
+        self._settle_positions(rotary, rotary_dim, alibi)
         self.rotary_interleaved = bool(rotary_interleaved)
         rng = np.random.default_rng(rng)
         self._draw(initializer("xavier_uniform" if init is None else init), rng)
@@ -157,8 +163,25 @@ class MultiHeadAttention(Layer):
         if bias:
             # As torch does: no other Linear starts with a bias of 0 by default.
             self.out_proj._weights["bias"] = np.zeros(self.hidden_size, np.float32)
-        # in_proj_weight, and its parts, once they have been needed.
-        self._apart: tuple[PackedMatrix, list[PackedMatrix]] | None = None
+
+    def _settle_positions(
+        self, rotary: float | None, rotary_dim: int | None, alibi: bool | ArrayLike
+    ) -> None:
+        """Check what makes attention look at positions."""
+        self.rotary = None if rotary is None else as_number(rotary, "rotary")
+        if self.rotary is not None and self.rotary < 1:
+            raise ValueError(f"rotary must be at least 1, got {rotary}")
+        self.rotary_dim = self._head_dim
+        if rotary_dim is not None:
+            self.rotary_dim = positive(rotary_dim, "rotary_dim")
+        if self.rotary is not None and (
+            self.rotary_dim % 2 or self.rotary_dim > self._head_dim
+        ):
+            raise ValueError(
+                "the columns that rotary positions turn must be even and at most the "
+                f"size of a head, {self._head_dim}, got {self.rotary_dim}"
+            )
+        self.alibi_slopes = slopes_of(alibi, self.num_heads)
 
     def _draw(self, draw: Initializer, rng: np.random.Generator) -> None:
         """Draw the weights of queries, keys and values."""
@@ -306,20 +329,18 @@ class MultiHeadAttention(Layer):
         heads = self._project(
             program, tokens, None if context is None else unpad(context, keys)
         )
-        if self.rotary is not None:
-            program.run()
-            program = Program()
-            for part, packing in ((heads.query, queries), (heads.key, keys)):
-                self._turn(part, columns(packing), packing.length)
+        of_queries, of_keys = queries.columns, keys.columns
+        self._turn(program, heads, of_queries, of_keys)
+        alibi = self._alibi(of_queries, of_keys)
         attended = np.empty(tokens.shape, np.float32)
         starts = queries.cu_seqlens, keys.cu_seqlens
-        attend(program, heads, attended, *starts, causal, runs)
+        attend(program, heads, attended, *starts, causal, runs, alibi)
         out = np.empty(tokens.shape, np.float32)
         self.out_proj.steps(program, attended, out)
         program.run()
         weights = None
         if return_weights:
-            weights = probabilities(heads, queries, keys, attention_mask, causal)
+            weights = probabilities(heads, queries, keys, attention_mask, causal, alibi)
         return pad(out, queries), weights
 
     def _continued(
@@ -332,6 +353,7 @@ class MultiHeadAttention(Layer):
     ) -> tuple[Array, Array | None]:
         """Compute the output, and the weights, of tokens behind those in a cache."""
         rows, length, past = *batch.shape[:2], len(cache)
+        slopes = self.alibi_slopes
         cache.check(rows, self.num_kv_heads, self._head_dim)
         mask = None
         if attention_mask is not None:
@@ -339,10 +361,9 @@ class MultiHeadAttention(Layer):
             mask = as_mask(attention_mask, "attention_mask", shape)
         program = Program()
         heads = self._project(program, batch.reshape(rows * length, self.hidden_size))
-        program.run()
         positions = np.tile(np.arange(length), rows)
-        for part in (heads.query, heads.key):
-            self._turn(part, positions, length, past)
+        self._turn(program, heads, positions, positions, offset=past)
+        program.run()
         query, key, value = (by_head(part, rows) for part in heads)
         keys, values = cache.extended(key, value)
         attended = np.empty((rows * length, self.hidden_size), np.float32)
@@ -353,6 +374,7 @@ class MultiHeadAttention(Layer):
             *(query, keys, values, context),
             mask=mask,
             query_offset=np.full(rows, past),
+            slopes=None if slopes is None else np.tile(slopes, (rows, 1)),
             **score_settings(self._head_dim, causal),
         )
         out = np.empty_like(attended)
@@ -360,16 +382,44 @@ class MultiHeadAttention(Layer):
         program.run()
         weights = None
         if return_weights:
-            weights = attention_weights(query, keys, mask, causal=causal, query_offset=past)
+            weights = attention_weights(
+                query, keys, mask, causal=causal, query_offset=past, alibi_slopes=slopes
+            )
         cache.advance(length)
         return out.reshape(batch.shape), weights
 
     def _turn(
-        self, tokens: Array, positions: NDArray[np.int64], length: int, offset: int = 0
+        self,
+        program: Program,
+        heads: Heads,
+        queries: NDArray[np.int64],
+        keys: NDArray[np.int64],
+        *,
+        offset: int = 0,
+        angles: dict[Any, Any] | None = None,
     ) -> None:
-        """Turn queries or keys by their positions, in place, where the layer does so."""
-        if self.rotary is not None:
-            turn(tokens, positions, length, self.rotary, self.rotary_interleaved, offset)
+        """Add the turning of queries and keys, in place, where the layer does so.
+
+        Their positions count from `offset`; `angles` are those of layers before.
+        """
+        if self.rotary is None:
+            return
+        length = int(max(queries.max(initial=-1), keys.max(initial=-1))) + 1
+        angles = {} if angles is None else angles
+        table = length, self.rotary_dim, self.rotary
+        if table not in angles:
+            angles[table] = rotary_positions(
+                length, self.rotary_dim, base=self.rotary, offset=offset
+            )
+        cos, sin = angles[table]
+        form = self.rotary_interleaved
+        for part, positions in ((heads.query, queries), (heads.key, keys)):
+            _rowwise.rotary(program, part, cos, sin, positions, interleaved=form)
+
+    def _alibi(self, queries: NDArray[np.int64], keys: NDArray[np.int64]) -> Alibi | None:
+        """Give the slopes, where the layer has some, and the positions they count from."""
+        slopes = self.alibi_slopes
+        return None if slopes is None else Alibi(slopes, queries, keys)
 
     def _source(self, context: ArrayLike | None, batch: Array, single: bool) -> Array:
         """Give what keys and values are made from, as a batch."""
@@ -429,20 +479,23 @@ class MultiHeadAttention(Layer):
         *,
         causal: bool = False,
         runs: Sequence[MaskedRun] | None = None,
+        positions: NDArray[np.int64] | None = None,
         residual: Array | None = None,
-        norm: Norm | None = None,
+        norm: RowNorm | None = None,
     ) -> None:
         """Add out = norm(out_proj(attention(x)) + residual) to a program.
 
         x, out and residual are packed tokens (tokens, hidden_size). x may be
-        `buffers.context`; out may be neither that nor residual. `runs` as for
-        :class:`SequenceLayer`. Rotary positions are no step: such a layer is refused.
+        `buffers.context`; out may be neither that nor residual. `runs` and `positions`
+        as for :class:`SequenceLayer`.
         """
-        if self.rotary is not None:
-            raise ValueError("a layer with rotary positions cannot be part of a program")
         heads = self._project(program, x, qkv=buffers.qkv)
-        starts = cu_seqlens, cu_seqlens
-        attend(program, heads, buffers.context, *starts, causal, runs)
+        if positions is None:
+            positions = np.arange(len(x))
+            positions -= np.repeat(cu_seqlens[:-1], np.diff(cu_seqlens))
+        self._turn(program, heads, positions, positions, angles=buffers.angles)
+        starts, alibi = (cu_seqlens, cu_seqlens), self._alibi(positions, positions)
+        attend(program, heads, buffers.context, *starts, causal, runs, alibi)
         self.out_proj.steps(program, buffers.context, out, residual=residual, norm=norm)
 
     def _project(
@@ -452,46 +505,9 @@ class MultiHeadAttention(Layer):
         context: Array | None = None,
         qkv: Array | None = None,
     ) -> Heads:
-        """Add the projections of x, and of a context, to queries, keys and values.
-
-        Without a context they are written to `qkv` (tokens, num_heads + 2 * num_kv_heads
-        heads), or to new memory.
-        """
-        if context is None:
-            if qkv is None:
-                qkv = np.empty((len(x), self._ends[-1]), np.float32)
-            qkv = qkv[:, : self._ends[-1]]
-            bias = self._weights.get("in_proj_bias")
-            _gemm.linear(program, x, self._weights["in_proj_weight"], qkv, bias=bias)
-            # A row is q|k|v, each with its heads side by side: views are enough.
-            parts = np.split(qkv, self._ends[:-1], axis=1)
-        else:
-            parts = []
-            biases: list[Array | None] = [None] * 3
-            if "in_proj_bias" in self._weights:
-                biases[:] = np.split(self._weights["in_proj_bias"], self._ends[:-1])
-            for weight, bias, rows in zip(
-                self._projections(), biases, (x, context, context), strict=True
-            ):
-                parts.append(np.empty((len(rows), weight.shape[0]), np.float32))
-                _gemm.linear(program, rows, weight, parts[-1], bias=bias)
-        return Heads(
-            *(
-                part.reshape(len(part), part.shape[1] // self._head_dim, self._head_dim)
-                for part in parts
-            )
-        )
-
-    def _projections(self) -> list[PackedMatrix]:
-        """Give the weights of queries, keys and values, each packed by itself."""
-        if "in_proj_weight" not in self._weights:
-            return [self._weights[name] for name in SEPARATE]
-        whole, apart = self._weights["in_proj_weight"], self._apart
-        if apart is None or apart[0] is not whole:
-            parts = np.split(whole.unpack(), self._ends[:-1])
-            # Written in one go: another thread sees all of it or nothing.
-            self._apart = apart = whole, [PackedMatrix(part) for part in parts]
-        return apart[1]
+        """Add the projections of x, and of a context, to a program."""
+        sizes = self._ends, self._head_dim
+        return project(program, self._weights, *sizes, x, context, qkv)
 
 
 def _divisor(value: int, name: str, of: int, name_of: str) -> int:

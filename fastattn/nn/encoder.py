@@ -5,14 +5,14 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._cpu import Program
 from ..init import Seed
 from .attention import MultiHeadAttention
 from .feed_forward import FeedForward
 from .layer import Layer, positive
-from .norm import LayerNorm
+from .norm import LayerNorm, RowNorm, make_norm
 from .sequence import Buffers, MaskedRun, SequenceLayer
 from .torch_modules import attributes, encoder_layer_settings
 
@@ -30,13 +30,19 @@ class EncoderLayer(SequenceLayer):
         Number of attention heads.
     intermediate_size : int
         Size of the vector inside the feed-forward network.
-    activation : {"relu", "gelu", "gelu_tanh"}, default "relu"
+    activation : {"relu", "gelu", "gelu_tanh", "silu"}, default "relu"
         Activation of the feed-forward network.
+    gated : bool, default False
+        Whether the feed-forward network has a gate, as for :class:`FeedForward`.
+    norm : {"layer", "rms"}, default "layer"
+        Kind of the norms: :class:`LayerNorm`, or :class:`RMSNorm`, which has no bias.
     norm_first : bool, default False
         Whether the norms come before attention and feed-forward network (pre-norm) or
         after the residuals (post-norm, as in the paper).
     layer_norm_eps : float, default 1e-5
-        Added to the variance in the norms.
+        Added to the variance, or to the mean square, in the norms.
+    rotary, rotary_dim, rotary_interleaved, alibi : optional
+        Positions, as for :class:`MultiHeadAttention`; by default none.
     bias : bool, default True
         Whether attention, dense layers and norms have biases.
     init, rng : optional
@@ -46,19 +52,20 @@ class EncoderLayer(SequenceLayer):
     ------
     TypeError, ValueError
         When a size is not a positive integer, `hidden_size` is not a multiple of
-        `num_heads`, or `activation` or `init` is unknown.
+        `num_heads`, `activation`, `norm` or `init` is unknown, or positions are not
+        what :class:`MultiHeadAttention` takes.
 
     Notes
     -----
     Post-norm::
 
         h = norm1(x + self_attn(x))
-        y = norm2(h + linear2(activation(linear1(h))))
+        y = norm2(h + feed_forward(h))
 
     Pre-norm::
 
         h = x + self_attn(norm1(x))
-        y = h + linear2(activation(linear1(norm2(h))))
+        y = h + feed_forward(norm2(h))
 
     The defaults are those of ``torch.nn.TransformerEncoderLayer``: a state dict does
     not carry them.
@@ -84,8 +91,14 @@ class EncoderLayer(SequenceLayer):
         intermediate_size: int,
         *,
         activation: str = "relu",
+        gated: bool = False,
+        norm: str = "layer",
         norm_first: bool = False,
         layer_norm_eps: float = 1e-5,
+        rotary: float | None = None,
+        rotary_dim: int | None = None,
+        rotary_interleaved: bool = False,
+        alibi: bool | ArrayLike = False,
         bias: bool = True,
         init: str | None = None,
         rng: Seed = None,
@@ -97,13 +110,27 @@ class EncoderLayer(SequenceLayer):
         self.intermediate_size = positive(intermediate_size, "intermediate_size")
         self.norm_first = bool(norm_first)
         self.self_attn = MultiHeadAttention(
-            hidden_size, num_heads, bias=bias, init=init, rng=rng
+            hidden_size,
+            num_heads,
+            rotary=rotary,
+            rotary_dim=rotary_dim,
+            rotary_interleaved=rotary_interleaved,
+            alibi=alibi,
+            bias=bias,
+            init=init,
+            rng=rng,
         )
         self.feed_forward = FeedForward(
-            hidden_size, intermediate_size, activation, bias=bias, init=init, rng=rng
+            hidden_size,
+            intermediate_size,
+            activation,
+            gated=gated,
+            bias=bias,
+            init=init,
+            rng=rng,
         )
-        self.norm1 = LayerNorm(hidden_size, layer_norm_eps, bias)
-        self.norm2 = LayerNorm(hidden_size, layer_norm_eps, bias)
+        self.norm1 = make_norm(norm, hidden_size, layer_norm_eps, bias)
+        self.norm2 = make_norm(norm, hidden_size, layer_norm_eps, bias)
 
     @classmethod
     def from_torch(cls, module: Any) -> Self:
@@ -126,14 +153,14 @@ class EncoderLayer(SequenceLayer):
             When `module` is something else.
         ValueError
             When there is no such layer here: dropout in a module that is training, an
-            activation other than relu and gelu, norms of different eps.
+            activation other than relu, gelu and silu, norms of different eps.
         """
         layer = cls(**encoder_layer_settings(module), init="zeros")
         layer.load_state_dict(module.state_dict())
         return layer
 
     def _children(self) -> Mapping[str, Layer]:
-        # In torch the two dense layers belong to the encoder layer itself.
+        # In torch the dense layers belong to the encoder layer itself.
         return {
             "self_attn.": self.self_attn,
             "": self.feed_forward,
@@ -155,6 +182,7 @@ class EncoderLayer(SequenceLayer):
         *,
         causal: bool = False,
         runs: Sequence[MaskedRun] | None = None,
+        positions: NDArray[np.int64] | None = None,
     ) -> None:
         """Add the layer to a program; x and out are packed tokens, out may be x."""
         h = buffers.attended
@@ -166,6 +194,7 @@ class EncoderLayer(SequenceLayer):
             buffers=buffers,
             causal=causal,
             runs=runs,
+            positions=positions,
             residual=x,
         )
         feed_forward = partial(
@@ -183,8 +212,8 @@ class EncoderLayer(SequenceLayer):
             self.norm2.steps(program, h, normed)
             feed_forward(normed)
         else:
-            attend(x, norm=self.norm1.parameters_for_norm)
-            feed_forward(h, norm=self.norm2.parameters_for_norm)
+            attend(x, norm=self.norm1)
+            feed_forward(h, norm=self.norm2)
 
 
 class Encoder(SequenceLayer):
@@ -201,16 +230,16 @@ class Encoder(SequenceLayer):
     num_layers : int
         Number of layers.
     final_norm : bool, default False
-        Whether a layer normalisation follows the last layer, as it should in a pre-norm
-        encoder.
-    activation, norm_first, layer_norm_eps, bias, init, rng : optional
+        Whether a norm of the same kind follows the last layer, as it should in a
+        pre-norm encoder.
+    activation, gated, norm, norm_first, layer_norm_eps, rotary, rotary_dim, \
+    rotary_interleaved, alibi, bias, init, rng : optional
         As for :class:`EncoderLayer`.
 
     Raises
     ------
     TypeError, ValueError
-        When a size is not a positive integer, `hidden_size` is not a multiple of
-        `num_heads`, or `activation` or `init` is unknown.
+        As for :class:`EncoderLayer`.
 
     Notes
     -----
@@ -237,8 +266,14 @@ class Encoder(SequenceLayer):
         *,
         final_norm: bool = False,
         activation: str = "relu",
+        gated: bool = False,
+        norm: str = "layer",
         norm_first: bool = False,
         layer_norm_eps: float = 1e-5,
+        rotary: float | None = None,
+        rotary_dim: int | None = None,
+        rotary_interleaved: bool = False,
+        alibi: bool | ArrayLike = False,
         bias: bool = True,
         init: str | None = None,
         rng: Seed = None,
@@ -251,15 +286,23 @@ class Encoder(SequenceLayer):
                 num_heads,
                 intermediate_size,
                 activation=activation,
+                gated=gated,
+                norm=norm,
                 norm_first=norm_first,
                 layer_norm_eps=layer_norm_eps,
+                rotary=rotary,
+                rotary_dim=rotary_dim,
+                rotary_interleaved=rotary_interleaved,
+                alibi=alibi,
                 bias=bias,
                 init=init,
                 rng=rng,
             )
             for _ in range(positive(num_layers, "num_layers"))
         )
-        self.norm = LayerNorm(hidden_size, layer_norm_eps, bias) if final_norm else None
+        self.norm: RowNorm | None = None
+        if final_norm:
+            self.norm = make_norm(norm, hidden_size, layer_norm_eps, bias)
         self.hidden_size = self.layers[0].hidden_size
         self.num_heads = self.layers[0].num_heads
 
@@ -284,7 +327,7 @@ class Encoder(SequenceLayer):
             When `module` is something else.
         ValueError
             When there is no such layer here: dropout in a module that is training, an
-            activation other than relu and gelu, layers with different
+            activation other than relu, gelu and silu, layers with different
             settings.
         """
         layers, norm = attributes(module, "TransformerEncoder", "layers", "norm")
@@ -324,10 +367,20 @@ class Encoder(SequenceLayer):
         *,
         causal: bool = False,
         runs: Sequence[MaskedRun] | None = None,
+        positions: NDArray[np.int64] | None = None,
     ) -> None:
         """Add all layers to a program; x and out are packed tokens, out may be x."""
         for layer in self.layers:
-            layer.steps(program, x, out, cu_seqlens, buffers, causal=causal, runs=runs)
+            layer.steps(
+                program,
+                x,
+                out,
+                cu_seqlens,
+                buffers,
+                causal=causal,
+                runs=runs,
+                positions=positions,
+            )
             x = out
         if self.norm is not None:
             self.norm.steps(program, out, out)

@@ -9,15 +9,15 @@ from .._cpu import Program
 from ..init import Seed
 from .layer import Layer, run_on_rows
 from .linear import Linear
-from .norm import Norm
+from .norm import RowNorm
 
 __all__ = ["FeedForward"]
 
-ACTIVATIONS = ("relu", "gelu", "gelu_tanh")
+ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
 
 
 class FeedForward(Layer):
-    """Two dense layers with an activation between: ``linear2(activation(linear1(x)))``.
+    """Two dense layers with an activation between, or three with a gate.
 
     Parameters
     ----------
@@ -25,8 +25,12 @@ class FeedForward(Layer):
         Size of an input and of an output vector.
     intermediate_size : int
         Size of the vector between.
-    activation : {"relu", "gelu", "gelu_tanh"}, default "relu"
-        "gelu" is the exact form with erf, "gelu_tanh" its approximation.
+    activation : {"relu", "gelu", "gelu_tanh", "silu"}, default "relu"
+        "gelu" is the exact form with erf, "gelu_tanh" its approximation; "silu" is also
+        called swish.
+    gated : bool, default False
+        Whether one dense layer, activated, multiplies another (GLU): GEGLU with "gelu",
+        SwiGLU with "silu", ReGLU with "relu".
     bias : bool, default True
         Whether the dense layers have biases.
     init, rng : optional
@@ -37,10 +41,24 @@ class FeedForward(Layer):
     TypeError, ValueError
         When a size is not a positive integer, or `activation` or `init` is unknown.
 
+    Notes
+    -----
+    Plain, with torch's names::
+
+        y = linear2(activation(linear1(x)))
+
+    Gated, with the names that Llama gave its layers and most models use since::
+
+        y = down_proj(activation(gate_proj(x)) * up_proj(x))
+
+    Where a checkpoint has gate and value in one matrix of 2 * `intermediate_size` rows,
+    ModernBERT's ``Wi`` for example, its upper half is mostly the ``gate_proj``.
+
     References
     ----------
     Vaswani et al., "Attention Is All You Need" (2017), section 3.3. Hendrycks and
-    Gimpel, "Gaussian Error Linear Units" (2016), section 2.
+    Gimpel, "Gaussian Error Linear Units" (2016), section 2. For gates: Shazeer, "GLU
+    Variants Improve Transformer" (2020), section 2.
 
     Examples
     --------
@@ -49,6 +67,9 @@ class FeedForward(Layer):
     >>> layer = fa.nn.FeedForward(8, 32, "gelu", rng=0)
     >>> layer(np.ones((2, 5, 8), np.float32)).shape
     (2, 5, 8)
+    >>> swiglu = fa.nn.FeedForward(8, 20, "silu", gated=True, bias=False, rng=0)
+    >>> list(swiglu.state_dict())
+    ['gate_proj.weight', 'up_proj.weight', 'down_proj.weight']
     """
 
     def __init__(
@@ -57,6 +78,7 @@ class FeedForward(Layer):
         intermediate_size: int,
         activation: str = "relu",
         *,
+        gated: bool = False,
         bias: bool = True,
         init: str | None = None,
         rng: Seed = None,
@@ -67,11 +89,21 @@ class FeedForward(Layer):
             raise ValueError(f"activation must be one of {known}, got {activation!r}")
         rng = np.random.default_rng(rng)
         self.activation = activation
+        self.gated = bool(gated)
         self.linear1 = Linear(hidden_size, intermediate_size, bias, init=init, rng=rng)
+        self.up_proj = None
+        if gated:
+            self.up_proj = Linear(hidden_size, intermediate_size, bias, init=init, rng=rng)
         self.linear2 = Linear(intermediate_size, hidden_size, bias, init=init, rng=rng)
 
     def _children(self) -> Mapping[str, Layer]:
-        return {"linear1.": self.linear1, "linear2.": self.linear2}
+        if self.up_proj is None:
+            return {"linear1.": self.linear1, "linear2.": self.linear2}
+        return {
+            "gate_proj.": self.linear1,
+            "up_proj.": self.up_proj,
+            "down_proj.": self.linear2,
+        }
 
     def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
         """Apply the network to vectors.
@@ -84,7 +116,7 @@ class FeedForward(Layer):
         Returns
         -------
         float32 array (..., hidden_size)
-            ``linear2(activation(linear1(x)))``.
+            The equation above.
 
         Raises
         ------
@@ -110,12 +142,18 @@ class FeedForward(Layer):
         intermediate: NDArray[np.float32],
         *,
         residual: NDArray[np.float32] | None = None,
-        norm: Norm | None = None,
+        norm: RowNorm | None = None,
     ) -> None:
-        """Add out = norm(linear2(activation(linear1(x))) + residual) to a program.
+        """Add out = norm(feed_forward(x) + residual) to a program.
 
         x, out and residual are (rows, hidden_size), intermediate is working memory
         (rows, intermediate_size). residual may be x; neither may overlap out.
         """
-        self.linear1.steps(program, x, intermediate, activation=self.activation)
+        gate = None
+        if self.up_proj is not None:
+            self.up_proj.steps(program, x, intermediate)
+            gate = intermediate
+        self.linear1.steps(
+            program, x, intermediate, activation=self.activation, factor=gate
+        )
         self.linear2.steps(program, intermediate, out, residual=residual, norm=norm)

@@ -8,21 +8,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _attention
 from .._cpu import Program
-from ..arrays import as_mask
+from ..arrays import as_float32, as_mask
 from ..padding import Packing
-from ..positions import apply_rotary, rotary_positions
-from ..scaled_dot import attention_weights
+from ..positions import alibi_slopes
 from .sequence import MaskedRun, cut_mask, real_positions
 
 __all__ = [
+    "Alibi",
     "Heads",
     "attend",
     "by_head",
     "causal_mask",
-    "columns",
     "probabilities",
     "score_settings",
-    "turn",
+    "slopes_of",
 ]
 
 Array = NDArray[np.float32]
@@ -36,6 +35,14 @@ class Heads(NamedTuple):
     value: Array
 
 
+class Alibi(NamedTuple):
+    """Slopes (num_heads,), and the positions of packed queries and of packed keys."""
+
+    slopes: Array
+    queries: NDArray[np.int64]
+    keys: NDArray[np.int64]
+
+
 def attend(
     program: Program,
     heads: Heads,
@@ -44,12 +51,16 @@ def attend(
     cu_seqlens_k: NDArray[np.int64],
     causal: bool,
     runs: Sequence[MaskedRun] | None,
+    alibi: Alibi | None = None,
 ) -> None:
     """Add attention over packed tokens to a program: out (query tokens, hidden_size)."""
     settings = score_settings(heads.query.shape[-1], causal)
     arrays = (*heads, out.reshape(heads.query.shape))
     if runs is None:
         starts = cu_seqlens_q, cu_seqlens_k
+        if alibi is not None:
+            count = len(cu_seqlens_q) - 1
+            settings |= _alibi_settings(alibi, count, slice(None), slice(None))
         _attention.attention_varlen(program, *arrays, *starts, **settings)
         return
     for run in runs:
@@ -58,32 +69,22 @@ def attend(
             by_head(array[place], len(run.mask))
             for array, place in zip(arrays, places, strict=True)
         )
+        if alibi is not None:
+            settings |= _alibi_settings(alibi, len(run.mask), run.queries, run.keys)
         _attention.attention(program, *dense, mask=run.mask, **settings)
 
 
-def turn(
-    tokens: Array,
-    positions: NDArray[np.int64],
-    length: int,
-    base: float,
-    interleaved: bool,
-    offset: int = 0,
-) -> None:
-    """Turn heads (tokens, heads, dim) in place by the angles of their positions.
-
-    `positions` (tokens,) count from `offset` and are less than `length`.
-    """
-    table = rotary_positions(length, tokens.shape[-1], base=base, offset=offset)
-    cos, sin = (angles[positions] for angles in table)
-    by_token = tokens.swapaxes(0, 1)
-    by_token[...] = apply_rotary(by_token, cos, sin, interleaved=interleaved)
-
-
-def columns(packing: Packing) -> NDArray[np.int64]:
-    """Say in which column of the padded batch each packed token stands."""
-    if packing.index is None:
-        return np.tile(np.arange(packing.length), packing.batch)
-    return packing.index % max(packing.length, 1)
+def _alibi_settings(
+    alibi: Alibi, sequences: int, queries: slice, keys: slice
+) -> dict[str, Any]:
+    """Give what the kernels are told of the slopes of some sequences."""
+    return {
+        "slopes": np.broadcast_to(alibi.slopes, (sequences, len(alibi.slopes))),
+        "positions": (
+            alibi.queries[queries].astype(np.float32),
+            alibi.keys[keys].astype(np.float32),
+        ),
+    }
 
 
 def probabilities(
@@ -92,6 +93,7 @@ def probabilities(
     keys: Packing,
     attention_mask: ArrayLike | None,
     causal: bool,
+    alibi: Alibi | None,
 ) -> Array:
     """Compute what each query attends to, (batch, num_heads, length, key length)."""
     shape = (queries.batch, heads.query.shape[1], queries.length, keys.length)
@@ -99,15 +101,25 @@ def probabilities(
     masks = None
     if attention_mask is not None:
         masks = as_mask(attention_mask, "attention_mask", shape)
+    settings = score_settings(heads.query.shape[-1], causal)
     for i in range(queries.batch):
         rows, of_rows = real_positions(queries, i)
         others, of_columns = real_positions(keys, i)
-        weights[i][:, of_rows[:, None], of_columns] = attention_weights(
-            heads.query[rows].swapaxes(0, 1),
-            heads.key[others].swapaxes(0, 1),
-            None if masks is None else cut_mask(masks[i], of_rows, of_columns),
-            causal=causal,
+        # Attention to the identity matrix is what each query attends to.
+        count, shared = len(of_columns), heads.key.shape[1]
+        identity = np.broadcast_to(
+            np.eye(count, dtype=np.float32), (1, shared, count, count)
         )
+        seen = np.empty((1, shape[1], len(of_rows), count), np.float32)
+        if masks is not None:
+            settings["mask"] = cut_mask(masks[i : i + 1], of_rows, of_columns)
+        if alibi is not None:
+            settings |= _alibi_settings(alibi, 1, rows, others)
+        query, key = by_head(heads.query[rows], 1), by_head(heads.key[others], 1)
+        program = Program()
+        _attention.attention(program, query, key, identity, seen, **settings)
+        program.run()
+        weights[i][:, of_rows[:, None], of_columns] = seen[0]
     return weights
 
 
@@ -115,6 +127,18 @@ def by_head(tokens: Array, batch: int) -> Array:
     """View adjacent sequences of one length as (batch, heads, length, dim)."""
     length = len(tokens) // max(batch, 1)
     return tokens.reshape(batch, length, *tokens.shape[1:]).swapaxes(1, 2)
+
+
+def slopes_of(alibi: bool | ArrayLike, num_heads: int) -> Array | None:
+    """Give the slopes that a layer is asked for: none, the paper's, or its own."""
+    if isinstance(alibi, bool):
+        return alibi_slopes(num_heads) if alibi else None
+    slopes = as_float32(alibi, "alibi").copy()
+    if slopes.shape != (num_heads,):
+        raise ValueError(
+            f"alibi must be True or have shape ({num_heads},), got {slopes.shape}"
+        )
+    return slopes
 
 
 def score_settings(head_dim: int, causal: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from .._cpu import Program
 from .._gemm import PackedMatrix
 from ..init import Seed, initializer, torch_bias, torch_weight
 from .layer import Layer, positive, run_on_rows
-from .norm import Norm
+from .norm import LayerNorm, RowNorm
 from .torch_modules import attributes
 
 __all__ = ["Linear"]
@@ -138,13 +138,14 @@ class Linear(Layer):
         out: NDArray[np.float32],
         *,
         activation: str = "identity",
+        factor: NDArray[np.float32] | None = None,
         residual: NDArray[np.float32] | None = None,
-        norm: Norm | None = None,
+        norm: RowNorm | None = None,
     ) -> None:
-        """Add out = norm(activation(x weight^T + bias) + residual) to a program.
+        """Add out = norm(activation(x weight^T + bias) * factor + residual) to a program.
 
-        x is (rows, in_features); out and residual are (rows, out_features). Neither x
-        nor residual may overlap out.
+        x is (rows, in_features); out, factor and residual are (rows, out_features).
+        factor may be out; neither x nor residual may overlap out.
         """
         _gemm.linear(
             program,
@@ -153,6 +154,9 @@ class Linear(Layer):
             out,
             bias=self._weights.get("bias"),
             activation=activation,
+            factor=factor,
             residual=residual,
-            norm=norm,
+            norm=norm.parameters_for_norm if isinstance(norm, LayerNorm) else None,
         )
+        if norm is not None and not isinstance(norm, LayerNorm):
+            norm.steps(program, out, out)

@@ -1,6 +1,7 @@
 """Layer normalisation, and the one around 0."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..arrays import as_number
 from .layer import Layer, positive, run_on_rows
 from .torch_modules import attributes
 
-__all__ = ["LayerNorm", "Norm", "RMSNorm"]
+__all__ = ["LayerNorm", "Norm", "RMSNorm", "RowNorm", "make_norm"]
 
 # Weight, bias and eps of a layer normalisation that another step does at its end.
 Norm: TypeAlias = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, float]
@@ -136,11 +137,7 @@ class LayerNorm(RowNorm):
         shape, eps, weight, bias = attributes(
             module, "LayerNorm", "normalized_shape", "eps", "weight", "bias"
         )
-        if len(shape) != 1:
-            raise ValueError(
-                f"only the last dimension can be normalised, not {tuple(shape)}"
-            )
-        layer = cls(shape[0], eps, bias is not None)
+        layer = cls(_one_dim(shape), eps, bias is not None)
         if weight is not None:
             layer.load_state_dict(module.state_dict())
         return layer
@@ -197,9 +194,56 @@ class RMSNorm(RowNorm):
         """The weight (dim,), read-only."""
         return self._read("weight")
 
+    @classmethod
+    def from_torch(cls, module: Any) -> Self:
+        """Make the layer that computes what a ``torch.nn.RMSNorm`` computes.
+
+        Parameters
+        ----------
+        module : torch.nn.RMSNorm
+            Its size, eps and weight are read; torch is not imported. An eps of None is
+            that of float32, as in torch; one without a weight gets a weight of 1.
+
+        Returns
+        -------
+        RMSNorm
+            With a copy of the weight.
+
+        Raises
+        ------
+        TypeError
+            When `module` is something else.
+        ValueError
+            When it normalises more than one dimension.
+        """
+        shape, eps, weight = attributes(
+            module, "RMSNorm", "normalized_shape", "eps", "weight"
+        )
+        # torch's default is the float32 eps.
+        layer = cls(_one_dim(shape), 2.0**-23 if eps is None else eps)
+        if weight is not None:
+            layer.load_state_dict(module.state_dict())
+        return layer
+
     def steps(
         self, program: Program, x: NDArray[np.float32], out: NDArray[np.float32]
     ) -> None:
         """Add the normalisation of rows (rows, dim) to a program; out may be x."""
         weight = self._weights["weight"]
         _rowwise.layer_norm(program, x, weight, None, self.eps, out, rms=True)
+
+
+def make_norm(kind: str, dim: int, eps: float, bias: bool) -> RowNorm:
+    """Make the norm of an encoder layer, "layer" or "rms"; the latter has no bias."""
+    if kind == "layer":
+        return LayerNorm(dim, eps, bias)
+    if kind == "rms":
+        return RMSNorm(dim, eps)
+    raise ValueError(f"norm must be one of layer, rms, got {kind!r}")
+
+
+def _one_dim(shape: Sequence[int]) -> int:
+    """Give the size of the last dimension, the only one that can be normalised."""
+    if len(shape) != 1:
+        raise ValueError(f"only the last dimension can be normalised, not {tuple(shape)}")
+    return shape[0]

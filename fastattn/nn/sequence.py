@@ -43,6 +43,8 @@ class Buffers:
         What attention makes of the values.
     attended : float32 array (tokens, hidden_size)
         What an encoder layer hands from attention to the feed-forward network.
+    angles : dict of (length, dim, base) to arrays (cos, sin)
+        Rotary positions, once computed.
     """
 
     def __init__(self, tokens: int, hidden_size: int, intermediate_size: int = 0):
@@ -52,6 +54,7 @@ class Buffers:
         self.intermediate = _part(memory, tokens, intermediate_size)
         self.context = np.empty((tokens, hidden_size), np.float32)
         self.attended = np.empty((tokens, hidden_size), np.float32)
+        self.angles: dict[Any, Any] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +137,14 @@ class SequenceLayer(Layer):
         buffers = self.buffers(len(tokens))
         program = Program()
         self.steps(
-            program, tokens, out, packing.cu_seqlens, buffers, causal=causal, runs=runs
+            program,
+            tokens,
+            out,
+            packing.cu_seqlens,
+            buffers,
+            causal=causal,
+            runs=runs,
+            positions=packing.columns,
         )
         program.run()
         padded = pad(out, packing)
@@ -155,10 +165,12 @@ class SequenceLayer(Layer):
         *,
         causal: bool = False,
         runs: Sequence[MaskedRun] | None = None,
+        positions: NDArray[np.int64] | None = None,
     ) -> None:
         """Add the layer to a program: x and out are packed tokens (tokens, hidden).
 
         `runs` are the attention masks of all sequences in order; None means no masks.
+        `positions` (tokens,) are by default those in the tokens' sequences.
         """
 
 

@@ -8,7 +8,14 @@ from typing import Any
 __all__ = ["attention_settings", "attributes", "encoder_layer_settings"]
 
 # By the names of functions, and of modules without parameters.
-ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "ReLU": "relu", "GELU": "gelu"}
+ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "silu": "silu",
+    "ReLU": "relu",
+    "GELU": "gelu",
+    "SiLU": "silu",
+}
 
 
 def attributes(module: Any, kind: str, *names: str) -> list[Any]:
@@ -83,7 +90,7 @@ def _activation(activation: Any) -> str:
     name = ACTIVATIONS.get(called.__name__)
     # Something of the user's own may have the name and do something else.
     if name is None or (called.__module__ or "torch").partition(".")[0] != "torch":
-        raise ValueError(f"activation {activation!r} is not known: relu and gelu are")
+        raise ValueError(f"activation {activation!r} is not known: relu, gelu and silu are")
     tanh = getattr(activation, "approximate", "none") == "tanh"
     return "gelu_tanh" if tanh else name
 

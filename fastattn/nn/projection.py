@@ -1,0 +1,71 @@
+"""Projections to queries, keys and values: from one matrix, or from three."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _gemm
+from .._cpu import Program
+from .._gemm import PANEL, PackedMatrix
+from .heads import Heads
+
+__all__ = ["SEPARATE", "project"]
+
+Array = NDArray[np.float32]
+SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+
+
+def project(
+    program: Program,
+    weights: Mapping[str, Any],
+    ends: list[int],
+    head_dim: int,
+    x: Array,
+    context: Array | None,
+    qkv: Array | None,
+) -> Heads:
+    """Add the projections of x, and of a context, to queries, keys and values.
+
+    `ends` say where queries, keys and values end in a projected vector. Without a context
+    they are written to `qkv` (tokens, at least the last end), or to new memory.
+    """
+    bias = weights.get("in_proj_bias")
+    if context is None:
+        out = None if qkv is None else qkv[:, : ends[-1]]
+        whole = _projected(program, x, weights["in_proj_weight"], bias, out=out)
+        # A row is q|k|v, each with its heads side by side: views are enough.
+        parts = np.split(whole, ends[:-1], axis=1)
+    elif "in_proj_weight" in weights:
+        # Rows of a weight are taken from the beginning of a panel on.
+        start, weight = ends[0] // PANEL * PANEL, weights["in_proj_weight"]
+        query = _projected(program, x, weight, bias, (0, ends[0]))
+        pair = _projected(program, context, weight, bias, (start, ends[-1]))
+        parts = [query, *np.split(pair[:, ends[0] - start :], 2, axis=1)]
+    else:
+        biases = [None] * 3 if bias is None else np.split(bias, ends[:-1])
+        sources = zip((x, context, context), SEPARATE, biases, strict=True)
+        parts = [
+            _projected(program, rows, weights[name], part) for rows, name, part in sources
+        ]
+    return Heads(
+        *(part.reshape(len(part), part.shape[1] // head_dim, head_dim) for part in parts)
+    )
+
+
+def _projected(
+    program: Program,
+    x: Array,
+    weight: PackedMatrix,
+    bias: Array | None,
+    rows: tuple[int, int] | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Add x weight^T + bias to a program, of some rows of the weight or of all."""
+    start, stop = (0, weight.shape[0]) if rows is None else rows
+    if out is None:
+        out = np.empty((len(x), stop - start), np.float32)
+    bias = None if bias is None else bias[start:stop]
+    _gemm.linear(program, x, weight, out, bias=bias, rows=(start, stop))
+    return out
