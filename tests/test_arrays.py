@@ -21,6 +21,16 @@ class OfDlpack:
         return self.array.__dlpack_device__()
 
 
+class OfBuffer:
+    """An array of a library that offers its memory without a shape, as PyArrow does."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return np.frombuffer(self.array, np.float32).reshape(self.array.shape)
+
+
 class OfNumpy:
     """An array of a library that offers NumPy a view."""
 
@@ -31,11 +41,38 @@ class OfNumpy:
         return self.array
 
 
-@pytest.mark.parametrize("wrap", [OfDlpack, OfNumpy, memoryview, lambda x: x.T.T])
+def read_only(x):
+    x.flags.writeable = False
+    return x
+
+
+def exported(x):
+    """Read-only memory that speaks DLPack alone, as JAX's does."""
+    return OfDlpack(read_only(x))
+
+
+WRAPPERS = [OfDlpack, OfNumpy, OfBuffer, memoryview, read_only, exported, lambda x: x.T.T]
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
 def test_is_read_without_a_copy(wrap):
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
-    assert np.shares_memory(as_float32(wrap(x), "x"), x)
-    assert_same_bits(fa.softmax(wrap(x)), fa.softmax(x))
+    expected = fa.softmax(x)
+    wrapped = wrap(x)
+    assert np.shares_memory(as_float32(wrapped, "x"), x)
+    assert_same_bits(fa.softmax(wrapped), expected)
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_goes_into_layers(wrap):
+    x = np.random.default_rng(0).standard_normal((2, 5, 8), np.float32)
+    layer = fa.nn.EncoderLayer(8, 2, 16, rng=0)
+    expected = layer(x, lengths=[5, 3])
+    assert_same_bits(layer(wrap(x.copy()), lengths=[5, 3]), expected)
+    state = {key: wrap(value.copy()) for key, value in layer.state_dict().items()}
+    twin = fa.nn.EncoderLayer(8, 2, 16, rng=1)
+    twin.load_state_dict(state)
+    assert_same_bits(twin(x, lengths=[5, 3]), expected)
 
 
 def test_is_read_from_a_read_only_memory_map(tmp_path):

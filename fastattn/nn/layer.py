@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._cpu import Program
 from .._gemm import PackedMatrix
-from ..arrays import as_float32
+from ..arrays import as_array, as_float32
 
 __all__ = ["Layer", "positive", "run_on_rows"]
 
@@ -155,8 +155,8 @@ def positive(value: int, name: str) -> int:
 def _real(value: Any, key: str) -> NDArray[np.float32]:
     """Read a value as float32, without a copy where it is that already."""
     try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+        array = as_array(value, key)
+    except TypeError as error:
         raise TypeError(f"NumPy cannot read the value of {key!r}: {error}") from error
     # Rounding takes digits off a float64; of a complex number it would take meaning.
     if not np.can_cast(array.dtype, np.float32, "same_kind"):
