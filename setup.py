@@ -99,6 +99,7 @@ KERNELS = [str(path) for path in sorted(Path("csrc").rglob("*.c"))]
 setup(
     ext_modules=cythonize(
         [
+            extension("_threads"),
             extension("_cpu", *KERNELS),
             extension("_gemm"),
             extension("_rowwise"),

@@ -7,7 +7,7 @@ model folder and gives sentence vectors. Nothing optional is imported before it 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._cpu import get_num_threads, num_threads, set_num_threads
+from ._threads import get_num_threads, num_threads, set_num_threads
 from .config import show_config
 from .errors import ModelFormatError, TruncationWarning
 from .functional import gelu, layer_norm, linear, matmul, rms_norm, softmax

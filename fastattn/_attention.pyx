@@ -6,7 +6,7 @@ from ._cpu cimport (
     FA_PANEL, FA_QUERY_BLOCK, Program, fa_attention_plan, fa_sequence, kernels,
 )
 
-from ._cpu import thread_count
+from ._threads import thread_count
 
 cdef dict DTYPES = {"float32": FA_FLOAT32, "float16": FA_FLOAT16, "bfloat16": FA_BFLOAT16}
 FAR = FA_FAR

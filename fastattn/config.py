@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _cpu
+from . import _cpu, _threads
 from .cpus import available_cpus, cgroup_quota
 
 
@@ -44,10 +44,10 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
         "cpu": cpu_name(),
         "instruction set": _cpu.get_isa(),
         "instruction sets available": _cpu.available_isas(),
-        "threads": _cpu.get_num_threads(),
+        "threads": _threads.get_num_threads(),
         "cpus available": available_cpus(),
         "cgroup quota": cgroup_quota(),
-        "openmp runtime": _cpu.openmp_runtime(),
+        "openmp runtime": _threads.openmp_runtime(),
         "compiler": _cpu.build_flags(),
     }
     if mode == "dicts":

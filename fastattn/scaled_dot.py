@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _attention
-from ._cpu import Program, thread_count
+from ._cpu import Program
+from ._threads import thread_count
 from .arrays import (
     as_integers,
     as_mask,
