@@ -95,13 +95,14 @@ def build_flags():
 # ---- Programs -----------------------------------------------------------------------
 
 cdef enum:
-    # Tasks that a thread takes at once: one where there are few, up to MAX_TAKE where they
-    # are many and may be as short as a microsecond.
+    # Tasks that a thread takes at once: one where there are few or the last one took so
+    # long that the clock moved, up to MAX_TAKE where they are many and may be as short as
+    # a microsecond.
     TAKES_PER_THREAD = 16
     MAX_TAKE = 8
 
-# How long a parallel region may run before signals are checked: Ctrl-C answers in twice
-# this at the most, as long as no task takes longer.
+# How long a parallel region may run before signals are checked. Ctrl-C answers within
+# this and the longest task, which may be tens of milliseconds.
 cdef double REGION_SECONDS = 0.05
 
 
@@ -119,12 +120,14 @@ cdef struct Run:
 cdef void work(Run *run, int thread) noexcept nogil:
     cdef Py_ssize_t at = run.step
     cdef Step *step
-    cdef int64_t task, last, share
+    cdef int64_t task, last, share, most
+    cdef double now = seconds_now(), before
     cdef void *scratch = run.scratch + thread * run.scratch_size
     while at < run.num_steps:
         step = run.steps + at
-        share = step.tasks // (run.threads * TAKES_PER_THREAD)
-        share = min(max(share, 1), MAX_TAKE)
+        most = step.tasks // (run.threads * TAKES_PER_THREAD)
+        most = min(max(most, 1), MAX_TAKE)
+        share = 1
         while True:
             task = take(&step.next_task, share)
             if task >= step.tasks:
@@ -133,8 +136,10 @@ cdef void work(Run *run, int thread) noexcept nogil:
             while task < last:
                 step.op.run(step.plan, task, scratch)
                 task += 1
-            if seconds_now() > run.deadline:
+            before, now = now, seconds_now()
+            if now > run.deadline:
                 break
+            share = most if now == before else 1
         fa_barrier()
         if step.next_task < step.tasks:
             break
