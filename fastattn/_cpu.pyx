@@ -16,7 +16,7 @@ from cpython.mem cimport (
 from cython.parallel cimport parallel, threadid
 from libc.stdint cimport int64_t, uintptr_t
 
-from ._threads cimport possible_team
+from ._threads cimport enter_region, leave_region, thread_limit
 
 from ._threads import thread_count
 
@@ -312,17 +312,16 @@ cdef class Program:
         """Run the steps in order; `num_threads` None means the current setting."""
         cdef Run run
         cdef int64_t most_tasks = 1, scratch = 0
-        cdef int threads
-        threads = thread_count(num_threads)
+        cdef int threads = thread_count(num_threads)
+        cdef int limit = thread_limit(num_threads, threads)
         for i in range(self.num_steps):
             most_tasks = max(most_tasks, self.steps[i].tasks)
             scratch = max(scratch, self.steps[i].op.scratch(self.steps[i].plan))
             self.steps[i].next_task = 0
-        threads = possible_team(min(threads, most_tasks))
+        threads = min(threads, most_tasks)
         run.steps = self.steps
         run.num_steps = self.num_steps
         run.step = 0
-        run.threads = threads
         run.scratch_size = (scratch + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
         memory = PyMem_RawMalloc(threads * run.scratch_size + FA_ALIGN)
         if memory == NULL:
@@ -331,12 +330,14 @@ cdef class Program:
         try:
             while run.step < run.num_steps:
                 run.deadline = seconds_now() + REGION_SECONDS
-                if threads == 1:
+                run.threads = enter_region(threads, limit)
+                if run.threads == 1:
                     with nogil:
                         work(&run, 0)
                 else:
-                    with nogil, parallel(num_threads=threads):
+                    with nogil, parallel(num_threads=run.threads):
                         work(&run, threadid())
+                leave_region(run.threads)
                 PyErr_CheckSignals()
         finally:
             PyMem_RawFree(memory)

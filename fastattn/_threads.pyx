@@ -5,60 +5,91 @@ The policy stands here. The parallel region itself is in :mod:`fastattn._cpu`.
 import os
 from contextvars import ContextVar
 
+from libc.limits cimport INT_MAX
+
 from .cpus import available_cpus
 
 cdef extern from *:
     """
     #include <pthread.h>
+    #include <stdint.h>
     #ifdef _OPENMP
     #include <omp.h>
     #else
     #define omp_get_max_threads() 1
     #endif
 
+    /* Threads in the parallel regions of all calls of this process. */
+    static int64_t busy = 0;
+    /* The team that OpenMP keeps for this thread. Initial-exec: memory for it is there
+       from the start, where at first use there may be none. */
+    static __thread __attribute__((tls_model("initial-exec"))) int team = 1;
+
     #if defined(_OPENMP) && defined(__GNUC__) && !defined(__clang__)
     #define FA_RUNTIME "libgomp"
     /* A child of fork() has the pool of its parent but none of its threads, and libgomp
        would wait for them for ever. Giving the pool back before the fork cures it. */
-    static void release_pool(void) { omp_pause_resource_all(omp_pause_hard); }
-    static void prepare_for_fork(void) { pthread_atfork(release_pool, NULL, NULL); }
-    #elif defined(_OPENMP)
+    static void before_fork(void)
+    {
+        omp_pause_resource_all(omp_pause_hard);
+        team = 1;
+    }
+    #else
+    #ifdef _OPENMP
     #define FA_RUNTIME "libomp"
-    static void prepare_for_fork(void) {}
     #else
     #define FA_RUNTIME "none"
-    static void prepare_for_fork(void) {}
     #endif
+    #define before_fork NULL
+    #endif
+    static void in_child(void) { busy = 0; }
+    static void prepare_for_fork(void) { pthread_atfork(before_fork, NULL, in_child); }
 
-    /* libgomp ends the process when it cannot create a thread. So before this thread's
-       team grows, as many are made by hand and wait for each other: those that could be
-       made are what the team may have. */
     static void *wait_for_go(void *go)
     {
         pthread_mutex_lock(go);
         pthread_mutex_unlock(go);
         return NULL;
     }
-    static int startable_team(int wanted)
+
+    /* libgomp ends the process when it cannot create a thread. So before this thread's
+       team grows, as many are made by hand and wait for each other: those that could be
+       made are what the team may have. */
+    static int possible_team(int wanted)
     {
-        static __thread int possible = 1;
         pthread_t made[1024];
         pthread_mutex_t go = PTHREAD_MUTEX_INITIALIZER;
         int n = 0;
-        if (wanted <= possible) return wanted;
+        if (wanted <= team) return wanted;
         pthread_mutex_lock(&go);
         while (n < wanted - 1 && !pthread_create(&made[n], NULL, wait_for_go, &go)) n++;
         pthread_mutex_unlock(&go);
         for (int i = 0; i < n; i++) pthread_join(made[i], NULL);
-        if (n == wanted - 1) possible = wanted;
         /* Where memory is that short, leave some of it. */
         return n == wanted - 1 ? wanted : 1 + n / 2;
+    }
+
+    static int enter(int wanted, int limit)
+    {
+        const int64_t others = __atomic_fetch_add(&busy, wanted, __ATOMIC_RELAXED);
+        int threads = limit - others < wanted ? limit - others : wanted;
+        threads = threads > 1 ? possible_team(threads) : 1;
+        /* One thread alone needs no team: the one that is there stays. */
+        if (threads > 1) team = threads;
+        __atomic_fetch_sub(&busy, wanted - threads, __ATOMIC_RELAXED);
+        return threads;
+    }
+
+    static void leave(int threads)
+    {
+        __atomic_fetch_sub(&busy, threads, __ATOMIC_RELAXED);
     }
     """
     const char *FA_RUNTIME
     int omp_get_max_threads() noexcept nogil
     void prepare_for_fork() noexcept
-    int startable_team(int wanted) noexcept nogil
+    int enter(int wanted, int limit) noexcept nogil
+    void leave(int threads) noexcept nogil
 
 
 cdef object chosen_threads = None  # by set_num_threads, for the process
@@ -83,6 +114,12 @@ def thread_count(num_threads=None):
     return checked_threads(get_num_threads() if num_threads is None else num_threads)
 
 
+cdef int thread_limit(object num_threads, int threads) except -1:
+    if num_threads is not None or scoped_threads.get() is not None:
+        return INT_MAX
+    return threads
+
+
 def get_num_threads():
     """Return the number of threads that a call uses when it is not told.
 
@@ -90,6 +127,11 @@ def get_num_threads():
     :func:`set_num_threads`, ``OMP_NUM_THREADS`` or threadpoolctl's limit (what OpenMP
     says in this thread), and, unless ``OMP_NUM_THREADS`` is set, at most the CPUs that
     the affinity mask and the cgroup quota leave to this process.
+
+    Calls that run in several Python threads at once share this number: each uses what
+    the others leave of it, and always its own thread. So a pool of threads is not
+    multiplied by ours. A number in a call's `num_threads` or a :class:`num_threads`
+    block is for that call alone.
 
     Returns
     -------
@@ -170,8 +212,12 @@ class num_threads:
         scoped_threads.reset(self._tokens.pop())
 
 
-cdef int possible_team(int wanted) noexcept nogil:
-    return startable_team(wanted)
+cdef int enter_region(int wanted, int limit) noexcept nogil:
+    return enter(wanted, limit)
+
+
+cdef void leave_region(int threads) noexcept nogil:
+    leave(threads)
 
 
 prepare_for_fork()

@@ -159,7 +159,6 @@ def attention(
     inputs = [array for array in (q, k, v, bias) if array is not None]
     result = output(out, shape[1:] if flat else shape, *inputs, dtype=q.dtype)
     lse = np.empty(result.shape[:-1], np.float32) if return_lse else None
-    threads = thread_count(num_threads)
     program = Program()
     _attention.attention(
         program,
@@ -171,10 +170,10 @@ def attention(
         mask=bias,
         key_lengths=_lengths(key_lengths, leading, k.shape[-2]),
         lse=lse[None] if lse is not None and flat else lse,
-        threads=threads,
+        threads=thread_count(num_threads),
         **options,
     )
-    program.run(threads)
+    program.run(num_threads)
     return result if lse is None else (result, lse)
 
 
@@ -252,7 +251,6 @@ def attention_varlen(
     options = score_options((starts_q.size - 1,), q.shape[1], q.shape[2], position, score)
     result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=q.dtype)
     lse = np.empty(q.shape[:2], np.float32) if return_lse else None
-    threads = thread_count(num_threads)
     program = Program()
     _attention.attention_varlen(
         program,
@@ -264,10 +262,10 @@ def attention_varlen(
         starts_k,
         dtype=q.dtype.name,
         lse=lse,
-        threads=threads,
+        threads=thread_count(num_threads),
         **options,
     )
-    program.run(threads)
+    program.run(num_threads)
     return result if lse is None else (result, lse)
 
 

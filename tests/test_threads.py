@@ -118,19 +118,32 @@ class TestThreads:
         """
         assert printed(script) == str(threads - 1)
 
-    def test_where_no_more_threads_can_be_made_fewer_do_the_work(self):
-        script = """
-            import resource
+    @pytest.mark.parametrize("before", ["few", "many, few", "many, fork"])
+    def test_where_no_more_threads_can_be_made_fewer_do_the_work(self, before):
+        script = f"""
+            import os, resource, warnings
             import numpy as np
             import fastattn as fa
             x = np.random.default_rng(0).standard_normal((4096, 256), np.float32)
-            expected = fa.layer_norm(x)
+
+            def norm(threads):
+                with fa.num_threads(threads):
+                    return fa.layer_norm(x)
+
+            def fork():
+                warnings.simplefilter("ignore")  # that forking with threads is dangerous
+                child = os.fork() or os._exit(0)
+                os.waitpid(child, 0)
+
+            expected = norm(1)
+            calls = {{"few": lambda: norm(2), "many": lambda: norm(100), "fork": fork}}
+            for before in "{before}".split(", "):
+                calls[before]()
             with open("/proc/self/statm") as file:
                 size = int(file.read().split()[0]) * resource.getpagesize()
             # Room for a few stacks, not for a hundred.
             resource.setrlimit(resource.RLIMIT_AS, (size + 100 * 2**20,) * 2)
-            with fa.num_threads(100):
-                print((fa.layer_norm(x) == expected).all())
+            print((norm(100) == expected).all())
         """
         assert printed(script) == "True"
 
@@ -191,3 +204,47 @@ def test_fork_while_another_thread_computes():
     print(all(results), len(results) > 0)
     """
     assert printed(textwrap.dedent(FORK) + textwrap.dedent(script)) == "True True"
+
+
+def test_calls_at_once_share_the_threads():
+    # A long call has all four threads. A call beside it, in a Python thread that OpenMP
+    # has no team for yet, makes do with its own, unless a number is asked for it.
+    script = """
+        import os, threading
+        import numpy as np
+        import fastattn as fa
+
+        fa.set_num_threads(4)
+        x = np.ones((3000, 300), np.float32)
+        long = np.broadcast_to(np.ones((20_000, 64), np.float32), (64, 20_000, 64))
+
+        def tasks():
+            return set(os.listdir("/proc/self/task"))
+
+        def started_by(call):
+            def count():
+                before = tasks()
+                call()
+                started.append(len(tasks() - before))
+            started = []
+            thread = threading.Thread(target=count)
+            thread.start()
+            thread.join()
+            return started[0]
+
+        def asked():
+            with fa.num_threads(3):
+                fa.softmax(x)
+
+        alone = started_by(lambda: fa.softmax(x))
+        others = tasks()
+        beside = threading.Thread(target=fa.attention, args=(long, long, long), daemon=True)
+        beside.start()
+        while len(tasks() - others) < 4:
+            pass
+        # Between two of its regions the long call uses no thread, and may get fewer after.
+        shared = {started_by(lambda: fa.softmax(x)) for _ in range(10)}
+        print(alone, min(shared), started_by(asked) >= 2, beside.is_alive(), flush=True)
+        os._exit(0)
+    """
+    assert printed(script) == "3 0 True True"
