@@ -87,10 +87,10 @@ cdef fa_attention_plan *plan_for(
     if options["distance_bias"] is not None:
         add_distance_bias(program, plan, options["distance_bias"])
     plan.sequences = <const fa_sequence *>program.allocate(
-        (num_sequences + 1) * sizeof(fa_sequence)
+        sizeof(fa_sequence), num_sequences + 1
     )
     plan.first_block = <const int64_t *>program.allocate(
-        (num_sequences + 1) * sizeof(int64_t)
+        sizeof(int64_t), num_sequences + 1
     )
     return plan
 

@@ -171,7 +171,7 @@ cdef class Program:
     cdef Py_ssize_t num_blocks, max_blocks
     cdef list held
 
-    cdef void *allocate(self, size_t size) except NULL
+    cdef void *allocate(self, size_t size, size_t count=*) except NULL
     cdef int hold(self, object owner) except -1
     cdef Py_buffer *view(
         self, object array, str name, str kind, int ndim, bint writable=*

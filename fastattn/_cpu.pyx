@@ -177,13 +177,13 @@ cdef class Program:
         PyMem_RawFree(self.blocks)
         PyMem_RawFree(self.steps)
 
-    cdef void *allocate(self, size_t size) except NULL:
-        """Zeroed memory that lives as long as the program."""
+    cdef void *allocate(self, size_t size, size_t count=1) except NULL:
+        """Zeroed memory for `count` items, which lives as long as the program."""
         cdef void *block
         self.blocks = <void **>grow(
             self.blocks, self.num_blocks, &self.max_blocks, sizeof(void *)
         )
-        block = PyMem_RawCalloc(1, size)
+        block = PyMem_RawCalloc(count, size)
         if block == NULL:
             raise MemoryError
         self.blocks[self.num_blocks] = block

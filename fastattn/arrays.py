@@ -1,5 +1,6 @@
 """What people pass, made into arrays that the kernels read, or refused in their words."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 FLOAT32 = np.dtype(np.float32)
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
@@ -93,8 +95,9 @@ def output(
     """
     if out is None:
         return np.empty(shape, dtype)
-    if not isinstance(out, np.ndarray) or out.dtype != dtype:
-        got = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+    masked = np.ma.isMaskedArray(out)
+    if not isinstance(out, np.ndarray) or masked or out.dtype != dtype:
+        got = out.dtype if type(out) is np.ndarray else type(out).__name__
         raise TypeError(f"out must be an array of {dtype}, got {got}")
     if out.shape != shape:
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
@@ -110,11 +113,13 @@ def output(
 
 
 def _overlaps_itself(array: NDArray[Any]) -> bool:
-    """Whether one element stands at two indices, as after broadcast_to."""
-    return any(
-        size > 1 and stride == 0
-        for size, stride in zip(array.shape, array.strides, strict=True)
-    )
+    """Whether two elements may share memory, as after broadcast_to or as_strided."""
+    reach = array.itemsize
+    for stride, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if size > 1 and stride < reach:
+            return array.size > 0
+        reach += stride * (size - 1)
+    return False
 
 
 def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
@@ -137,24 +142,38 @@ def rows_of(array: Float32) -> Float32:
 def as_integers(value: Any, name: str) -> NDArray[np.int64]:
     """Return `value` as contiguous int64; TypeError for anything but integers."""
     array = as_array(value, name)
+    if isinstance(value, int) and array.dtype == object:
+        raise ValueError(f"{name} is beyond 64-bit integers, got {value}")
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name} must be integers, got {array.dtype}")
-    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+    integers = np.require(array.astype(np.int64, order="C", copy=False), requirements="A")
+    # What is beyond them comes out negative.
+    if array.dtype.kind == "u" and integers.size and integers.min() < 0:
         raise ValueError(f"{name} has a value beyond 64-bit integers")
-    return np.require(array.astype(np.int64, order="C", copy=False), requirements="A")
+    return integers
 
 
 def as_number(value: Any, name: str) -> float:
-    """Return a finite Python float; TypeError or ValueError otherwise."""
+    """Return a Python float that float32 can hold; TypeError or ValueError otherwise."""
     if isinstance(value, (bool, np.bool_, str)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except OverflowError:
+        number = math.inf
+    except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a number, got {value!r}") from error
-    if not np.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value!r}")
+    # Written so that NaN fails, too.
+    if not abs(number) <= LARGEST:
+        raise ValueError(f"{name} must be finite in float32, got {value!r}")
     return number
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return a truth value; TypeError for anything that is not one."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def as_mask(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:

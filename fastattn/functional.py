@@ -368,7 +368,7 @@ def gelu(x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None)
     if y.size:
         program = Program()
         flat = np.ascontiguousarray(x).reshape(-1)
-        _rowwise.activate(program, flat, form, target.reshape(-1))
+        _rowwise.activate(program, flat, form, np.asarray(target).reshape(-1))
         program.run()
     return landed(target, y)
 

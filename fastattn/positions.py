@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise
 from ._cpu import Program
-from .arrays import Float32, as_float32, as_number, rows_of
+from .arrays import Float32, as_flag, as_float32, as_number, rows_of
 from .score_options import broadcast_to
 
 __all__ = ["alibi_slopes", "apply_rotary", "rotary_positions", "sinusoidal_positions"]
@@ -214,7 +214,7 @@ def apply_rotary(
         np.ascontiguousarray(rows_of(cos)),
         np.ascontiguousarray(rows_of(sin)),
         positions,
-        interleaved=interleaved,
+        interleaved=as_flag(interleaved, "interleaved"),
     )
     program.run()
     return out
@@ -246,6 +246,8 @@ def _table(length: int, dim: int, base: float, first: int = 0) -> Float32:
         raise ValueError(
             f"length must be at least 0 and dim at least 1, got {length} and {dim}"
         )
+    if max(start, shape[0]) >= 1 << 31:
+        raise ValueError(f"offset and length must be below 2**31, got {first} and {length}")
     base = as_number(base, "base")
     if base < 1:
         raise ValueError(f"base must be at least 1, got {base}")

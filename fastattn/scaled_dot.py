@@ -3,6 +3,7 @@
 Here what people pass becomes arrays and plans; the arithmetic is in csrc/.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _attention
 from ._cpu import Program
 from ._threads import thread_count
-from .arrays import (
-    as_integers,
-    as_mask,
-    as_storage,
-    output,
-)
+from .arrays import Float32, as_flag, as_integers, as_mask, as_storage, output
 from .functional import broadcast
 from .score_options import Window, broadcast_to, score_options
 
@@ -158,21 +154,24 @@ def attention(
     flat = not any(np.ndim(array) > 2 for array in (query, key, value))
     inputs = [array for array in (q, k, v, bias) if array is not None]
     result = output(out, shape[1:] if flat else shape, *inputs, dtype=q.dtype)
-    lse = np.empty(result.shape[:-1], np.float32) if return_lse else None
+    lse = _empty_lse(return_lse, result)
+    threads = thread_count(num_threads)
+    lengths = _lengths(key_lengths, leading, k.shape[-2])
     program = Program()
-    _attention.attention(
-        program,
-        _stored(np.broadcast_to(q, (*leading, heads, *q.shape[-2:]))),
-        _stored(np.broadcast_to(k, (*leading, *k.shape[-3:]))),
-        _stored(np.broadcast_to(v, (*leading, *v.shape[-3:]))),
-        _stored(result[None] if flat else result),
-        dtype=q.dtype.name,
-        mask=bias,
-        key_lengths=_lengths(key_lengths, leading, k.shape[-2]),
-        lse=lse[None] if lse is not None and flat else lse,
-        threads=thread_count(num_threads),
-        **options,
-    )
+    if math.prod(shape[:-1]):  # else no sequence has a query, however many there are
+        _attention.attention(
+            program,
+            _stored(np.broadcast_to(q, (*leading, heads, *q.shape[-2:]))),
+            _stored(np.broadcast_to(k, (*leading, *k.shape[-3:]))),
+            _stored(np.broadcast_to(v, (*leading, *v.shape[-3:]))),
+            _stored(result[None] if flat else result),
+            dtype=q.dtype.name,
+            mask=bias,
+            key_lengths=lengths,
+            lse=lse[None] if lse is not None and flat else lse,
+            threads=threads,
+            **options,
+        )
     program.run(num_threads)
     return result if lse is None else (result, lse)
 
@@ -250,7 +249,7 @@ def attention_varlen(
     score = (scale, softcap, alibi_slopes, distance_bias)
     options = score_options((starts_q.size - 1,), q.shape[1], q.shape[2], position, score)
     result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=q.dtype)
-    lse = np.empty(q.shape[:2], np.float32) if return_lse else None
+    lse = _empty_lse(return_lse, result)
     program = Program()
     _attention.attention_varlen(
         program,
@@ -399,6 +398,13 @@ def _operands(
             f"(dimension {heads}), got {q.shape[heads]} and {k.shape[heads]}"
         )
     return _Operands(q, k, v)
+
+
+def _empty_lse(return_lse: bool, out: Array) -> Float32 | None:
+    """Make room for the log-sum-exp of every query, if it is asked for."""
+    if as_flag(return_lse, "return_lse"):
+        return np.empty(out.shape[:-1], np.float32)
+    return None
 
 
 def _stored(array: Array) -> Array:

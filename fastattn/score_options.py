@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _attention
-from .arrays import Float32, as_array, as_float32, as_integers, as_number
+from .arrays import Float32, as_array, as_flag, as_float32, as_integers, as_number
 
 Window = tuple[int | None, int | None]
 
@@ -37,12 +37,13 @@ def score_options(
     left, right = _bounds(window)
     options: dict[str, Any] = {
         "left": left,
-        "right": min(right, 0) if _flag(causal, "causal") else right,
+        "right": min(right, 0) if as_flag(causal, "causal") else right,
         "scale": (head_dim or 1) ** -0.5 if scale is None else as_number(scale, "scale"),
         "query_offset": _per_batch(query_offset, "query_offset", leading),
     }
     if softcap is not None:
-        options["softcap"] = as_number(softcap, "softcap")
+        # The kernel takes float32, in which 0 means no cap.
+        options["softcap"] = np.float32(as_number(softcap, "softcap"))
         if options["softcap"] <= 0:
             raise ValueError(f"softcap must be positive, got {softcap!r}")
     if alibi_slopes is not None:
@@ -77,13 +78,6 @@ def _bounds(window: Window | None) -> tuple[int, int]:
         far = _attention.FAR
         bounds.append(far if side == -1 else min(int(side), far))
     return bounds[0], bounds[1]
-
-
-def _flag(value: Any, name: str) -> bool:
-    """Return a truth value; TypeError for anything that is not one."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
 
 
 def _converted(value: ArrayLike, name: str) -> Float32:

@@ -1,0 +1,108 @@
+"""What nobody should pass: an error in the user's words, and soon."""
+
+import re
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from strategies import normal
+
+import fastattn as fa
+
+X = normal(2, 4, 3)
+HUGE = 2**40
+
+
+def huge(*shape, dtype=np.float32):
+    """One element at all places of an array that no memory has room for."""
+    return np.broadcast_to(np.ones((), dtype), shape)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: fa.attention(huge(HUGE, 4), huge(HUGE, 4), huge(HUGE, 4)),
+        lambda: fa.attention(X, huge(2, HUGE, 3), huge(2, HUGE, 3)),
+        lambda: fa.attention(X, X, X, key_lengths=huge(HUGE, dtype=np.uint64)),
+        lambda: fa.attention(X, X, X, query_offset=huge(HUGE, dtype=np.int64)),
+        lambda: fa.attention(X, X, X, alibi_slopes=huge(HUGE)),
+        lambda: fa.attention(X, X, X, distance_bias=huge(2, HUGE + 1)),
+        lambda: fa.attention_varlen(X, X, X, huge(HUGE, dtype=np.uint64)),
+        lambda: fa.attention_weights(X, huge(2, HUGE, 3)),
+        lambda: fa.softmax(huge(HUGE)),
+        lambda: fa.layer_norm(huge(HUGE, 4)),
+        lambda: fa.gelu(huge(HUGE, dtype=np.int8)),
+        lambda: fa.linear(huge(HUGE, 3), X[0]),
+        lambda: fa.linear(X, huge(HUGE, 3)),
+        lambda: fa.matmul(huge(2, HUGE), huge(HUGE, 2)),
+        lambda: fa.matmul(huge(HUGE, 2, 0), huge(0, 2)),
+        lambda: fa.apply_rotary(huge(HUGE, 4), X[0, :, :2], X[0, :, :2]),
+        lambda: fa.sinusoidal_positions(4, HUGE),
+    ],
+)
+def test_declared_sizes_without_memory(call):
+    with pytest.raises(MemoryError):
+        call()
+
+
+def test_more_sequences_than_memory_can_list():
+    # 2**61 times the size of a sequence is 0 modulo 2**64.
+    for count in (HUGE, 2**61):
+        q = np.broadcast_to(np.zeros((1, 1, 0, 1), np.float16), (count, 1, 0, 1))
+        k = np.broadcast_to(np.zeros((1, 1, 1, 1), np.float16), (count, 1, 1, 1))
+        assert fa.attention(q, k, k).shape == (count, 1, 0, 1)
+    with pytest.raises(MemoryError):
+        fa.attention(huge(HUGE, 1, 1, 3), X[None, :1], X[None, :1, :, :0])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: fa.rotary_positions(4, 2, offset=2**70), ValueError, "offset"),
+        (lambda: fa.sinusoidal_positions(2**31, 1), ValueError, "length"),
+        (lambda: fa.attention(X, X, X, query_offset=2**70), ValueError, "query_offset"),
+        (lambda: fa.attention(X, X, X, key_lengths=2**70), ValueError, "key_lengths"),
+        (lambda: fa.attention(X, X, X, scale=10**400), ValueError, "scale"),
+        (lambda: fa.attention(X, X, X, scale=1e300), ValueError, "scale"),
+        (lambda: fa.attention(X, X, X, scale=np.nan), ValueError, "scale"),
+        (lambda: fa.attention(X, X, X, softcap=1e-300), ValueError, "softcap"),
+        (lambda: fa.attention(X, X, X, softcap=np.inf), ValueError, "softcap"),
+        (lambda: fa.layer_norm(X, eps=1e300), ValueError, "eps"),
+        (lambda: fa.rms_norm(X, eps=np.nan), ValueError, "eps"),
+        (lambda: fa.attention(X, X, X, return_lse=np.ones(3)), TypeError, "return_lse"),
+        (lambda: fa.attention(X, X, X, return_lse="no"), TypeError, "return_lse"),
+        (
+            lambda: fa.apply_rotary(X, X[..., :1], X[..., :1], interleaved=2),
+            TypeError,
+            "interleaved",
+        ),
+        (lambda: fa.softmax(X, out=np.ma.ones(X.shape, "f4")), TypeError, "MaskedArray"),
+    ],
+)
+def test_values_that_cannot_be_meant(call, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        call()
+
+
+@pytest.mark.parametrize("strides", [(0, 4), (4, 4), (8, 4), (-8, 4), (12, 4)])
+def test_out_whose_elements_overlap(strides):
+    room = np.zeros(64, np.float32)[32:]
+    out = np.lib.stride_tricks.as_strided(room, (4, 4), strides)
+    for call in (fa.softmax, fa.gelu, fa.layer_norm):
+        with pytest.raises(ValueError, match="out must not share memory"):
+            call(normal(4, 4), out=out)
+    assert not room.any()
+
+
+def test_out_of_strides_that_do_not_overlap():
+    out = np.zeros((8, 5, 4, 6), np.float32)[::2].swapaxes(0, 1)[:, ::-1]
+    x = normal(*out.shape)
+    for call in (fa.softmax, fa.gelu, fa.layer_norm):
+        assert_same_bits(call(x, out=out), call(x))
+
+
+def test_a_matrix_as_out():
+    out = np.zeros((4, 3), np.float32).view(np.matrix)
+    for call in (fa.softmax, fa.gelu, fa.layer_norm):
+        assert call(X[0], out=out) is out
+        assert_same_bits(np.asarray(out), call(X[0]))
