@@ -25,6 +25,7 @@ from .functional import linear
 from .models import read_model
 from .models.batches import SLICE_TEXTS, Tokens, batches, pack, windows
 from .models.bert import BertConfig, BertModel
+from .models.folder import Folder
 from .models.locate import locate
 from .models.pooling import read_modules
 from .models.tokenizer import read_tokenizer
@@ -62,15 +63,21 @@ def load(name_or_folder: str | os.PathLike[str]) -> "TextEncoder":
     FileNotFoundError
         If it is nowhere on this machine; the message says how to get it.
     ModelFormatError
-        If the folder holds something that fastattn does not know, by file and field.
+        If the folder holds something that fastattn does not know, by file and field:
+        what is damaged, NaN or infinity in a weight, a file that is a pipe, a folder or a
+        link out of the folder.
+    OSError
+        If a file cannot be read: no permission, or a disk that fails.
+    MemoryError
+        If the weights do not fit into memory.
     ImportError
         If tokenizers or safetensors is not installed: ``pip install fastattn[text]``.
 
     Notes
     -----
-    The file of the weights is mapped, not read. The matrices are packed for the
-    kernels; the embedding tables stay in the map, which all processes share; the file
-    must not be changed in place while the model lives.
+    The file of the weights is mapped. The matrices are packed for the kernels; the
+    embedding tables stay in the map, which all processes share; the file must not be
+    changed in place while the model lives. Nothing in a folder is executed or unpickled.
 
     Examples
     --------
@@ -79,7 +86,7 @@ def load(name_or_folder: str | os.PathLike[str]) -> "TextEncoder":
     >>> model.encode(["a text", "another"]).shape
     (2, 384)
     """
-    folder = locate(name_or_folder)
+    folder = Folder(locate(name_or_folder))
     modules = read_modules(folder)
     encoder = read_model(modules.transformer)
     tokenizer, max_length = read_tokenizer(modules.transformer, encoder.config)

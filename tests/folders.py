@@ -1,4 +1,7 @@
-"""The tiny random BERT of make_bert_fixtures.py, and how tests change copies of it."""
+"""The tiny random BERT of make_bert_fixtures.py, and how tests change copies of it.
+
+Beside it a BERT that is as small as can be, for tests that load it very often.
+"""
 
 import json
 import shutil
@@ -8,11 +11,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny_bert"
 
 Tensors = dict[str, NDArray]
+
+# The matrices of an encoder layer.
+LINEARS = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
 
 
 def copy_tiny(to: Path) -> Path:
@@ -45,3 +59,75 @@ def memory_of(array: NDArray) -> object:
     while isinstance(base, memoryview | np.ndarray):
         base = base.obj if isinstance(base, memoryview) else base.base
     return base
+
+
+def write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def write_smallest(folder: Path) -> Path:
+    """Write a model with every file that is read, each of few bytes; its weights are 1."""
+    sizes = {
+        "vocab_size": 8,
+        "hidden_size": 4,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 4,
+        "max_position_embeddings": 8,
+        "type_vocab_size": 2,
+    }
+    config = {"model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": 1e-12}
+    write_json(folder / "config.json", config | sizes)
+    tokenizer = smallest_tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    write_json(folder / "tokenizer_config.json", {"model_max_length": 8})
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 6})
+    prompts = {"default_prompt_name": "a", "prompts": {"a": "b "}}
+    write_json(folder / "config_sentence_transformers.json", prompts)
+    kinds = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [
+        {"path": path, "type": f"sentence_transformers.models.{kind}"}
+        for kind, path in kinds.items()
+    ]
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
+    normalize = {"module_input_name": "sentence_embedding"}
+    write_json(folder / "2_Normalize" / "config.json", normalize)
+    save_file(smallest_tensors(), folder / "model.safetensors")
+    return folder
+
+
+def smallest_tokenizer() -> Tokenizer:
+    """Make a WordPiece tokenizer of eight pieces."""
+    pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "##a", "##b")
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.add_special_tokens(["[CLS]"])
+    tokenizer.enable_truncation(6)
+    tokenizer.enable_padding(length=6)
+    return tokenizer
+
+
+def smallest_tensors() -> Tensors:
+    """Make the tensors of the smallest model, by name."""
+    shapes = {f"encoder.layer.0.{name}": (4, 4) for name in LINEARS} | {
+        "embeddings.word_embeddings": (8, 4),
+        "embeddings.position_embeddings": (8, 4),
+        "embeddings.token_type_embeddings": (2, 4),
+        "embeddings.LayerNorm": (4,),
+        "encoder.layer.0.attention.output.LayerNorm": (4,),
+        "encoder.layer.0.output.LayerNorm": (4,),
+    }
+    tensors = {f"{name}.weight": np.ones(shapes[name], np.float32) for name in shapes}
+    biases = {
+        f"{name}.bias": np.ones(shapes[name][0], np.float32)
+        for name in shapes
+        if not name.endswith("_embeddings")
+    }
+    return tensors | biases

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import fastattn as fa
 from fastattn.models import read_model
+from fastattn.models.folder import Folder
 
 # What hidden states may differ by from transformers in float64.
 TOLERANCE = 5e-6
@@ -21,7 +22,7 @@ VOCABULARY = 113
 
 @pytest.fixture(scope="module")
 def model():
-    return read_model(TINY)
+    return read_model(Folder(TINY))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ class TestParity:
     )
     def test_hidden_states(self, folder, expected, isa, activation, name):
         change_json(folder / "config.json", hidden_act=name)
-        hidden = run(read_model(folder), expected)
+        hidden = run(read_model(Folder(folder)), expected)
         assert hidden.dtype == np.float32
         np.testing.assert_allclose(hidden, expected[activation], rtol=0, atol=TOLERANCE)
 
@@ -79,7 +80,7 @@ class TestNamesAndStorage:
     """What other writers of the same model make of it gives the same bits."""
 
     def check(self, folder, model, expected):
-        assert_same_bits(run(read_model(folder), expected), run(model, expected))
+        assert_same_bits(run(read_model(Folder(folder)), expected), run(model, expected))
 
     def test_prefix(self, folder, model, expected):
         def change(tensors):
@@ -128,7 +129,7 @@ class TestNamesAndStorage:
             return {name: tensor.astype(np.float32) for name, tensor in narrowed.items()}
 
         change_tensors(folder, widen)
-        widened = read_model(folder)
+        widened = read_model(Folder(folder))
         change_tensors(folder, narrow)
         self.check(folder, widened, expected)
 
@@ -139,7 +140,7 @@ class TestNamesAndStorage:
 
     def test_layer_norm_eps_is_read(self, folder, model, expected):
         change_json(folder / "config.json", layer_norm_eps=1e-2)
-        other = read_model(folder)
+        other = read_model(Folder(folder))
         assert np.abs(run(other, expected) - run(model, expected)).max() > 1e-3
         for layer in other.encoder.layers:
             assert layer.norm1.eps == layer.norm2.eps == 1e-2

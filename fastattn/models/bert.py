@@ -6,7 +6,6 @@ encoder of Vaswani et al. 2017 with GELU.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy import float32, int64
@@ -17,7 +16,8 @@ from .._cpu import Program
 from ..arrays import as_integers
 from ..nn import Encoder
 from ..padding import packing_of, pad, unpad
-from .checkpoint import Settings, Tensors, find_weights
+from .checkpoint import Settings, Tensors
+from .folder import Folder
 
 # What transformers calls an activation -> what it is. Three names are of one formula.
 ACTIVATIONS = {
@@ -27,6 +27,22 @@ ACTIVATIONS = {
     "gelu_fast": "gelu_tanh",
     "relu": "relu",
 }
+
+# The sizes in config.json and the highest that are read. They are ten to a hundred times
+# those of the largest models there are: beyond is damage.
+HIGHEST_SIZES = {
+    "vocab_size": 2**24,
+    "hidden_size": 2**16,
+    "num_hidden_layers": 2**10,
+    "num_attention_heads": 2**10,
+    "intermediate_size": 2**20,
+    "max_position_embeddings": 2**20,
+    "type_vocab_size": 2**10,
+}
+DEFAULT_SIZES = {"type_vocab_size": (2,)}
+
+# From the smallest float32 that divides without overflow to a norm that is hardly one.
+EPS_RANGE = (2.0**-126, 1.0)
 
 # The parts of an encoder layer: three that are the rows of one matrix here, and the
 # others, torch's name -> BERT's.
@@ -69,23 +85,18 @@ class BertConfig:
         settings.get_choice("position_embedding_type", ["absolute"], "absolute")
         if settings.get("is_decoder", bool, False):
             raise settings.error("is_decoder", "must be false: this is an encoder")
-        hidden_size = settings.get_positive("hidden_size")
-        heads = settings.get_positive("num_attention_heads")
+        sizes = {
+            field: settings.get_size(field, highest, *DEFAULT_SIZES.get(field, ()))
+            for field, highest in HIGHEST_SIZES.items()
+        }
+        hidden_size, heads = sizes["hidden_size"], sizes["num_attention_heads"]
         if hidden_size % heads:
-            raise settings.error(
-                "hidden_size",
-                f"must be a multiple of num_attention_heads {heads}, got {hidden_size}",
-            )
+            multiple = f"a multiple of num_attention_heads {heads}"
+            raise settings.wrong("hidden_size", multiple, hidden_size)
         return cls(
-            vocab_size=settings.get_positive("vocab_size"),
-            hidden_size=hidden_size,
-            num_hidden_layers=settings.get_positive("num_hidden_layers"),
-            num_attention_heads=heads,
-            intermediate_size=settings.get_positive("intermediate_size"),
-            max_position_embeddings=settings.get_positive("max_position_embeddings"),
-            type_vocab_size=settings.get_positive("type_vocab_size", 2),
+            **sizes,
             hidden_act=settings.get_choice("hidden_act", ACTIVATIONS, "gelu"),
-            layer_norm_eps=settings.get_positive_float("layer_norm_eps", 1e-12),
+            layer_norm_eps=settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE),
         )
 
 
@@ -147,9 +158,9 @@ class BertModel:
             layer.load_state_dict(_state_dict(taken))
 
     @classmethod
-    def read(cls, folder: Path, settings: Settings) -> "BertModel":
+    def read(cls, folder: Folder, settings: Settings) -> "BertModel":
         """Read the weights of a folder whose config.json is `settings`."""
-        return cls(BertConfig.read(settings), Tensors(find_weights(folder), _rename))
+        return cls(BertConfig.read(settings), Tensors(folder, _rename))
 
     def __call__(
         self,

@@ -7,20 +7,24 @@ of the modules of the architectures.
 import json
 import math
 import mmap
+import reprlib
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
 from ..errors import ModelFormatError
+from .folder import Folder, errors_of_library, printable
 
-# Headers of real models take some ten to a hundred kilobytes; the bound keeps a hostile
-# file from costing more memory than that before anything else about it is known.
-HEADER_BYTES = 8 * 2**20
+# The settings and headers of real models take up to some hundred kilobytes. Parsed, a
+# hostile file of this size takes some thirty times as much memory.
+JSON_BYTES = 2 * 2**20
+
+WEIGHTS = "model.safetensors"
 
 # How numbers are stored -> what to read them as; NumPy has no bfloat16.
 STORAGE: dict[str, np.dtype[Any]] = {
@@ -58,15 +62,20 @@ class Settings:
         self.fields = fields
 
     @classmethod
-    def read(cls, path: Path, *, optional: bool = False) -> "Settings":
+    def read(cls, folder: Folder, name: str, *, optional: bool = False) -> "Settings":
         """Read a file; a missing `optional` one has no fields."""
-        if optional and not path.exists():
+        path = folder.path / name
+        if optional and not folder.has(name):
             return cls(path, {})
-        return cls(path, read_json(path))
+        return cls(path, read_json(folder, name))
 
     def error(self, field: str, problem: str) -> ModelFormatError:
         """Make the error that names this file and a field of it."""
-        return ModelFormatError(f"{self.path}: {field} {problem}")
+        return ModelFormatError(f"{self.path}: {printable(field)} {problem}")
+
+    def wrong(self, field: str, expected: str, value: Any) -> ModelFormatError:
+        """Make the error that says what was expected and what is there."""
+        return self.error(field, f"must be {expected}, got {reprlib.repr(value)}")
 
     def get(self, field: str, kind: type, default: Any = _REQUIRED) -> Any:
         """Get a field of one JSON type; a missing one is `default`, if there is any."""
@@ -75,7 +84,9 @@ class Settings:
             raise self.error(field, "is missing")
         # A JSON true is no number, though a Python bool is an int.
         if value is not default and type(value) is not kind:
-            raise self.error(field, f"must be {JSON_KINDS[kind]}, got {value!r:.60}")
+            raise self.wrong(field, JSON_KINDS[kind], value)
+        if kind is str and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise self.wrong(field, "Unicode without half a surrogate pair", value)
         return value
 
     def get_choice(
@@ -84,51 +95,58 @@ class Settings:
         """Get one of some strings."""
         value: str = self.get(field, str, default)
         if value not in choices:
-            known = " or ".join(choices)
-            raise self.error(field, f"must be {known}, got {value!r:.60}")
+            raise self.wrong(field, " or ".join(choices), value)
         return value
 
-    def get_positive(self, field: str, default: Any = _REQUIRED) -> int:
-        """Get a whole number of at least 1."""
-        value = self.get(field, int, default)
-        if value < 1:
-            raise self.error(field, f"must be at least 1, got {value!r:.60}")
-        return int(value)
+    def get_size(self, field: str, highest: int, default: Any = _REQUIRED) -> int:
+        """Get a whole number from 1 to `highest`."""
+        value: int = self.get(field, int, default)
+        if not 1 <= value <= highest:
+            raise self.wrong(field, f"from 1 to {highest}", value)
+        return value
 
-    def get_positive_float(self, field: str, default: Any = _REQUIRED) -> float:
-        """Get a finite number above 0, whole or not."""
+    def get_float(
+        self,
+        field: str,
+        default: float,
+        lowest: float = sys.float_info.min,
+        highest: float = sys.float_info.max,
+    ) -> float:
+        """Get a number from `lowest` to `highest`, whole or not."""
         whole = type(self.fields.get(field)) is int
         value = self.get(field, int if whole else float, default)
-        if not 0 < value <= sys.float_info.max:
-            raise self.error(field, f"must be finite and above 0, got {value!r:.60}")
+        if not lowest <= value <= highest:
+            raise self.wrong(field, f"from {lowest} to {highest}", value)
         return float(value)
 
 
-def find_weights(folder: Path) -> Path:
-    """Find the file of the tensors; where there is none, say what to do about it."""
-    path = folder / "model.safetensors"
-    if path.exists():
-        return path
-    if (folder / "pytorch_model.bin").exists():
+def read_json(folder: Folder, name: str) -> Any:
+    """Read a JSON file of at most JSON_BYTES."""
+    return parse_json(folder.path / name, folder.read(name, JSON_BYTES))
+
+
+def parse_json(path: Path, content: bytes) -> Any:
+    """Parse what stands in a file; two values of one name are an error."""
+    try:
+        return json.loads(str(content, "utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise ModelFormatError(f"{path}: not a JSON file: {error}") from None
+
+
+def open_weights(folder: Folder) -> BinaryIO:
+    """Open the file of the tensors; where there is none, say what to do about it."""
+    path = folder.path / WEIGHTS
+    if not folder.has(WEIGHTS) and folder.has("pytorch_model.bin"):
         raise ModelFormatError(
             f"{path}: no such file, and pytorch_model.bin is not read: to unpickle it "
             "can run any code. Where there are torch and transformers, convert it: "
             f'python -c "from transformers import AutoModel as M; '
-            f'M.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"'
+            f"M.from_pretrained({str(folder.path)!r})"
+            f'.save_pretrained({str(folder.path)!r})"'
         )
-    if (folder / "model.safetensors.index.json").exists():
+    if not folder.has(WEIGHTS) and folder.has(f"{WEIGHTS}.index.json"):
         raise ModelFormatError(f"{path}: no such file; weights in several are not read")
-    raise ModelFormatError(f"{path}: no such file")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelFormatError(f"{path}: no such file") from None
-    except (ValueError, RecursionError) as error:
-        raise ModelFormatError(f"{path}: not a JSON file: {error}") from None
+    return folder.open(WEIGHTS)
 
 
 class Tensors:
@@ -141,23 +159,22 @@ class Tensors:
 
     Parameters
     ----------
-    path : Path
-        The file.
+    folder : Folder
+        Where the file is.
     rename : callable
         Name in the file -> name to take it by, or None for one to leave alone.
     """
 
-    def __init__(self, path: Path, rename: Callable[[str], str | None]) -> None:
-        self.path = path
+    def __init__(self, folder: Folder, rename: Callable[[str], str | None]) -> None:
+        self.path = folder.path / WEIGHTS
         self._entries: dict[str, dict[str, Any]] = {}
-        header, start = _read_header(path)
-        with path.open("rb") as file:
+        with open_weights(folder) as file:
+            header, self._start = _read_header(self.path, file)
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._start = start
         for stored, entry in header.items():
             name = rename(stored)
             if name in self._entries:
-                raise ModelFormatError(f"{path}: two tensors mean {name}")
+                raise ModelFormatError(f"{self.path}: two tensors mean {printable(name)}")
             if name is not None:
                 self._entries[name] = entry
 
@@ -167,7 +184,7 @@ class Tensors:
         if entry is None:
             raise ModelFormatError(f"{self.path}: tensor {name} is missing")
         if tuple(entry["shape"]) != shape:
-            found = tuple(entry["shape"])
+            found = reprlib.repr(tuple(entry["shape"]))
             raise ModelFormatError(
                 f"{self.path}: tensor {name} must have shape {shape}, got {found}"
             )
@@ -182,41 +199,42 @@ class Tensors:
             math.prod(shape),
             self._start + entry["data_offsets"][0],
         )
-        return _widen(stored, entry["dtype"]).reshape(shape)
+        array = _widen(stored, entry["dtype"]).reshape(shape)
+        # NaN is the least and the greatest of whatever it stands in.
+        with np.errstate(invalid="ignore"):
+            finite = math.isfinite(array.min()) and math.isfinite(array.max())
+        if not finite:
+            raise ModelFormatError(f"{self.path}: tensor {name} holds NaN or infinity")
+        return array
 
     def finish(self) -> None:
         """Make sure that nothing is left that nobody took."""
         if self._entries:
             names = sorted(self._entries)
+            found = printable(names[0])
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise ModelFormatError(f"{self.path}: unexpected tensor {names[0]}{more}")
+            raise ModelFormatError(f"{self.path}: unexpected tensor {found}{more}")
+        # The search for NaN has read all pages: they may leave memory until they are used.
+        self._bytes.madvise(mmap.MADV_DONTNEED)
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
     """Read the entries of a safetensors file, and where its data begins."""
     try:
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
     except ImportError:
         raise ImportError(
             "reading models needs the package safetensors: pip install fastattn[text]"
         ) from None
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > HEADER_BYTES:
-            raise ModelFormatError(
-                f"{path}: the header claims {length} bytes, more than {HEADER_BYTES}"
-            )
-        # The package checks that the header is sound: shapes and types agree with the
-        # offsets, and these tile the rest of the file without hole or overlap.
-        try:
-            with safe_open(path, framework="numpy"):
-                text = file.read(length)
-        except SafetensorError as error:
-            raise ModelFormatError(f"{path}: {error}") from None
-    try:
-        header = json.loads(text, object_pairs_hook=_unique)
-    except ValueError as error:
-        raise ModelFormatError(f"{path}: {error}") from None
+    length = int.from_bytes(file.read(8), "little")
+    if length > JSON_BYTES:
+        raise ModelFormatError(
+            f"{path}: the header claims {length} bytes, more than {JSON_BYTES}"
+        )
+    # The package checks that the header is sound: shapes and types agree with the
+    # offsets, and these tile the rest of the file without hole or overlap.
+    with errors_of_library(path), safe_open(file.name, framework="numpy"):
+        header = parse_json(path, file.read(length))
     header.pop("__metadata__", None)
     return header, 8 + length
 
@@ -226,7 +244,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
-            raise ValueError(f"{name} is there twice")
+            raise ValueError(f"{printable(name)} is there twice")
         fields[name] = value
     return fields
 

@@ -1,10 +1,11 @@
 """What sentence-transformers does to hidden states, as its settings say."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 from ..errors import ModelFormatError
 from .checkpoint import Settings, read_json
+from .folder import Folder, printable
 
 # How the pooling modes that there are kernels for are called: by the one field that
 # sentence-transformers writes today, and by the switches that it wrote before.
@@ -21,7 +22,7 @@ class SentenceModules:
 
     Attributes
     ----------
-    transformer : Path
+    transformer : Folder
         The folder of the transformer and its tokenizer.
     pooling : str
         How hidden states become one vector: "mean" or "cls".
@@ -31,25 +32,26 @@ class SentenceModules:
         What stands in front of every text unless the caller says otherwise.
     """
 
-    transformer: Path
+    transformer: Folder
     pooling: str = "mean"
     normalize: bool = False
     prompt: str = ""
 
 
-def read_modules(folder: Path) -> SentenceModules:
+def read_modules(folder: Folder) -> SentenceModules:
     """Read modules.json and the settings of the pooling.
 
     A folder without modules.json, as transformers writes them, means mean pooling and
     no normalisation, which is what sentence-transformers makes of one.
     """
-    path = folder / "modules.json"
-    if not path.exists():
+    if not folder.has("modules.json"):
         return SentenceModules(folder)
-    listed = read_json(path)
+    path = folder.path / "modules.json"
+    listed = read_json(folder, "modules.json")
     if not isinstance(listed, list):
         raise ModelFormatError(f"{path}: expected a JSON list at the top")
-    modules = [Settings(path, module) for module in listed]
+    # One too many is enough to see that there are too many.
+    modules = [Settings(path, module) for module in listed[: len(MODULES) + 1]]
     kinds = tuple(_kind(module) for module in modules)
     if kinds not in (MODULES[:2], MODULES):
         raise ModelFormatError(
@@ -72,21 +74,23 @@ def _kind(module: Settings) -> str:
     name: str = module.get("type", str)
     package, _, kind = name.rpartition(".")
     if package.split(".")[0] != "sentence_transformers" or kind not in MODULES:
-        raise module.error("type", f"names a module that fastattn does not know: {name}")
+        problem = f"names a module that fastattn does not know: {printable(name)}"
+        raise module.error("type", problem)
     return kind
 
 
-def _subfolder(folder: Path, module: Settings) -> Path:
+def _subfolder(folder: Folder, module: Settings) -> Folder:
     """Get the folder of a module, which must lie inside the model's."""
     path: str = module.get("path", str, "")
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        raise module.error("path", f"leads out of the model's folder: {path}")
-    return folder / path
+    if PurePath(path).is_absolute() or ".." in PurePath(path).parts or "\0" in path:
+        problem = f"leads out of the model's folder: {printable(path)}"
+        raise module.error("path", problem)
+    return folder.subfolder(path)
 
 
-def _read_pooling(folder: Path) -> str:
+def _read_pooling(folder: Folder) -> str:
     """Read which pooling the settings of the module Pooling ask for."""
-    settings = Settings.read(folder / "config.json")
+    settings = Settings.read(folder, "config.json")
     if not settings.get("include_prompt", bool, True):
         raise settings.error("include_prompt", "must be true, got false")
     switched_on = [
@@ -98,29 +102,27 @@ def _read_pooling(folder: Path) -> str:
     if isinstance(modes, str):
         modes = [modes]
     if modes not in [[pooling] for pooling in POOLINGS]:
-        known = " or ".join(POOLINGS)
-        raise settings.error("pooling_mode", f"must be {known}, got {modes!r:.60}")
+        raise settings.wrong("pooling_mode", " or ".join(POOLINGS), modes)
     return str(modes[0])
 
 
-def _check_normalize(folder: Path) -> None:
+def _check_normalize(folder: Folder) -> None:
     """Make sure that the module Normalize is about sentence vectors.
 
     Older versions wrote no folder for it.
     """
-    settings = Settings.read(folder / "config.json", optional=True)
+    settings = Settings.read(folder, "config.json", optional=True)
     for field in ("module_input_name", "module_output_name"):
         name = settings.get(field, str, "sentence_embedding")
         if name != "sentence_embedding":
-            raise settings.error(field, f"must be sentence_embedding, got {name!r:.60}")
+            raise settings.wrong(field, "sentence_embedding", name)
 
 
-def _read_prompt(folder: Path) -> str:
+def _read_prompt(folder: Folder) -> str:
     """Read the prompt that config_sentence_transformers.json makes the default."""
-    path = folder / "config_sentence_transformers.json"
-    settings = Settings.read(path, optional=True)
+    settings = Settings.read(folder, "config_sentence_transformers.json", optional=True)
     if settings.fields.get("default_prompt_name") is None:
         return ""
     name = settings.get("default_prompt_name", str)
-    prompts = Settings(path, settings.get("prompts", dict))
+    prompts = Settings(settings.path, settings.get("prompts", dict))
     return str(prompts.get(name, str))

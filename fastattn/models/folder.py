@@ -1,0 +1,88 @@
+"""The one way to the files of a model: regular, inside its folder, of a bounded size."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import ModelFormatError
+
+
+class Folder:
+    """A folder of a model, out of which files are read.
+
+    Nothing in a folder is trusted: a pipe would keep its reader waiting, a device has no
+    end, and a link may lead to a file that is no business of the model.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    root : str, optional
+        The folder that links may not lead out of; `path` unless given, or, for a
+        snapshot in the Hugging Face cache, the model's folder there: the files of a
+        snapshot are links to the blobs beside it.
+    """
+
+    def __init__(self, path: Path, root: str | None = None) -> None:
+        self.path = path
+        if root is None:
+            root = os.path.realpath(path)
+            snapshots = os.path.dirname(root)
+            if os.path.basename(snapshots) == "snapshots":
+                root = os.path.dirname(snapshots)
+        self._root = root
+
+    def has(self, name: str) -> bool:
+        """Say whether there is something of this name, a link that leads nowhere too."""
+        return os.path.lexists(self.path / name)
+
+    def subfolder(self, name: str) -> "Folder":
+        """Get a folder inside this one; its files are held to the same root."""
+        return Folder(self.path / name, self._root)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file to read its bytes."""
+        path = self.path / name
+        target = os.path.realpath(path)
+        if os.path.commonpath([target, self._root]) != self._root:
+            raise ModelFormatError(f"{path}: leads out of the model's folder, to {target}")
+        if not os.path.exists(target):
+            raise ModelFormatError(f"{path}: no such file")
+        if not os.path.isfile(target):
+            raise ModelFormatError(f"{path}: not a regular file")
+        return open(target, "rb")
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Read a whole file of at most `limit` bytes."""
+        with self.open(name) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise ModelFormatError(
+                    f"{self.path / name}: has {size} bytes, more than {limit}"
+                )
+            return file.read(size)
+
+
+def printable(text: str) -> str:
+    """Make text that stands in a file fit for a message: short, on one line."""
+    text = text[:200]
+    return text if text.isprintable() else ascii(text)
+
+
+@contextmanager
+def errors_of_library(path: Path | str) -> Iterator[None]:
+    """Turn whatever a library makes of a file into a ModelFormatError that names it.
+
+    tokenizers and safetensors are written in Rust: they raise plain Exceptions, and where
+    they panic a BaseException whose class cannot be imported.
+    """
+    try:
+        yield
+    except (ModelFormatError, ImportError, MemoryError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ModelFormatError(f"{path}: {printable(str(error))}") from None

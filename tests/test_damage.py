@@ -1,0 +1,167 @@
+"""Model folders out of the hands of strangers: refused with a reason, at no great cost."""
+
+import os
+import time
+
+import pytest
+from folders import write_smallest
+
+import fastattn as fa
+
+JSON_FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "2_Normalize/config.json",
+)
+FILES = (*JSON_FILES, "model.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_smallest(tmp_path / "model")
+
+
+def refused(folder, name, message=None):
+    """Load a folder, which must fail with an error that begins with a file's path."""
+    start = time.process_time()
+    with pytest.raises(fa.ModelFormatError, match=message) as info:
+        fa.load(folder)
+    assert time.process_time() - start < 1.0
+    assert str(info.value).startswith(f"{folder / name}: ")
+    assert str(info.value).isprintable()
+    assert len(str(info.value)) < 1000
+
+
+class TestKindsOfFiles:
+    @pytest.mark.parametrize("name", FILES)
+    def test_folder(self, folder, name):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+        refused(folder, name, "not a regular file")
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_pipe(self, folder, name):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        refused(folder, name, "not a regular file")
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_empty(self, folder, name):
+        (folder / name).write_bytes(b"")
+        refused(folder, name)
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_huge(self, folder, name):
+        """The file has a hole of a terabyte behind what it should hold."""
+        os.truncate(folder / name, 10**12)
+        refused(folder, name)
+
+    @pytest.mark.parametrize("name", FILES)
+    @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe", b"\x80", b"\x00"])
+    def test_other_encodings(self, folder, name, mark):
+        (folder / name).write_bytes(mark + (folder / name).read_bytes())
+        refused(folder, name)
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_unreadable(self, folder, name, monkeypatch):
+        """The one error that is not about what the folder holds."""
+        real_open = open
+
+        def deny(path, *arguments, **keywords):
+            if str(path) == str(folder / name):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real_open(path, *arguments, **keywords)
+
+        monkeypatch.setattr("builtins.open", deny)
+        with pytest.raises(PermissionError, match=name):
+            fa.load(folder)
+
+
+class TestLinks:
+    @pytest.mark.parametrize("name", FILES)
+    @pytest.mark.parametrize("target", ["/dev/zero", "/etc/passwd", "../elsewhere"])
+    def test_out_of_the_folder(self, folder, name, target):
+        (folder / name).rename(folder / "../elsewhere")
+        (folder / name).symlink_to(folder / target)
+        refused(folder, name, "leads out of the model's folder")
+
+    @pytest.mark.parametrize("name", FILES)
+    @pytest.mark.parametrize("target", ["nothing", "circle"])
+    def test_to_nowhere(self, folder, name, target):
+        (folder / "circle").symlink_to("circle")
+        (folder / name).unlink()
+        (folder / name).symlink_to(folder / target)
+        refused(folder, name, "no such file")
+
+    def test_a_folder_elsewhere(self, folder):
+        (folder / "1_Pooling").rename(folder / "../1_Pooling")
+        (folder / "1_Pooling").symlink_to("../1_Pooling")
+        refused(folder, "1_Pooling/config.json", "leads out of the model's folder")
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_inside_the_folder(self, folder, name):
+        (folder / name).rename(folder / "moved")
+        (folder / name).symlink_to(folder / "moved")
+        fa.load(folder)
+
+    def test_to_the_folder(self, folder, tmp_path):
+        (tmp_path / "link").symlink_to(folder)
+        fa.load(tmp_path / "link")
+
+    def test_snapshot_in_the_cache(self, folder, tmp_path):
+        """In the Hugging Face cache every file is a link to a blob."""
+        blobs = tmp_path / "models--a--b" / "blobs"
+        blobs.mkdir(parents=True)
+        snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+        folder.rename(folder.parent / "unpacked")
+        for number, name in enumerate(FILES):
+            (folder.parent / "unpacked" / name).rename(blobs / str(number))
+            (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+            (snapshot / name).symlink_to(blobs / str(number))
+        fa.load(snapshot)
+        (snapshot / "config.json").unlink()
+        (snapshot / "config.json").symlink_to("/etc/passwd")
+        refused(snapshot, "config.json", "leads out of the model's folder")
+
+
+class TestJson:
+    @pytest.mark.parametrize("name", JSON_FILES)
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "[" * 10**6,
+            '{"a":' * 10**5,
+            "[" * 900 + "]" * 900,
+            "[" + "{}," * 500_000 + "{}]",
+            "[" + "1" * 10**6 + "]",
+            "0." + "1" * 10**6,
+            '"' + "a" * 10**6 + '"',
+            '"\\ud800"',
+            "NaN",
+            "-Infinity",
+            "1e999",
+            "null",
+            '{"\\n": 1, "\\n": 2}',
+        ],
+        ids=lambda content: content[:8],
+    )
+    def test_other_values(self, folder, name, content):
+        (folder / name).write_text(content)
+        refused(folder, name)
+
+    @pytest.mark.parametrize("name", [*JSON_FILES, "model.safetensors"])
+    def test_two_values_of_one_name(self, folder, name):
+        content = (folder / name).read_bytes()
+        start = content.index(b'{"') + 1
+        stop = content.index(b":", start)
+        doubled = content[:start] + content[start:stop] + b":0," + content[start:]
+        if name == "model.safetensors":
+            length = int.from_bytes(content[:8], "little") + len(doubled) - len(content)
+            doubled = length.to_bytes(8, "little") + doubled[8:]
+        (folder / name).write_bytes(doubled)
+        refused(folder, name)
