@@ -77,7 +77,8 @@ def load(name_or_folder: str | os.PathLike[str]) -> "TextEncoder":
     -----
     The file of the weights is mapped. The matrices are packed for the kernels; the
     embedding tables stay in the map, which all processes share; the file must not be
-    changed in place while the model lives. Nothing in a folder is executed or unpickled.
+    changed in place while the model lives. Nothing in a folder is executed or unpickled;
+    SECURITY.md says what may be expected of a folder that a stranger made.
 
     Examples
     --------
@@ -216,6 +217,8 @@ class TextEncoder:
         ValueError
             If an option has a value that it cannot have, a text holds a lone surrogate,
             or one is too long and `on_truncation` is "error".
+        ModelFormatError
+            If what tokenizer.json says to do cannot be done to these texts.
 
         Warns
         -----

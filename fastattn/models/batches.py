@@ -8,6 +8,9 @@ import numpy as np
 from numpy import int64
 from numpy.typing import NDArray
 
+from ..errors import ModelFormatError
+from .folder import errors_of_library
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -85,8 +88,9 @@ def _tokenize(
     """Tokenize texts, the first of which has the index `first`."""
     try:
         # The fast form leaves out where in the text a token came from.
-        encodings = tokenizer.encode_batch_fast([prompt + text for text in texts])
-    except TypeError:
+        with errors_of_library("tokenizer.json"):
+            encodings = tokenizer.encode_batch_fast([prompt + text for text in texts])
+    except ModelFormatError:
         for index, text in enumerate(texts, first):
             if _has_surrogate(text):
                 raise ValueError(

@@ -1,5 +1,6 @@
 """Read the tokenizer of a folder, and decide how long a text may be."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 # Those of models in a hundred languages have some 20 MB.
 TOKENIZER_BYTES = 64 * 2**20
+
+# Longer words than this are unknown. WordPiece takes time in the cube of it, so that a
+# text that is one long word could keep a tokenizer without a limit busy for hours.
+WORD_CHARACTERS = 1000
 
 
 def read_tokenizer(folder: Folder, config: BertConfig) -> tuple["Tokenizer", int]:
@@ -33,12 +38,7 @@ def read_tokenizer(folder: Folder, config: BertConfig) -> tuple["Tokenizer", int
         tokenizer = _parse(content)
         if sentence.get("do_lower_case", bool, False):
             _lower_case(tokenizer)
-        highest = max(tokenizer.get_vocab().values(), default=0)
-        if highest >= config.vocab_size:
-            raise ModelFormatError(
-                f"{path}: has the token id {highest}, vocab_size in config.json is "
-                f"{config.vocab_size}"
-            )
+        _check_model(path, tokenizer, config)
         special = tokenizer.num_special_tokens_to_add(is_pair=False)
         if max_length <= special:
             raise ModelFormatError(
@@ -46,7 +46,53 @@ def read_tokenizer(folder: Folder, config: BertConfig) -> tuple["Tokenizer", int
             )
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length, direction=side)
+        _check_post_processor(path, tokenizer, config, special)
     return tokenizer, max_length
+
+
+def _check_model(path: Path, tokenizer: "Tokenizer", config: BertConfig) -> None:
+    """Make sure that every token has a vector, one for unknown words among them."""
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    if highest >= config.vocab_size:
+        raise ModelFormatError(
+            f"{path}: has the token id {highest}, vocab_size in config.json is "
+            f"{config.vocab_size}"
+        )
+    # Not all kinds of models have these.
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    if unknown is not None and tokenizer.model.token_to_id(unknown) is None:
+        raise ModelFormatError(f"{path}: model.unk_token is not in model.vocab")
+    characters = getattr(tokenizer.model, "max_input_chars_per_word", 1)
+    if not 1 <= characters <= WORD_CHARACTERS:
+        raise ModelFormatError(
+            f"{path}: model.max_input_chars_per_word must be from 1 to {WORD_CHARACTERS}, "
+            f"got {characters}"
+        )
+
+
+def _check_post_processor(
+    path: Path, tokenizer: "Tokenizer", config: BertConfig, special: int
+) -> None:
+    """Make sure that a text keeps its length and gets ids that have vectors.
+
+    What goes through the post-processor is a token that this tokenizer did not make:
+    what its other parts do to a text may take any time.
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    token = Tokenizer(WordLevel({"a": 0}, unk_token="a")).encode("a")
+    made = tokenizer.post_process(token)
+    if len(made.ids) != 1 + special:
+        raise ModelFormatError(f"{path}: post_processor must take a text exactly once")
+    for kind, ids, limit in (
+        ("token id", made.ids, config.vocab_size),
+        ("token type", made.type_ids, config.type_vocab_size),
+    ):
+        if max(ids) >= limit:
+            raise ModelFormatError(
+                f"{path}: post_processor adds the {kind} {max(ids)}, the model has {limit}"
+            )
 
 
 def _max_length(sentence: Settings, general: Settings, config: BertConfig) -> int:
