@@ -10,9 +10,9 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
-import numpy as np
+from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 from numpy.typing import NDArray
 
 from . import __version__, show_config
@@ -195,16 +195,46 @@ def check_output(path: Path) -> None:
 
 
 def write_npy(path: Path, array: NDArray[Any]) -> None:
-    """Write an array so that the file is there as a whole or not at all."""
+    """Write an array so that the file is there as a whole or not at all.
+
+    Until it is whole the file has no name, where the file system can do that, and is gone
+    with the process, however that ends. Elsewhere it is called .NAME.PID.tmp, and a process
+    that is killed leaves that behind.
+    """
     target = path.resolve()
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    file = temporary.open("xb")
+    # Another process that was killed may have had this number.
+    temporary.unlink(missing_ok=True)
     try:
-        with file:
-            np.save(file, array)
+        with open_nameless(target.parent) or temporary.open("xb") as file:
+            # np.save does not notice where the last bytes have no room on the disk.
+            write_array_header_1_0(file, header_data_from_array_1_0(array))
+            file.write(array.data)
             file.flush()
             os.fsync(file.fileno())
+            if not temporary.exists():
+                give_name(file, temporary)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def open_nameless(folder: Path) -> BinaryIO | None:
+    """Open a new file without a name, if the system and the folder's disk know such."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return open(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), "wb")
+    except OSError:
+        return None
+
+
+def give_name(file: BinaryIO, path: Path) -> None:
+    """Give an open file that has no name its first one, which must be free."""
+    # What stands in /proc is a link; os.link follows it if it is given any folder.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=folder)
+    finally:
+        os.close(folder)

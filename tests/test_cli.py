@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from bits import assert_same_bits
+from command_line import TEXTS, assert_one_line, encode
 from folders import TINY, copy_tiny
 
 import fastattn as fa
@@ -21,23 +22,7 @@ from fastattn.display import (
     vector_line,
 )
 
-TEXTS = ["the cat", "a dog", "the sun is red"]
 UNBUFFERED = "PYTHONUNBUFFERED"
-
-
-def encode(*arguments):
-    return main(["encode", "--model", str(TINY), *map(str, arguments)])
-
-
-def assert_one_line(capsys, *parts):
-    """Hold standard error to one line of an error, and standard output to nothing."""
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.startswith("fastattn")
-    assert shown.err.count("\n") == 1
-    assert ": error: " in shown.err
-    for part in parts:
-        assert part in shown.err
 
 
 @pytest.fixture(scope="module")
@@ -153,49 +138,6 @@ class TestInput:
         path.write_bytes(b"caf\xe9")
         assert encode("--input", path) == 2
         assert_one_line(capsys, f"{path} is not UTF-8")
-
-
-class TestOutput:
-    def test_vectors(self, capsys, tmp_path, model):
-        path = tmp_path / "vectors.npy"
-        assert encode(*TEXTS, "--output", path) == 0
-        assert capsys.readouterr().out == f"{path}: 3 vectors of 32 values\n"
-        assert_same_bits(np.load(path), model.encode(TEXTS))
-        assert os.listdir(tmp_path) == ["vectors.npy"]
-
-    def test_no_texts(self, tmp_path):
-        (tmp_path / "empty").write_text("")
-        path = tmp_path / "vectors.npy"
-        assert encode("--input", tmp_path / "empty", "--output", path) == 0
-        assert np.load(path).shape == (0, 32)
-
-    @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-    def test_a_failure_leaves_what_was_there(self, capsys, tmp_path, monkeypatch, error):
-        def fail(file, array):
-            file.write(b"half of it")
-            raise error
-
-        path = tmp_path / "vectors.npy"
-        path.write_bytes(b"before")
-        monkeypatch.setattr(np, "save", fail)
-        interrupted = isinstance(error, KeyboardInterrupt)
-        assert encode("a", "--output", path) == (130 if interrupted else 2)
-        assert os.listdir(tmp_path) == ["vectors.npy"]
-        assert path.read_bytes() == b"before"
-
-    def test_a_link_is_followed(self, tmp_path):
-        (tmp_path / "there").mkdir()
-        (tmp_path / "vectors.npy").symlink_to(tmp_path / "there" / "real.npy")
-        assert encode("a", "--output", tmp_path / "vectors.npy") == 0
-        assert (tmp_path / "vectors.npy").is_symlink()
-        assert np.load(tmp_path / "there" / "real.npy").shape == (1, 32)
-
-    @pytest.mark.parametrize("name", ["no/folder.npy", ".", "/dev/null"])
-    def test_nowhere_to_write_fails_before_the_work(self, capsys, tmp_path, name):
-        path = tmp_path / name
-        arguments = ["encode", "--model", "no-such-model", "a", "--output", str(path)]
-        assert main(arguments) == 2
-        assert_one_line(capsys, str(path))
 
 
 class TestErrors:
