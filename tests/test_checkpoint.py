@@ -1,7 +1,9 @@
 """Reading JSON settings and safetensors files, whole and damaged."""
 
+import ast
 import json
 import mmap
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +249,17 @@ class TestFindWeights:
             open_weights(Folder(tmp_path))
         assert "save_pretrained" in str(info.value)
         assert str(tmp_path) in str(info.value)
+
+    def test_the_command_is_one_for_any_name(self, tmp_path):
+        folder = tmp_path / "it's $(exit) `exit` \"; exit"
+        folder.mkdir()
+        (folder / "pytorch_model.bin").write_bytes(b"")
+        with pytest.raises(ModelFormatError) as info:
+            open_weights(Folder(folder))
+        command = shlex.split(str(info.value).partition("convert it: ")[2])
+        assert command[:2] == ["python", "-c"]
+        assert len(command) == 3
+        assert ast.literal_eval(command[2].rpartition("save_pretrained")[2]) == str(folder)
 
     def test_weights_in_several_files(self, tmp_path):
         (tmp_path / "model.safetensors.index.json").write_text("{}")

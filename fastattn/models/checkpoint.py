@@ -8,6 +8,7 @@ import json
 import math
 import mmap
 import reprlib
+import shlex
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -137,12 +138,16 @@ def open_weights(folder: Folder) -> BinaryIO:
     """Open the file of the tensors; where there is none, say what to do about it."""
     path = folder.path / WEIGHTS
     if not folder.has(WEIGHTS) and folder.has("pytorch_model.bin"):
+        name = str(folder.path)
+        program = (
+            "from transformers import AutoModel as M; "
+            f"M.from_pretrained({name!r}).save_pretrained({name!r})"
+        )
+        # The name of a folder that modules.json gives may hold words for a shell.
         raise ModelFormatError(
             f"{path}: no such file, and pytorch_model.bin is not read: to unpickle it "
             "can run any code. Where there are torch and transformers, convert it: "
-            f'python -c "from transformers import AutoModel as M; '
-            f"M.from_pretrained({str(folder.path)!r})"
-            f'.save_pretrained({str(folder.path)!r})"'
+            f"python -c {shlex.quote(program)}"
         )
     if not folder.has(WEIGHTS) and folder.has(f"{WEIGHTS}.index.json"):
         raise ModelFormatError(f"{path}: no such file; weights in several are not read")
