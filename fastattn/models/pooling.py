@@ -82,9 +82,9 @@ def _kind(module: Settings) -> str:
 def _subfolder(folder: Folder, module: Settings) -> Folder:
     """Get the folder of a module, which must lie inside the model's."""
     path: str = module.get("path", str, "")
-    if PurePath(path).is_absolute() or ".." in PurePath(path).parts or "\0" in path:
-        problem = f"leads out of the model's folder: {printable(path)}"
-        raise module.error("path", problem)
+    inside = not PurePath(path).is_absolute() and ".." not in PurePath(path).parts
+    if not inside or not path.isprintable():
+        raise module.wrong("path", "the name of a folder inside the model's", path)
     return folder.subfolder(path)
 
 
