@@ -1,10 +1,14 @@
 """Model folders out of the hands of strangers: refused with a reason, at no great cost."""
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
+from damage import SECONDS
 from folders import write_smallest
+from processes import ROOT, environment
 
 import fastattn as fa
 
@@ -31,10 +35,26 @@ def refused(folder, name, message=None):
     start = time.process_time()
     with pytest.raises(fa.ModelFormatError, match=message) as info:
         fa.load(folder)
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < SECONDS
     assert str(info.value).startswith(f"{folder / name}: ")
     assert str(info.value).isprintable()
     assert len(str(info.value)) < 1000
+
+
+def test_every_byte():
+    """The quick form of damage.py, in its own process, whose memory it measures."""
+    tests = ROOT / "tests"
+    done = subprocess.run(
+        [sys.executable, tests / "damage.py"],
+        capture_output=True,
+        check=False,
+        env=environment(PYTHONPATH=f"{tests}{os.pathsep}{os.environ['PYTHONPATH']}"),
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    counts = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert counts.keys() == set(FILES)
+    assert all(int(refusals) > 0 for refusals, _ in counts.values())
 
 
 class TestKindsOfFiles:
