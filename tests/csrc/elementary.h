@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* elementary.h: the elementary functions as the kernels compute them, for sweeps. A stub
+ * opens an instruction set, defines LANES, FA_FMA and ELEMENTARY, and includes this. */
+#include "../../csrc/simd.h"
+
+#include "../../csrc/generic/vmath.h"
+
+#include "../../csrc/generic/activation.h"
+
+void ELEMENTARY(int function, int64_t n, const float *x, float *y)
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        const vf v = vload_tail(x + i, n - i);
+        vf result = v;
+        switch (function) {
+        case EXP2: result = vexp2(v); break;
+        case EXP: result = vexp_nonpositive(v); break;
+        case TANH: result = vtanh(v); break;
+        case LOG: result = vlog(v); break;
+        case GELU: result = gelu(v); break;
+        case GELU_TANH: result = gelu_tanh(v); break;
+        case SILU: result = silu(v); break;
+        }
+        vstore_tail(y + i, result, n - i);
+    }
+}

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Without FMA: the bits of sse2 and portable. */
+#include "driver.h"
+#define ELEMENTARY elementary_baseline
+#define FA_FMA 0
+#define LANES 4
+#include "elementary.h"

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* With FMA: the bits of avx512, avx2 and neon. */
+#include "../../csrc/target.h"
+#include "driver.h"
+#include <math.h>
+#include <string.h>
+#define ELEMENTARY elementary_fused
+#define FA_FMA 1
+#if defined(__x86_64__)
+#define LANES 8
+FA_TARGET_BEGIN("avx2,fma")
+#include "elementary.h"
+FA_TARGET_END
+#else
+#define LANES 4
+#include "elementary.h"
+#endif

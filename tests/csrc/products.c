@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* products.c: pack and gemm at every residual size of tiles, panels and sums. */
+#include "driver.h"
+
+#include <string.h>
+
+/* Packed in two parts, so that the second starts inside of a panel. */
+static const float *packed_weight(const fa_kernels *t, int64_t k, int64_t n, int transposed)
+{
+    const int64_t size = (n + FA_PANEL - 1) / FA_PANEL * k * FA_PANEL, first = n / 3;
+    const float *b = numbers(k * n, -1, 1);
+    float *packed = memory(size * (int64_t)sizeof *packed);
+    memset(packed, 0, (size_t)size * sizeof *packed);
+    fa_pack_plan plan = {.k = k, .n = first, .b = b, .packed = packed};
+    plan.ldb = transposed ? 1 : n;
+    plan.b_col = transposed ? k : 1;
+    run(&t->pack, &plan);
+    plan.n = n - first;
+    plan.column = first;
+    plan.b += first * plan.b_col;
+    run(&t->pack, &plan);
+    return packed;
+}
+
+/* The options go round with the sizes, so that each meets every residual. */
+static void product(const fa_kernels *t, int64_t m, int64_t n, int64_t k)
+{
+    const int64_t mix = m + n + k;
+    fa_gemm_plan p = {.m = m, .n = n, .k = k};
+    if (!begin(t, "gemm:m=%d,n=%d,k=%d", (int)m, (int)n, (int)k)) return;
+    p.b = packed_weight(t, k, n, mix % 3 != 0);
+    p.lda = k + m % 2;
+    p.a = numbers(m ? (m - 1) * p.lda + k : 0, -2, 2);
+    p.activation = (fa_activation)(mix % 5);
+    p.bias = mix % 3 ? numbers(n, -1, 1) : 0;
+    if (mix % 4 == 1) {
+        p.ldf = n + 2;
+        p.factor = numbers(m ? (m - 1) * p.ldf + n : 0, -1, 1);
+    }
+    if (mix % 3 == 1) {
+        p.ldr = n + 1;
+        p.residual = numbers(m ? (m - 1) * p.ldr + n : 0, -1, 1);
+    }
+    p.norm = mix % 7 < 2;
+    p.norm_weight = mix % 2 ? numbers(n, -1, 1) : 0;
+    p.norm_bias = mix % 3 ? 0 : numbers(n, -1, 1);
+    p.norm_eps = 1e-5f;
+    p.ldc = n + n % 2;
+    const int64_t size = m ? (m - 1) * p.ldc + n : 0;
+    p.c = numbers(size, 0, 0);
+    run(&t->gemm, &p);
+    finish("c", p.c, size * (int64_t)sizeof *p.c);
+}
+
+void product_cases(const fa_kernels *t)
+{
+    const int64_t depths[] = {0, 1, 2, 7};
+    const int64_t rows[] = {1, 2, 6, 15, 55, 56, 57, 113}, cols[] = {1, 17, 48, 80, 130};
+    const int64_t sums[] = {383, 384, 385, 769};
+    for (int i = 0; i < 4; i++) {
+        for (int64_t m = 0; m <= 31; m++) {
+            for (int64_t n = 0; n <= 34; n++) product(t, m, n, depths[i]);
+            for (int64_t n = 47; n <= 81; n++) product(t, m, n, depths[i]);
+        }
+        for (int j = 0; j < 8; j++) {
+            for (int l = 0; l < 5; l++) product(t, rows[j], cols[l], sums[i]);
+        }
+    }
+}
