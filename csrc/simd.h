@@ -11,6 +11,7 @@
 #include "fastattn.h"
 #include "target.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -196,4 +197,12 @@ INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 INLINE int64_t part_start(int64_t length, int64_t parts, int64_t index)
 {
     return length / parts * index + (index < length % parts ? index : length % parts);
+}
+
+/* What every run function may rely on, checked in debug builds. */
+INLINE void assert_task(int64_t task, int64_t tasks, const void *scratch)
+{
+    assert(0 <= task && task < tasks);
+    assert((uintptr_t)scratch % FA_ALIGN == 0);
+    (void)task, (void)tasks, (void)scratch;
 }

@@ -38,9 +38,9 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 INCLUDES = {
     "fastattn.h": {"stdint.h"},
     "target.h": {"immintrin.h", "arm_neon.h"},
-    "simd.h": {"fastattn.h", "target.h", "math.h", "string.h"},
+    "simd.h": {"fastattn.h", "target.h", "assert.h", "math.h", "string.h"},
     "dispatch.c": {"fastattn.h"},
-    "isa": {"../target.h", "../generic/kernels.h", "math.h", "string.h"},
+    "isa": {"../target.h", "../generic/kernels.h", "assert.h", "math.h", "string.h"},
     "generic/kernels.h": {
         "../simd.h",
         *(path.name for path in (CSRC / "generic").glob("*.h")),

@@ -82,7 +82,7 @@ static void activate_run(const void *plan, int64_t task, void *scratch)
     const int64_t n = p->n - start < ACTIVATE_TASK ? p->n - start : ACTIVATE_TASK;
     const float *x = p->x + start;
     float *y = p->y + start;
-    (void)scratch;
+    assert_task(task, activate_tasks(p), scratch);
     switch (p->activation) {
     case FA_RELU: activate_range(FA_RELU, x, y, n); break;
     case FA_GELU: activate_range(FA_GELU, x, y, n); break;

@@ -215,6 +215,7 @@ static attention_task locate(const fa_attention_plan *p, int64_t block)
     t.queries = t.sequence->seqlen_q - t.first_query;
     if (t.queries > FA_QUERY_BLOCK) t.queries = FA_QUERY_BLOCK;
     t.panels = ceil_div(t.queries, FA_PANEL);
+    assert(0 < t.queries && lanes_of(&t) <= p->lanes);
     const int64_t kv_head = t.head / p->group;
     t.k = (const char *)t.sequence->k + kv_head * p->k_head * size_of(p->dtype);
     t.v = (const char *)t.sequence->v + kv_head * p->v_head * size_of(p->dtype);
@@ -252,6 +253,7 @@ static void attend_chunk(attention_task *t, running *r, int64_t chunk)
 static void attention_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_attention_plan *p = plan;
+    assert_task(task, attention_tasks(p), scratch);
     attention_task t = locate(p, p->chunks ? task / p->chunks : task);
     t.q = scratch;
     t.s = t.q + FA_QUERY_BLOCK * p->head_dim;
@@ -289,7 +291,7 @@ static void attention_merge_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_attention_plan *p = plan;
     const attention_task t = locate(p, task);
-    (void)scratch;
+    assert_task(task, attention_merge_tasks(p), scratch);
     float *parts = p->partials + task * p->chunks * running_floats(p);
     running total = running_in(p, parts);
     for (int64_t i = 1; i < p->chunks; i++) {

@@ -36,7 +36,7 @@ static void pack_run(const void *plan, int64_t task, void *scratch)
     const int64_t lane = (p->column + first) % FA_PANEL;
     float *packed = p->packed + panel * p->k * FA_PANEL + lane;
     const float *b = p->b + first * p->b_col;
-    (void)scratch;
+    assert_task(task, pack_tasks(p), scratch);
     if (p->ldb == 1) {
         transpose(last - first, p->k, b, p->b_col, packed, FA_PANEL);
         return;
@@ -168,6 +168,8 @@ static void gemm_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_gemm_plan *p = plan;
     const gemm_grid g = grid_of(p);
+    assert_task(task, gemm_tasks(p), scratch);
+    assert((uintptr_t)p->b % FA_ALIGN == 0);
     /* Neighbouring tasks share their panels, which stay in the second-level cache. */
     const int64_t block = task % g.row_blocks, group = task / g.row_blocks;
     const int64_t first_tile = part_start(g.row_tiles, g.row_blocks, block);

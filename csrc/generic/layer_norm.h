@@ -62,7 +62,7 @@ static void layer_norm_run(const void *plan, int64_t task, void *scratch)
     const fa_layer_norm_plan *p = plan;
     const int64_t start = task * NORM_TASK;
     const int64_t end = start + NORM_TASK < p->rows ? start + NORM_TASK : p->rows;
-    (void)scratch;
+    assert_task(task, layer_norm_tasks(p), scratch);
     for (int64_t i = start; i < end; i++) {
         const float *x = p->x + i * p->ldx;
         norm_row(p->cols, x, p->rms ? 0.0f : row_mean(p->cols, x), p->weight, p->bias,

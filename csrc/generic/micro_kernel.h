@@ -79,6 +79,7 @@ INLINE void micro_tile_rows(int rows, const int panels, const int transposed,
                             const tile_plan *t)
 {
     const int most = panels <= PANELS ? MR : WIDE_MR;
+    assert(1 <= rows && rows <= most && panels <= MAX_PANELS);
     /* clang-format off */
     switch (rows) {
     case 14: if (most >= 14) micro_tile(14, panels, transposed, t); break;

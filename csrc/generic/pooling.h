@@ -32,7 +32,8 @@ static void pool_run(const void *plan, int64_t task, void *scratch)
     if (p->pooling == FA_POOL_CLS && rows > 1) rows = 1;
     const float *x = p->x + start * p->ldx;
     float *y = p->y + task * p->ldy;
-    (void)scratch;
+    assert_task(task, pool_tasks(p), scratch);
+    assert(0 <= rows);
     for (int64_t i = 0; i < p->dim; i += LANES) {
         vf sum = {0};
         for (int64_t row = 0; row < rows; row++) {

@@ -28,7 +28,7 @@ static void rotary_run(const void *plan, int64_t task, void *scratch)
     const fa_rotary_plan *p = plan;
     const int64_t start = task * ROTARY_TASK;
     const int64_t end = start + ROTARY_TASK < p->rows ? start + ROTARY_TASK : p->rows;
-    (void)scratch;
+    assert_task(task, rotary_tasks(p), scratch);
     for (int64_t i = start; i < end; i++) {
         const float *cosine = p->cos + p->positions[i] * p->pairs;
         const float *sine = p->sin + p->positions[i] * p->pairs;

@@ -55,7 +55,7 @@ static int64_t sinusoid_tasks(const void *plan)
 static void sinusoid_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_sinusoid_plan *p = plan;
-    (void)scratch;
+    assert_task(task, sinusoid_tasks(p), scratch);
     for (int64_t pair = task * SINUSOID_TASK;
          pair < (task + 1) * SINUSOID_TASK && 2 * pair < p->dim; pair++) {
         const double exponent = (double)(2 * pair) / (double)p->dim;

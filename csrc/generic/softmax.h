@@ -50,7 +50,7 @@ static void softmax_run(const void *plan, int64_t task, void *scratch)
     const fa_softmax_plan *p = plan;
     const int64_t rows = softmax_rows_per_task(p), start = task * rows;
     const int64_t end = start + rows < p->rows ? start + rows : p->rows;
-    (void)scratch;
+    assert_task(task, softmax_tasks(p), scratch);
     for (int64_t i = start; i < end; i++) {
         softmax_row(p->cols, p->x + i * p->ldx, p->y + i * p->ldy);
     }

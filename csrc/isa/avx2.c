@@ -2,6 +2,7 @@
 /* AVX2 with FMA: 6 x 16 micro-tiles, 12 of 16 registers accumulate. */
 #if defined(__x86_64__)
 #include "../target.h"
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 #define ISA avx2

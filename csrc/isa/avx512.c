@@ -2,6 +2,7 @@
 /* AVX-512: 14 x 32 micro-tiles, 28 of 32 registers accumulate. */
 #if defined(__x86_64__)
 #include "../target.h"
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 #define ISA avx512
