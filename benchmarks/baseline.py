@@ -75,12 +75,17 @@ def gelu_(x):
     return x
 
 
-def attention(query, key, value):
-    """Attention of (batch, heads, length, dim), by head, so that scores fit a cache."""
+def attention(query, key, value, bias=None):
+    """Attention of (batch, heads, length, dim), by head, so that scores fit a cache.
+
+    `bias` (length, keys) is added to the scores of every head.
+    """
     out = np.empty_like(query)
     scale = np.float32(query.shape[-1] ** -0.5)
     for head in np.ndindex(query.shape[:2]):
         scores = (query[head] * scale) @ key[head].T
+        if bias is not None:
+            scores += bias
         np.matmul(softmax_(scores), value[head], out=out[head])
     return out
 

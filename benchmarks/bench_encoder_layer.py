@@ -3,6 +3,7 @@
 import baseline
 import numpy as np
 import pytest
+from operations import encoder_layer_flops
 
 import fastattn as fa
 
@@ -18,6 +19,5 @@ def bench_encoder_layer(measure, hidden, intermediate):
         "fastattn": lambda: layer(x),
         "numpy": lambda: baseline.encoder_layer(x, state, heads),
     }
-    per_token = 8 * hidden**2 + 4 * hidden * intermediate + 4 * length * hidden
-    group = f"encoder layer {(batch, length, hidden)}"
-    measure(group, functions, flops=batch * length * per_token)
+    flops = encoder_layer_flops(batch, length, hidden, intermediate)
+    measure(f"encoder layer {(batch, length, hidden)}", functions, flops=flops)

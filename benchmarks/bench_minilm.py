@@ -3,6 +3,7 @@
 import baseline
 import numpy as np
 import pytest
+from operations import encoder_layer_flops
 from safetensors.numpy import load_file
 
 import fastattn as fa
@@ -31,7 +32,6 @@ def bench_minilm(measure, encoder, tensors, batch, length):
         "fastattn": lambda: encoder(ids),
         "numpy": lambda: baseline.bert(tensors, layers, config, ids),
     }
-    hidden, intermediate = config.hidden_size, config.intermediate_size
-    per_token = 8 * hidden**2 + 4 * hidden * intermediate + 4 * length * hidden
-    flops = batch * length * per_token * config.num_hidden_layers
+    sizes = config.hidden_size, config.intermediate_size
+    flops = config.num_hidden_layers * encoder_layer_flops(batch, length, *sizes)
     measure(f"MiniLM {(batch, length)}", functions, flops=flops)
