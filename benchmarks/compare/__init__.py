@@ -1,0 +1,1 @@
+"""fastattn beside the libraries that people run encoders with."""

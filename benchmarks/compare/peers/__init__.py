@@ -1,0 +1,55 @@
+"""The implementations, one class each, behind one tiny protocol.
+
+A class is made once per process, ``Implementation(settings)``, and has a method for each
+operation that it offers: ``operation(case)`` prepares the inputs and returns a call
+without arguments whose result NumPy can read, if need be by way of the class's
+``to_numpy``. Only that call is timed. What it cannot do
+for one case it refuses with :class:`Unsupported`.
+
+Modules here are imported in processes of their own; this one knows them by name only.
+"""
+
+from importlib.util import find_spec
+from typing import NamedTuple
+
+
+class Unsupported(Exception):
+    """The implementation has no such operation; the message says why."""
+
+
+class Settings(NamedTuple):
+    """What an implementation is told when its process starts."""
+
+    threads: int
+    model: str  # the folder of all-MiniLM-L6-v2
+    exports: str  # the folder that export.py filled
+
+
+class Peer(NamedTuple):
+    """An implementation by name."""
+
+    module: str
+    implementation: str
+    packages: tuple[str, ...]  # that are imported, the one whose version counts first
+
+    def missing(self) -> list[str]:
+        """Return the packages that are not installed."""
+        return [package for package in self.packages if find_spec(package) is None]
+
+
+PEERS = {
+    "fastattn": Peer("fastattn", "Fastattn", ("fastattn",)),
+    "NumPy": Peer("numpy", "Numpy", ("numpy", "safetensors")),
+    "torch": Peer("torch", "Torch", ("torch", "transformers")),
+    "ONNX Runtime": Peer("onnxruntime", "OnnxRuntime", ("onnxruntime", "onnx", "torch")),
+    "ONNX Runtime, fused": Peer(
+        "onnxruntime", "FusedOnnxRuntime", ("onnxruntime", "onnx", "torch")
+    ),
+    "OpenVINO": Peer("openvino", "OpenVino", ("openvino", "onnx", "torch")),
+    "CTranslate2": Peer(
+        "ctranslate2", "CTranslate2", ("ctranslate2", "transformers", "torch")
+    ),
+    "sentence-transformers": Peer(
+        "sentence_transformers", "SentenceTransformers", ("sentence_transformers",)
+    ),
+}
