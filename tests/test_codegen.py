@@ -24,12 +24,14 @@ TABLES = MACHINES[platform.machine()]
 
 
 def geometry(isa):
-    """Return rows, panels and lanes of the micro-tile that a stub asks for."""
+    """Return the two shapes of micro-tile that a stub asks for, (rows, vectors) each."""
     text = (ROOT / "csrc/isa" / f"{isa}.c").read_text()
-    return [
+    rows, panels, wide_rows, wide_panels, lanes = (
         int(re.search(rf"#define {name} (\d+)", text)[1])
-        for name in ("MR", "PANELS", "LANES")
-    ]
+        for name in ("MR", "PANELS", "WIDE_MR", "WIDE_PANELS", "LANES")
+    )
+    vectors = 16 // lanes
+    return (rows, panels * vectors), (wide_rows, wide_panels * vectors)
 
 
 @functools.cache
@@ -64,18 +66,49 @@ def innermost_loops(function):
             yield [text for address, text in function if start <= address <= end]
 
 
-@pytest.mark.parametrize("isa", TABLES)
-@pytest.mark.parametrize("name", ["multiply_tile", "multiply_tile_transposed"])
-def test_the_loop_of_the_main_tile_stays_in_registers(isa, name):
-    fma, stack = TABLES[isa]
-    rows, panels, lanes = geometry(isa)
-    tile = rows * panels * 16 // lanes
-    found = 0
+def multiplying_loops(isa, name):
+    """Yield the innermost loops of a function that multiply-add, with how often."""
+    fma = TABLES[isa][0]
     for function in functions(name):
         for loop in innermost_loops(function):
-            # A compiler may unroll over k.
             count = sum(bool(re.match(fma, text)) for text in loop)
-            if count and count % tile == 0:
-                found += 1
-                assert not [text for text in loop if re.search(stack, text)]
-    assert found, f"no loop of {tile} multiply-adds"
+            if count:
+                yield count, loop
+
+
+@pytest.mark.parametrize("isa", TABLES)
+@pytest.mark.parametrize("name", ["multiply_tile", "multiply_tile_transposed"])
+def test_every_tile_stays_in_registers(isa, name):
+    spilled = [
+        (count, text)
+        for count, loop in multiplying_loops(isa, name)
+        for text in loop
+        if re.search(TABLES[isa][1], text)
+    ]
+    assert spilled == []
+
+
+@pytest.mark.parametrize("isa", TABLES)
+@pytest.mark.parametrize("name", ["multiply_tile", "multiply_tile_transposed"])
+def test_every_height_of_a_tile_has_its_loop(isa, name):
+    # A compiler may unroll over k: then a loop has a multiple.
+    counts = {count for count, _ in multiplying_loops(isa, name)}
+    for most_rows, vectors in geometry(isa):
+        for rows in range(1, most_rows + 1):
+            multiply_adds = rows * vectors
+            assert any(count % multiply_adds == 0 for count in counts), multiply_adds
+
+
+@pytest.mark.parametrize("isa", TABLES)
+@pytest.mark.parametrize("name", ["multiply_tile", "multiply_tile_transposed"])
+def test_the_main_tile_loads_nothing_twice(isa, name):
+    # Per k: a vector of B is loaded once, an element of A broadcast once, out of memory;
+    # beside them one or two instructions per address and the loop itself.
+    rows, vectors = geometry(isa)[0]
+    found = [
+        len(loop) / (count // (rows * vectors))
+        for count, loop in multiplying_loops(isa, name)
+        if count % (rows * vectors) == 0
+    ]
+    assert found
+    assert min(found) <= rows * vectors + 2 * (vectors + rows)
