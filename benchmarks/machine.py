@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 
 import fastattn as fa
 
@@ -111,6 +110,8 @@ def measure_bandwidth(threads, size=None):
 @functools.cache
 def facts():
     """Describe the machine and the versions that a measurement belongs to."""
+    import threadpoolctl
+
     config = fa.show_config("dicts")
     compiler = subprocess.run(
         [*COMPILER, "--version"], check=True, capture_output=True, text=True
