@@ -60,7 +60,7 @@ def parse(arguments):
         help="numbers of threads; the targets are about the largest (%(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=5, help="turns of each, the best counts (%(default)s)"
+        "--rounds", type=int, default=4, help="turns of each, the best counts (%(default)s)"
     )
     parser.add_argument(
         "--seconds", type=float, default=0.1, help="length of a turn (%(default)s)"
