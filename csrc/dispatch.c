@@ -4,6 +4,17 @@
  * that an instruction set needs. */
 #include "fastattn.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* Compilers differ in whether __builtin_cpu_supports knows the instructions for float16. */
+static int supports_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 extern const fa_kernels fa_kernels_avx512, fa_kernels_avx2, fa_kernels_sse2;
 extern const fa_kernels fa_kernels_neon, fa_kernels_portable;
 
@@ -31,7 +42,8 @@ int fa_kernels_supported(int index)
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     }
     if (TABLES[index] == &fa_kernels_avx2) {
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               supports_f16c();
     }
 #else
     (void)index;

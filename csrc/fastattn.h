@@ -30,6 +30,9 @@ enum {
 
 typedef enum { FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH, FA_SILU } fa_activation;
 
+/* How numbers are stored; all are float32 where they are computed with. */
+typedef enum { FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16, FA_INT8 } fa_dtype;
+
 /* pack: copy B (k, n) into panels, columns [column, column + n) of a packed matrix.
  *
  *      B, 3 x 20                      panel 0           panel 1
@@ -38,22 +41,38 @@ typedef enum { FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH, FA_SILU } fa_activat
  *      c0 c1 .. c15 c16 .. c19        c0 c1 .. c15      c16 .. c19 0 .. 0
  *
  * B has any strides: a weight (out_features, in_features) is packed as its transpose
- * with ldb = 1. Columns past the last one are left as they are: the caller zeroes. */
+ * with ldb = 1. Columns past the last one are left as they are: the caller zeroes.
+ *
+ * float16 and bfloat16 are rounded to nearest even. int8 is round(B[p, j] / scales[j]),
+ * with scales[j] = max over p of |B[p, j]| / 127 (packing.h says how it is rounded). */
 typedef struct {
     int64_t k, n;
     const float *b;
     int64_t ldb, b_col; /* B[p, j] = b[p * ldb + j * b_col] */
-    float *packed;      /* (panels, k, FA_PANEL) */
+    fa_dtype format;
+    void *packed;  /* (panels, k, FA_PANEL) in the format */
+    float *scales; /* (panels, FA_PANEL) of int8, or NULL */
     int64_t column;
 } fa_pack_plan;
+
+/* unpack: the reverse, B (k, n) as float32. */
+typedef struct {
+    int64_t k, n;
+    fa_dtype format;
+    const void *packed;
+    const float *scales;
+    float *b; /* (n, k): B transposed, as a weight is */
+} fa_unpack_plan;
 
 /* gemm: C = norm(activation(A B + bias) * factor + residual), each part optional. */
 typedef struct {
     int64_t m, n, k;
     const float *a;
     int64_t lda;
-    const float *b;    /* packed panels, FA_ALIGN-aligned */
-    const float *bias; /* (n,) or NULL */
+    fa_dtype format;
+    const void *b;       /* packed panels, FA_ALIGN-aligned */
+    const float *scales; /* of the columns of int8, or NULL */
+    const float *bias;   /* (n,) or NULL */
     fa_activation activation;
     const float *factor; /* (m, n) or NULL; may be C itself */
     int64_t ldf;
@@ -127,8 +146,6 @@ typedef struct {
 /* attention: o = softmax(bias(softcap(scale q k^T))) v for every head of every sequence,
  * and lse = log sum exp of the same scores. A query at position `offset + i` sees the keys
  * from `left` before it to `right` after it that the mask lets through. */
-typedef enum { FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16 } fa_dtype;
-
 typedef struct {
     int64_t seqlen_q, seqlen_k;
     int64_t offset; /* at most FA_FAR / 2 from 0, as are the lengths */
@@ -147,7 +164,7 @@ typedef enum { FA_NO_MASK, FA_BOOL_MASK, FA_FLOAT_MASK } fa_mask_kind;
 typedef struct {
     int64_t num_sequences, num_heads, group; /* group: query heads per key head */
     int64_t head_dim, value_dim;
-    fa_dtype dtype; /* of q, k, v and o */
+    fa_dtype dtype; /* of q, k, v and o; not FA_INT8 */
     const fa_sequence *sequences;
     const int64_t *first_block; /* (num_sequences + 1,), running sum of query blocks */
     int64_t q_row, q_head;      /* strides in elements */
@@ -194,7 +211,7 @@ typedef struct {
 /* An instruction set is a table of operations. */
 typedef struct {
     const char *name;
-    fa_op pack, gemm, softmax, layer_norm, activate, embed, pool;
+    fa_op pack, unpack, gemm, softmax, layer_norm, activate, embed, pool;
     fa_op attention, attention_merge, sinusoid, rotary;
 } fa_kernels;
 

@@ -95,6 +95,69 @@ INLINE void vstore_tail(float *p, vf x, int64_t count)
     else if (count > 0) memcpy(p, &x, (size_t)count * sizeof(float));
 }
 
+typedef uint32_t vu __attribute__((vector_size(LANES * 4)));
+typedef uint16_t vu16 __attribute__((vector_size(LANES * 2)));
+typedef int8_t vi8 __attribute__((vector_size(LANES)));
+
+/* LANES adjacent float16, widened. Where there is no instruction: the exponent and mantissa
+ * of a float16 stand 13 bits lower than those of a float32 and its exponent's bias is 112
+ * less, so shift, then multiply by 2^112, which also normalises subnormals. Infinity and
+ * NaN get the largest exponent afterwards. */
+INLINE vf vload_float16(const void *p)
+{
+#if FA_FMA && LANES == 16
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(p));
+#elif FA_FMA && LANES == 8
+    return (vf)_mm256_cvtph_ps(_mm_loadu_si128(p));
+#elif FA_FMA && LANES == 4
+    return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+#else
+    vu16 bits;
+    memcpy(&bits, p, sizeof bits);
+    const vu half = __builtin_convertvector(bits, vu);
+    const vu magnitude = (half & 0x7fff) << 13;
+    const vu finite = (vu)((vf)magnitude * 0x1p112f);
+    const vu special = magnitude | 0x7f800000;
+    const vu is_special = (vu)(magnitude >= 0x0f800000u);
+    return (vf)((is_special & special) | (~is_special & finite) | (half & 0x8000) << 16);
+#endif
+}
+
+/* LANES adjacent bfloat16, widened: they are the upper halves of float32. */
+INLINE vf vload_bfloat16(const void *p)
+{
+#if FA_FMA && LANES == 16
+    const vu bits = (vu)_mm512_cvtepu16_epi32(_mm256_loadu_si256(p));
+#elif FA_FMA && LANES == 8
+    const vu bits = (vu)_mm256_cvtepu16_epi32(_mm_loadu_si128(p));
+#else
+    vu16 narrow;
+    memcpy(&narrow, p, sizeof narrow);
+    const vu bits = __builtin_convertvector(narrow, vu);
+#endif
+    return (vf)(bits << 16);
+}
+
+/* LANES adjacent int8, converted. */
+INLINE vf vload_int8(const void *p)
+{
+#if FA_FMA && LANES == 16
+    const vi x = (vi)_mm512_cvtepi8_epi32(_mm_loadu_si128(p));
+#elif FA_FMA && LANES == 8
+    const vi x = (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64(p));
+#elif FA_FMA && LANES == 4
+    int32_t bits;
+    memcpy(&bits, p, sizeof bits);
+    const int16x8_t wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(bits)));
+    const vi x = (vi)vmovl_s16(vget_low_s16(wide));
+#else
+    vi8 narrow;
+    memcpy(&narrow, p, sizeof narrow);
+    const vi x = __builtin_convertvector(narrow, vi);
+#endif
+    return __builtin_convertvector(x, vf);
+}
+
 /* The reductions of 16 lanes, with one fixed tree: lane i with lane i + 8, then 4, 2, 1.
  * The lanes may stand in one vector or in four. */
 INLINE float sum16(const vf *x)

@@ -19,6 +19,9 @@ cdef extern from "fastattn.h":
     ctypedef enum fa_activation:
         FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH, FA_SILU
 
+    ctypedef enum fa_dtype:
+        FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16, FA_INT8
+
     ctypedef enum fa_pooling:
         FA_POOL_MEAN, FA_POOL_CLS
 
@@ -29,14 +32,25 @@ cdef extern from "fastattn.h":
         int64_t k, n
         const float *b
         int64_t ldb, b_col
-        float *packed
+        fa_dtype format
+        void *packed
+        float *scales
         int64_t column
+
+    ctypedef struct fa_unpack_plan:
+        int64_t k, n
+        fa_dtype format
+        const void *packed
+        const float *scales
+        float *b
 
     ctypedef struct fa_gemm_plan:
         int64_t m, n, k
         const float *a
         int64_t lda
-        const float *b
+        fa_dtype format
+        const void *b
+        const float *scales
         const float *bias
         fa_activation activation
         const float *factor
@@ -96,9 +110,6 @@ cdef extern from "fastattn.h":
         float *y
         int64_t ldy
 
-    ctypedef enum fa_dtype:
-        FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16
-
     ctypedef struct fa_sequence:
         int64_t seqlen_q, seqlen_k
         int64_t offset
@@ -145,7 +156,7 @@ cdef extern from "fastattn.h":
 
     ctypedef struct fa_kernels:
         const char *name
-        fa_op pack, gemm, softmax, layer_norm, activate, embed, pool
+        fa_op pack, unpack, gemm, softmax, layer_norm, activate, embed, pool
         fa_op attention, attention_merge, sinusoid, rotary
 
     int fa_num_kernels() noexcept nogil

@@ -1,4 +1,6 @@
 """Packed weights and the products with them."""
+from functools import partial
+
 import numpy as np
 
 cimport cython
@@ -6,12 +8,22 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
-    FA_ALIGN, FA_PANEL, Program, fa_gemm_plan, fa_pack_plan, kernels, row_stride,
+    FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL, Program, fa_dtype,
+    fa_gemm_plan, fa_pack_plan, fa_unpack_plan, kernels, row_stride,
 )
 
 from . import _rowwise
 
 PANEL = FA_PANEL
+
+# How weights are stored: the kernels' number for it, the bytes of an element, and the
+# largest magnitude that is taken, which rounds to something finite.
+FORMATS = {
+    "float32": (FA_FLOAT32, 4, float("inf")),
+    "float16": (FA_FLOAT16, 2, 65504.0),
+    "bfloat16": (FA_BFLOAT16, 2, 2.0**127),
+    "int8": (FA_INT8, 1, 2.0**127),
+}
 
 cdef enum:
     # From so many rows on, a layer normalisation is done by the task that has the rows in
@@ -27,32 +39,51 @@ cdef class PackedMatrix:
     Immutable once packed, and the same for every instruction set.
     """
     cdef void *memory
-    cdef float *panels
-    cdef int64_t n, k
+    cdef void *panels
+    cdef float *scales  # of int8, behind the panels
+    cdef fa_dtype kind
+    cdef readonly str format
+    cdef readonly int64_t nbytes
+    cdef int64_t n, k, itemsize
 
-    def __init__(self, *weights):
-        """Pack one weight, or several on top of each other, of any strides."""
+    def __init__(self, *weights, str format="float32"):
+        """Pack one weight, or several on top of each other, of any strides.
+
+        Weights of another format than float32 must be finite, and stay so in it.
+        """
         if self.memory != NULL:
             raise TypeError("packed weights are immutable: make new ones")
         program = Program()
         rows = [weight.shape[0] for weight in weights]
-        self.reserve(sum(rows), weights[0].shape[1])
+        self.reserve(sum(rows), weights[0].shape[1], format)
         column = 0
         for weight, size in zip(weights, rows, strict=True):
             add_pack(program, weight, self, column)
             column += size
         program.run()
+        if format != "float32":
+            check_magnitudes(weights, format)
 
-    cdef int reserve(self, int64_t n, int64_t k) except -1:
+    cdef int reserve(self, int64_t n, int64_t k, str format) except -1:
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
+        if format not in FORMATS:
+            raise ValueError(
+                f"the format of weights must be one of {', '.join(FORMATS)}, "
+                f"got {format!r}"
+            )
+        self.kind, self.itemsize, _ = FORMATS[format]
+        self.format = format
         if k and panels > (<int64_t>1 << 60) // FA_PANEL // k:
             raise MemoryError(f"weights of shape ({n}, {k}) are too large")
-        self.memory = PyMem_RawCalloc(panels * k * FA_PANEL * sizeof(float) + FA_ALIGN, 1)
+        self.nbytes = panels * FA_PANEL * k * self.itemsize
+        if self.kind == FA_INT8:
+            self.nbytes += panels * FA_PANEL * sizeof(float)
+        self.memory = PyMem_RawCalloc(self.nbytes + FA_ALIGN, 1)
         if self.memory == NULL:
             raise MemoryError
-        self.panels = <float *>(
-            <char *>self.memory + FA_ALIGN - <uintptr_t>self.memory % FA_ALIGN
-        )
+        self.panels = <char *>self.memory + FA_ALIGN - <uintptr_t>self.memory % FA_ALIGN
+        if self.kind == FA_INT8:
+            self.scales = <float *>(<char *>self.panels + panels * FA_PANEL * k)
         self.n, self.k = n, k
         return 0
 
@@ -65,28 +96,41 @@ cdef class PackedMatrix:
         return self.n, self.k
 
     def unpack(self):
-        """Copy the weights back into an array (out_features, in_features)."""
+        """Copy the weights into a float32 array (out_features, in_features).
+
+        Packed again in the same format, they are the same to the bit.
+        """
         cdef Program program = Program()
-        cdef int64_t i, j
-        cdef float *out
+        cdef fa_unpack_plan *plan = <fa_unpack_plan *>program.allocate(
+            sizeof(fa_unpack_plan)
+        )
         weight = np.empty(self.shape, np.float32)
-        out = <float *>program.view(weight, "weight", "float32", 2, True).buf
-        with nogil:
-            for i in range(self.n):
-                for j in range(self.k):
-                    out[i * self.k + j] = self.panels[
-                        (i // FA_PANEL * self.k + j) * FA_PANEL + i % FA_PANEL
-                    ]
+        plan.k, plan.n, plan.format = self.k, self.n, self.kind
+        plan.packed, plan.scales = self.panels, self.scales
+        plan.b = <float *>program.view(weight, "weight", "float32", 2, True).buf
+        program.add(&kernels().unpack, plan)
+        program.run()
         return weight
 
     def __reduce__(self):
-        return PackedMatrix, (self.unpack(),)
+        return partial(PackedMatrix, format=self.format), (self.unpack(),)
+
+
+cdef int check_magnitudes(tuple weights, str format) except -1:
+    """Refuse weights that would not be finite in a format."""
+    bound = FORMATS[format][2]
+    for weight in weights:
+        largest = max(weight.max(initial=0), -weight.min(initial=0))
+        if not largest <= bound:  # nor is NaN
+            raise ValueError(
+                f"{format} takes weights of at most {bound:g} in magnitude, got {largest:g}"
+            )
 
 
 def empty_packed(int64_t out_features, int64_t in_features):
-    """Make a packed matrix whose weights are still to be packed."""
+    """Make a packed matrix whose weights are still to be packed, and 0 until then."""
     cdef PackedMatrix packed = PackedMatrix.__new__(PackedMatrix)
-    packed.reserve(out_features, in_features)
+    packed.reserve(out_features, in_features, "float32")
     return packed
 
 
@@ -103,7 +147,8 @@ cdef int add_pack(
     plan.k, plan.n = packed.k, view.shape[0]
     plan.b = <const float *>view.buf
     plan.ldb, plan.b_col = view.strides[1] // 4, view.strides[0] // 4
-    plan.packed, plan.column = packed.panels, column
+    plan.format, plan.column = packed.kind, column
+    plan.packed, plan.scales = packed.panels, packed.scales
     program.hold(packed)
     return program.add(&kernels().pack, plan)
 
@@ -141,7 +186,11 @@ def linear(
         )
     plan.m, plan.n, plan.k = m, n, weight.k
     plan.a, plan.lda = <const float *>x_view.buf, row_stride(x_view)
-    plan.b = weight.panels + start * weight.k  # a panel is FA_PANEL rows of the weight
+    # A panel is FA_PANEL rows of the weight.
+    plan.format = weight.kind
+    plan.b = <char *>weight.panels + start * weight.k * weight.itemsize
+    if weight.scales != NULL:
+        plan.scales = weight.scales + start
     plan.bias = program.vector(bias, "bias", n)
     plan.activation = _rowwise.ACTIVATIONS[activation]
     plan.c, plan.ldc = <float *>out_view.buf, row_stride(out_view)

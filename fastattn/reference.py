@@ -23,6 +23,23 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return product if bias is None else product + bias
 
 
+def stored(weight: Array, format: str) -> Array:
+    """Return what float32 weights (out_features, in_features) are in another format."""
+    if format == "float16":
+        return weight.astype(np.float16).astype(np.float32)
+    if format == "bfloat16":  # the upper half, rounded to nearest even
+        bits = weight.view(np.uint32)
+        bits = bits + np.uint32(0x7FFF) + (bits >> 16 & 1)
+        return (bits >> 16 << 16).view(np.float32)
+    if format == "int8":  # with a scale for each row, rounded up to 16 bits
+        most = np.abs(weight).max(axis=1, initial=0, keepdims=True)
+        mantissa, exponent = np.frexp(most / np.float32(127))
+        scale = np.ldexp(np.ceil(mantissa * 2**16) / 2**16, exponent)
+        scale = np.maximum(scale, np.finfo(np.float32).tiny)
+        return np.rint(weight / scale) * scale
+    return weight
+
+
 def softmax(x: Array, axis: int = -1) -> Array:
     """Return exp(x - max) / sum(exp(x - max))."""
     e = np.exp(x - x.max(axis=axis, keepdims=True))

@@ -39,7 +39,7 @@ INCLUDES = {
     "fastattn.h": {"stdint.h"},
     "target.h": {"immintrin.h", "arm_neon.h"},
     "simd.h": {"fastattn.h", "target.h", "assert.h", "math.h", "string.h"},
-    "dispatch.c": {"fastattn.h"},
+    "dispatch.c": {"fastattn.h", "cpuid.h"},
     "isa": {"../target.h", "../generic/kernels.h", "assert.h", "math.h", "string.h"},
     "generic/kernels.h": {
         "../simd.h",

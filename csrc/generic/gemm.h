@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* gemm.h: pack, and the product with packed weights and its epilogue.
+/* gemm.h: the product with packed weights, and its epilogue.
  *
  * A task is a block of rows by a group of panels. Rows and panels are split into equal
  * parts, not into full ones and a rest: 128 rows are 18 tiles of 6 and 4 of 5, never 21
@@ -15,38 +15,14 @@ enum {
     /* Rows of a task, at most: 56 rows of 384 floats are 84 KB, a small part of a
      * second-level cache, and 4 tiles of 14 or 9 of 6. */
     MC = 56,
+    /* So many row tiles widen narrow weights where they load them, each for itself; for
+     * more of them the weights are widened once, into scratch. Measured on MiniLM's shapes
+     * with AVX-512 and AVX2: loading is up to twice as fast for one tile, as fast or faster
+     * for two, and slower for the tiles of MC rows, int8 by a fifth. */
+    WIDENING_TILES = 2,
     /* Tasks worth having: enough for a few per thread on any machine of a few cores. */
     TASKS_WANTED = 32,
 };
-
-static int64_t pack_tasks(const void *plan)
-{
-    const fa_pack_plan *p = plan;
-    return ceil_div(p->column % FA_PANEL + p->n, FA_PANEL);
-}
-
-/* A task is a panel. */
-static void pack_run(const void *plan, int64_t task, void *scratch)
-{
-    const fa_pack_plan *p = plan;
-    const int64_t panel = p->column / FA_PANEL + task;
-    int64_t first = panel * FA_PANEL - p->column;
-    int64_t last = first + FA_PANEL < p->n ? first + FA_PANEL : p->n;
-    if (first < 0) first = 0;
-    const int64_t lane = (p->column + first) % FA_PANEL;
-    float *packed = p->packed + panel * p->k * FA_PANEL + lane;
-    const float *b = p->b + first * p->b_col;
-    assert_task(task, pack_tasks(p), scratch);
-    if (p->ldb == 1) {
-        transpose(last - first, p->k, b, p->b_col, packed, FA_PANEL);
-        return;
-    }
-    for (int64_t i = 0; i < p->k; i++) {
-        for (int64_t j = 0; j < last - first; j++) {
-            packed[i * FA_PANEL + j] = b[i * p->ldb + j * p->b_col];
-        }
-    }
-}
 
 /* How a gemm is cut: the same for every instruction set but for MR and PANELS. */
 typedef struct {
@@ -75,8 +51,9 @@ static int64_t gemm_tasks(const void *plan)
 
 static int64_t gemm_scratch(const void *plan)
 {
-    (void)plan;
-    return (int64_t)sizeof(float) * MC * MAX_PANELS * FA_PANEL;
+    const fa_gemm_plan *p = plan;
+    const int64_t rows = p->format == FA_FLOAT32 ? MC : MC + KC;
+    return (int64_t)sizeof(float) * rows * MAX_PANELS * FA_PANEL;
 }
 
 /* C = activation(sums + bias) * factor + residual for one row of a tile. */
@@ -128,6 +105,24 @@ static void epilogue(const fa_gemm_plan *p, const float *sums, int64_t c_panel, 
     }
 }
 
+/* Point t to its t->k rows of the packed panels of a strip, or to what they are widened to
+ * where more tiles read it than can each widen it for themselves. */
+static void strip_of_b(const fa_gemm_plan *p, int64_t panel, int panels, int64_t start,
+                       int64_t tiles, float *wide, tile_plan *t)
+{
+    const int64_t at = (panel * p->k + start) * FA_PANEL;
+    t->format = p->format;
+    t->b = (const char *)p->b + at * size_of(p->format);
+    t->b_panel = p->k * FA_PANEL;
+    if (p->format == FA_INT8) t->scales = p->scales + panel * FA_PANEL;
+    if (p->format != FA_FLOAT32 && tiles > WIDENING_TILES) {
+        widen_panels(t, 0, panels, wide);
+        t->format = FA_FLOAT32;
+        t->b = wide;
+        t->b_panel = t->k * FA_PANEL;
+    }
+}
+
 /* One strip of panels, as wide as a tile, for the row tiles first_tile .. last_tile. The
  * sums of the strip stay in scratch, panel by panel, until the last KC terms are in; the
  * epilogue then runs on each tile while it is in the first-level cache. */
@@ -139,26 +134,21 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
     const int64_t columns =
         p->n - column < panels * FA_PANEL ? p->n - column : panels * FA_PANEL;
     const int64_t c_panel = MC * FA_PANEL;
+    tile_plan t = {.lda = p->lda, .ldc = FA_PANEL, .c_panel = c_panel};
     int64_t start = 0;
     do { /* at least once: with k = 0 the sums are zero */
-        const int64_t k = p->k - start < KC ? p->k - start : KC;
+        t.k = p->k - start < KC ? p->k - start : KC;
+        t.beta = start ? ONES : 0;
+        strip_of_b(p, panel, panels, start, last_tile - first_tile,
+                   sums + MAX_PANELS * c_panel, &t);
         for (int64_t tile = first_tile; tile < last_tile; tile++) {
             const int64_t row = part_start(p->m, g->row_tiles, tile);
             const int64_t rows = part_start(p->m, g->row_tiles, tile + 1) - row;
-            float *c = sums + (row - first_row) * FA_PANEL;
-            const tile_plan t = {
-                .k = k,
-                .a = p->a + row * p->lda + start,
-                .lda = p->lda,
-                .b = p->b + (panel * p->k + start) * FA_PANEL,
-                .b_panel = p->k * FA_PANEL,
-                .c = c,
-                .ldc = FA_PANEL,
-                .c_panel = c_panel,
-                .beta = start ? ONES : 0,
-            };
-            multiply_tile((int)rows, panels, &t);
-            if (start + k == p->k) epilogue(p, c, c_panel, row, rows, column, columns);
+            t.a = p->a + row * p->lda + start;
+            t.c = sums + (row - first_row) * FA_PANEL;
+            if (t.format == FA_FLOAT32) multiply_tile((int)rows, panels, &t);
+            else multiply_tile_narrow((int)rows, panels, &t);
+            if (start + t.k == p->k) epilogue(p, t.c, c_panel, row, rows, column, columns);
         }
         start += KC;
     } while (start < p->k);

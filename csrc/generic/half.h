@@ -1,33 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* half.h: float16 and bfloat16 as storage. They are widened where they are loaded and
- * rounded to nearest even where they are stored; everything between is float32. Integer
- * arithmetic alone, so that every instruction set gives the same bits. */
+ * rounded to nearest even where they are stored; everything between is float32. Rounding
+ * is integer arithmetic alone, so that every instruction set gives the same bits. */
 
-typedef uint16_t v16 __attribute__((vector_size(LANES * 2)));
-typedef uint32_t vu __attribute__((vector_size(LANES * 4)));
-
-INLINE int64_t size_of(fa_dtype dtype) { return dtype == FA_FLOAT32 ? 4 : 2; }
-
-/* The exponent and mantissa of a float16 stand 13 bits lower than those of a float32 and
- * its exponent's bias is 112 less: shift, then multiply by 2^112, which also normalises
- * subnormals. Infinity and NaN get the largest exponent afterwards. */
-INLINE vf widen_float16(vu half)
+INLINE int64_t size_of(fa_dtype dtype)
 {
-    const vu magnitude = (half & 0x7fff) << 13;
-    const vu finite = (vu)((vf)magnitude * 0x1p112f);
-    const vu special = magnitude | 0x7f800000;
-    const vu is_special = (vu)(magnitude >= 0x0f800000u);
-    return (vf)((is_special & special) | (~is_special & finite) | (half & 0x8000) << 16);
+    return dtype == FA_FLOAT32 ? 4 : dtype == FA_INT8 ? 1 : 2;
 }
 
+/* LANES adjacent elements, widened. */
+INLINE vf load_as(const fa_dtype dtype, const void *p)
+{
+    switch (dtype) {
+    case FA_FLOAT16: return vload_float16(p);
+    case FA_BFLOAT16: return vload_bfloat16(p);
+    case FA_INT8: return vload_int8(p);
+    default: return vload(p);
+    }
+}
+
+/* The first `count` elements, of LANES, widened; the others are 0 and are not read. */
 INLINE vf widen(const fa_dtype dtype, const void *p, int64_t count)
 {
     if (dtype == FA_FLOAT32) return vload_tail(p, count);
-    v16 narrow = {0};
-    if (count >= LANES) memcpy(&narrow, p, sizeof narrow);
-    else if (count > 0) memcpy(&narrow, p, (size_t)count * 2);
-    const vu wide = __builtin_convertvector(narrow, vu);
-    return dtype == FA_FLOAT16 ? widen_float16(wide) : (vf)(wide << 16);
+    vu16 narrow = {0};
+    if (count < LANES) {
+        if (count > 0) memcpy(&narrow, p, (size_t)count * 2);
+        p = &narrow;
+    }
+    return load_as(dtype, p);
 }
 
 INLINE vu uselect(vu mask, vu a, vu b) { return (mask & a) | (~mask & b); }
@@ -62,7 +63,7 @@ INLINE void narrow(const fa_dtype dtype, void *p, vf x, int64_t count)
         return;
     }
     const vu wide = dtype == FA_FLOAT16 ? narrow_float16(x) : narrow_bfloat16(x);
-    const v16 result = __builtin_convertvector(wide, v16);
+    const vu16 result = __builtin_convertvector(wide, vu16);
     if (count >= LANES) memcpy(p, &result, sizeof result);
     else if (count > 0) memcpy(p, &result, (size_t)count * 2);
 }

@@ -15,6 +15,7 @@ static int64_t no_scratch(const void *plan)
 #include "activation.h"
 #include "layer_norm.h"
 #include "micro_kernel.h"
+#include "packing.h"
 #include "softmax.h"
 
 #include "attention_scores.h"
@@ -37,7 +38,8 @@ static int64_t no_scratch(const void *plan)
 
 const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
     .name = FA_QUOTE(ISA),
-    .pack = {pack_tasks, no_scratch, pack_run},
+    .pack = {pack_tasks, pack_scratch, pack_run},
+    .unpack = {unpack_tasks, unpack_scratch, unpack_run},
     .gemm = {gemm_tasks, gemm_scratch, gemm_run},
     .softmax = {softmax_tasks, no_scratch, softmax_run},
     .layer_norm = {layer_norm_tasks, no_scratch, layer_norm_run},

@@ -10,6 +10,8 @@
  *           | MR rows |         |          all of them registers.
  *           +---------+---------+
  *
+ * B of another format than float32 is widened as it is loaded, int8 times its scales.
+ *
  * The sum of an element is one chain of vfma over p from zero, whatever the tile: its
  * bits depend neither on MR and PANELS nor on which rows and columns stand beside it.
  */
@@ -18,8 +20,10 @@ typedef struct {
     int64_t k;
     const float *a;
     int64_t lda;
-    const float *b;
-    int64_t b_panel; /* distance between panels */
+    fa_dtype format; /* of b */
+    const void *b;
+    int64_t b_panel;     /* distance between panels */
+    const float *scales; /* of int8, 16 per panel */
     float *c;
     int64_t ldc, c_panel;
     const float *beta; /* 16 per panel, or NULL */
@@ -38,16 +42,19 @@ INLINE int64_t panels_for(int64_t rows) { return rows <= WIDE_MR ? WIDE_PANELS :
 
 /* A[i, p] is a[i * lda + p], or a[p * lda + i] where A is given as its transpose. */
 INLINE void micro_tile(const int rows, const int panels, const int transposed,
-                       const tile_plan *t)
+                       const fa_dtype format, const tile_plan *t)
 {
     vf acc[MR][MAX_PANELS * VECTORS] = {{{0}}};
     const int64_t k = t->k, lda = t->lda, b_panel = t->b_panel;
-    const float *a = t->a, *b = t->b;
+    const float *a = t->a;
+    const char *b = t->b;
     for (int64_t p = 0; p < k; p++) {
         vf b_row[MAX_PANELS * VECTORS];
         UNROLL
         for (int j = 0; j < panels * VECTORS; j++) {
-            b_row[j] = vload(b + j / VECTORS * b_panel + j % VECTORS * LANES);
+            const int64_t at = j / VECTORS * b_panel + j % VECTORS * LANES;
+            b_row[j] = load_as(format, b + at * size_of(format));
+            if (format == FA_INT8) b_row[j] *= vload(t->scales + j * LANES);
         }
         UNROLL
         for (int i = 0; i < rows; i++) {
@@ -58,7 +65,7 @@ INLINE void micro_tile(const int rows, const int panels, const int transposed,
             }
         }
         a += transposed ? lda : 1;
-        b += FA_PANEL;
+        b += FA_PANEL * size_of(format);
     }
     UNROLL
     for (int j = 0; j < panels * VECTORS; j++) {
@@ -76,62 +83,73 @@ INLINE void micro_tile(const int rows, const int panels, const int transposed,
 
 /* An unrolled copy for each height; the dead branches are gone before inlining. */
 INLINE void micro_tile_rows(int rows, const int panels, const int transposed,
-                            const tile_plan *t)
+                            const fa_dtype format, const tile_plan *t)
 {
     const int most = panels <= PANELS ? MR : WIDE_MR;
     assert(1 <= rows && rows <= most && panels <= MAX_PANELS);
     /* clang-format off */
     switch (rows) {
-    case 14: if (most >= 14) micro_tile(14, panels, transposed, t); break;
-    case 13: if (most >= 13) micro_tile(13, panels, transposed, t); break;
-    case 12: if (most >= 12) micro_tile(12, panels, transposed, t); break;
-    case 11: if (most >= 11) micro_tile(11, panels, transposed, t); break;
-    case 10: if (most >= 10) micro_tile(10, panels, transposed, t); break;
-    case 9: if (most >= 9) micro_tile(9, panels, transposed, t); break;
-    case 8: if (most >= 8) micro_tile(8, panels, transposed, t); break;
-    case 7: if (most >= 7) micro_tile(7, panels, transposed, t); break;
-    case 6: if (most >= 6) micro_tile(6, panels, transposed, t); break;
-    case 5: if (most >= 5) micro_tile(5, panels, transposed, t); break;
-    case 4: if (most >= 4) micro_tile(4, panels, transposed, t); break;
-    case 3: if (most >= 3) micro_tile(3, panels, transposed, t); break;
-    case 2: if (most >= 2) micro_tile(2, panels, transposed, t); break;
-    case 1: if (most >= 1) micro_tile(1, panels, transposed, t); break;
+    case 14: if (most >= 14) micro_tile(14, panels, transposed, format, t); break;
+    case 13: if (most >= 13) micro_tile(13, panels, transposed, format, t); break;
+    case 12: if (most >= 12) micro_tile(12, panels, transposed, format, t); break;
+    case 11: if (most >= 11) micro_tile(11, panels, transposed, format, t); break;
+    case 10: if (most >= 10) micro_tile(10, panels, transposed, format, t); break;
+    case 9: if (most >= 9) micro_tile(9, panels, transposed, format, t); break;
+    case 8: if (most >= 8) micro_tile(8, panels, transposed, format, t); break;
+    case 7: if (most >= 7) micro_tile(7, panels, transposed, format, t); break;
+    case 6: if (most >= 6) micro_tile(6, panels, transposed, format, t); break;
+    case 5: if (most >= 5) micro_tile(5, panels, transposed, format, t); break;
+    case 4: if (most >= 4) micro_tile(4, panels, transposed, format, t); break;
+    case 3: if (most >= 3) micro_tile(3, panels, transposed, format, t); break;
+    case 2: if (most >= 2) micro_tile(2, panels, transposed, format, t); break;
+    case 1: if (most >= 1) micro_tile(1, panels, transposed, format, t); break;
     }
     /* clang-format on */
 }
 
-INLINE void micro_tile_any(int rows, int panels, const int transposed, const tile_plan *t)
+INLINE void micro_tile_any(int rows, int panels, const int transposed,
+                           const fa_dtype format, const tile_plan *t)
 {
     switch (panels) {
     case 4:
-        if (MAX_PANELS >= 4) micro_tile_rows(rows, 4, transposed, t);
+        if (MAX_PANELS >= 4) micro_tile_rows(rows, 4, transposed, format, t);
         break;
     case 3:
-        if (MAX_PANELS >= 3) micro_tile_rows(rows, 3, transposed, t);
+        if (MAX_PANELS >= 3) micro_tile_rows(rows, 3, transposed, format, t);
         break;
     case 2:
-        if (MAX_PANELS >= 2) micro_tile_rows(rows, 2, transposed, t);
+        if (MAX_PANELS >= 2) micro_tile_rows(rows, 2, transposed, format, t);
         break;
-    default: micro_tile_rows(rows, 1, transposed, t); break;
+    default: micro_tile_rows(rows, 1, transposed, format, t); break;
     }
 }
 
-/* These two are the only copies of the unrolled tiles in an instruction set. */
+/* These three are the only copies of the unrolled tiles in an instruction set. */
 static __attribute__((noinline)) void multiply_tile(int rows, int panels,
                                                     const tile_plan *t)
 {
-    micro_tile_any(rows, panels, 0, t);
+    micro_tile_any(rows, panels, 0, FA_FLOAT32, t);
 }
 
 static __attribute__((noinline)) void multiply_tile_transposed(int rows, int panels,
                                                                const tile_plan *t)
 {
-    micro_tile_any(rows, panels, 1, t);
+    micro_tile_any(rows, panels, 1, FA_FLOAT32, t);
+}
+
+static __attribute__((noinline)) void multiply_tile_narrow(int rows, int panels,
+                                                           const tile_plan *t)
+{
+    switch (t->format) {
+    case FA_FLOAT16: micro_tile_any(rows, panels, 0, FA_FLOAT16, t); break;
+    case FA_BFLOAT16: micro_tile_any(rows, panels, 0, FA_BFLOAT16, t); break;
+    default: micro_tile_any(rows, panels, 0, FA_INT8, t); break;
+    }
 }
 
 static const float ONES[FA_QUERY_BLOCK] = {[0 ... FA_QUERY_BLOCK - 1] = 1.0f};
 
-/* C (rows, panels) = A B (+ C beta) tile by tile; `tile` has the origin of each. */
+/* C (rows, panels) = A B (+ C beta) tile by tile, all float32; `tile` has the origin. */
 INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_plan tile)
 {
     if (rows == 0) return;
@@ -145,7 +163,7 @@ INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_pl
             const int height = (int)(part_start(rows, row_tiles, i + 1) - row);
             tile_plan t = tile;
             t.a += transposed ? row : row * t.lda;
-            t.b += panel * t.b_panel;
+            t.b = (const float *)t.b + panel * t.b_panel;
             t.c += row * t.ldc + panel * t.c_panel;
             if (t.beta) t.beta += panel * FA_PANEL;
             if (transposed) multiply_tile_transposed(height, width, &t);

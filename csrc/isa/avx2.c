@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* AVX2 with FMA: 6 x 16 micro-tiles, 12 of 16 registers accumulate. */
+/* AVX2 with FMA and F16C: 6 x 16 micro-tiles, 12 of 16 registers accumulate. */
 #if defined(__x86_64__)
 #include "../target.h"
 #include <assert.h>
@@ -13,7 +13,7 @@
 #define PANELS 1
 #define WIDE_MR 2
 #define WIDE_PANELS 2
-FA_TARGET_BEGIN("avx2,fma")
+FA_TARGET_BEGIN("avx2,fma,f16c")
 #include "../generic/kernels.h"
 FA_TARGET_END
 #endif

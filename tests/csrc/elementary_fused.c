@@ -8,7 +8,7 @@
 #define FA_FMA 1
 #if defined(__x86_64__)
 #define LANES 8
-FA_TARGET_BEGIN("avx2,fma")
+FA_TARGET_BEGIN("avx2,fma,f16c")
 #include "elementary.h"
 FA_TARGET_END
 #else

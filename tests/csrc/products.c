@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* products.c: pack and gemm at every residual size of tiles, panels and sums. */
+/* products.c: pack, unpack and gemm at every residual size of tiles, panels and sums. */
 #include "driver.h"
 
 #include <string.h>
 
 /* Packed in two parts, so that the second starts inside of a panel. */
-static const float *packed_weight(const fa_kernels *t, int64_t k, int64_t n, int transposed)
+static void pack_weight(const fa_kernels *t, fa_gemm_plan *p, int transposed)
 {
-    const int64_t size = (n + FA_PANEL - 1) / FA_PANEL * k * FA_PANEL, first = n / 3;
+    const int64_t bytes[] = {4, 2, 2, 1}, k = p->k, n = p->n, first = n / 3;
+    const int64_t columns = (n + FA_PANEL - 1) / FA_PANEL * FA_PANEL;
+    /* Panels start on a cache line, also where they end at a page without access. */
+    const int64_t lines = (columns * k * bytes[p->format] + FA_ALIGN - 1) / FA_ALIGN;
+    const int64_t size = lines * FA_ALIGN;
     const float *b = numbers(k * n, -1, 1);
-    float *packed = memory(size * (int64_t)sizeof *packed);
-    memset(packed, 0, (size_t)size * sizeof *packed);
-    fa_pack_plan plan = {.k = k, .n = first, .b = b, .packed = packed};
+    fa_pack_plan plan = {.k = k, .n = first, .b = b, .format = p->format};
+    p->b = plan.packed = memory(size);
+    memset(plan.packed, 0, (size_t)size);
+    if (p->format == FA_INT8) p->scales = plan.scales = numbers(columns, 0, 0);
     plan.ldb = transposed ? 1 : n;
     plan.b_col = transposed ? k : 1;
     run(&t->pack, &plan);
@@ -19,16 +24,28 @@ static const float *packed_weight(const fa_kernels *t, int64_t k, int64_t n, int
     plan.column = first;
     plan.b += first * plan.b_col;
     run(&t->pack, &plan);
-    return packed;
+}
+
+static void unpack_weight(const fa_kernels *t, const fa_gemm_plan *p)
+{
+    const fa_unpack_plan plan = {.k = p->k,
+                                 .n = p->n,
+                                 .format = p->format,
+                                 .packed = p->b,
+                                 .scales = p->scales,
+                                 .b = numbers(p->n * p->k, 0, 0)};
+    run(&t->unpack, &plan);
+    finish("b", plan.b, p->n * p->k * (int64_t)sizeof *plan.b);
 }
 
 /* The options go round with the sizes, so that each meets every residual. */
-static void product(const fa_kernels *t, int64_t m, int64_t n, int64_t k)
+static void product(const fa_kernels *t, fa_dtype format, int64_t m, int64_t n, int64_t k)
 {
     const int64_t mix = m + n + k;
-    fa_gemm_plan p = {.m = m, .n = n, .k = k};
-    if (!begin(t, "gemm:m=%d,n=%d,k=%d", (int)m, (int)n, (int)k)) return;
-    p.b = packed_weight(t, k, n, mix % 3 != 0);
+    fa_gemm_plan p = {.m = m, .n = n, .k = k, .format = format};
+    if (!begin(t, "gemm:m=%d,n=%d,k=%d,format=%d", (int)m, (int)n, (int)k, format)) return;
+    pack_weight(t, &p, mix % 3 != 0);
+    unpack_weight(t, &p);
     p.lda = k + m % 2;
     p.a = numbers(m ? (m - 1) * p.lda + k : 0, -2, 2);
     p.activation = (fa_activation)(mix % 5);
@@ -59,11 +76,18 @@ void product_cases(const fa_kernels *t)
     const int64_t sums[] = {383, 384, 385, 769};
     for (int i = 0; i < 4; i++) {
         for (int64_t m = 0; m <= 31; m++) {
-            for (int64_t n = 0; n <= 34; n++) product(t, m, n, depths[i]);
-            for (int64_t n = 47; n <= 81; n++) product(t, m, n, depths[i]);
+            for (int64_t n = 0; n <= 34; n++) product(t, FA_FLOAT32, m, n, depths[i]);
+            for (int64_t n = 47; n <= 81; n++) product(t, FA_FLOAT32, m, n, depths[i]);
+            for (int format = FA_FLOAT16; format <= FA_INT8; format++) {
+                product(t, (fa_dtype)format, m, m * 5 % 83, depths[i]);
+            }
         }
-        for (int j = 0; j < 8; j++) {
-            for (int l = 0; l < 5; l++) product(t, rows[j], cols[l], sums[i]);
+        for (int format = FA_FLOAT32; format <= FA_INT8; format++) {
+            for (int j = 0; j < 8; j++) {
+                for (int l = 0; l < 5; l++) {
+                    product(t, (fa_dtype)format, rows[j], cols[l], sums[i]);
+                }
+            }
         }
     }
 }
