@@ -66,11 +66,7 @@ cdef class PackedMatrix:
 
     cdef int reserve(self, int64_t n, int64_t k, str format) except -1:
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
-        if format not in FORMATS:
-            raise ValueError(
-                f"the format of weights must be one of {', '.join(FORMATS)}, "
-                f"got {format!r}"
-            )
+        check_format(format)
         self.kind, self.itemsize, _ = FORMATS[format]
         self.format = format
         if k and panels > (<int64_t>1 << 60) // FA_PANEL // k:
@@ -114,6 +110,14 @@ cdef class PackedMatrix:
 
     def __reduce__(self):
         return partial(PackedMatrix, format=self.format), (self.unpack(),)
+
+
+def check_format(format):
+    """Refuse what is not the name of a format."""
+    if format not in FORMATS:
+        raise ValueError(
+            f"the format of weights must be one of {', '.join(FORMATS)}, got {format!r}"
+        )
 
 
 cdef int check_magnitudes(tuple weights, str format) except -1:

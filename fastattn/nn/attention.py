@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _attention, _rowwise
 from .._cpu import Program
-from .._gemm import PackedMatrix
 from ..arrays import as_mask, as_number
 from ..init import Initializer, Seed, initializer
 from ..padding import Packing, packing_of, pad, unpad
@@ -25,7 +24,7 @@ from .heads import (
     score_settings,
     slopes_of,
 )
-from .layer import Layer, positive
+from .layer import Layer, draw_packed, positive
 from .linear import Linear
 from .norm import RowNorm
 from .projection import SEPARATE, project
@@ -186,13 +185,13 @@ class MultiHeadAttention(Layer):
     def _draw(self, draw: Initializer, rng: np.random.Generator) -> None:
         """Draw the weights of queries, keys and values."""
         if self.context_size == self.hidden_size:
-            whole = draw((self._ends[-1], self.hidden_size), rng)
-            self._weights["in_proj_weight"] = PackedMatrix(whole)
+            whole = draw_packed(draw, (self._ends[-1], self.hidden_size), rng)
+            self._weights["in_proj_weight"] = whole
             return
         inputs = (self.hidden_size, self.context_size, self.context_size)
         rows = np.diff(self._ends, prepend=0).tolist()
         for name, *shape in zip(SEPARATE, rows, inputs, strict=True):
-            self._weights[name] = PackedMatrix(draw((shape[0], shape[1]), rng))
+            self._weights[name] = draw_packed(draw, (shape[0], shape[1]), rng)
 
     def _children(self) -> Mapping[str, Layer]:
         return {"out_proj.": self.out_proj}

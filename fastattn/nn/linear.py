@@ -7,9 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _gemm
 from .._cpu import Program
-from .._gemm import PackedMatrix
 from ..init import Seed, initializer, torch_bias, torch_weight
-from .layer import Layer, positive, run_on_rows
+from .layer import Layer, draw_packed, positive, run_on_rows
 from .norm import LayerNorm, RowNorm
 from .torch_modules import attributes
 
@@ -40,8 +39,9 @@ class Linear(Layer):
 
     Notes
     -----
-    The weight is packed once, into the layout that the kernels read. The result for a
-    vector is the same to the bit whatever other vectors are in `x`.
+    The weight is packed once, into the layout that the kernels read; it may be stored in
+    fewer bytes (:meth:`store_weights_as`). The result for a vector is the same to the bit
+    whatever other vectors are in `x`.
 
     Examples
     --------
@@ -66,10 +66,10 @@ class Linear(Layer):
         self.out_features = positive(out_features, "out_features")
         rng = np.random.default_rng(rng)
         draw = torch_weight if init is None else initializer(init)
-        weight = draw((self.out_features, self.in_features), rng)
-        self._weights["weight"] = PackedMatrix(weight)
+        shape = self.out_features, self.in_features
+        self._weights["weight"] = draw_packed(draw, shape, rng)
         if bias and init is None:
-            self._weights["bias"] = torch_bias(weight.shape, rng)
+            self._weights["bias"] = torch_bias(shape, rng)
         elif bias:
             self._weights["bias"] = np.zeros(self.out_features, np.float32)
 

@@ -1,0 +1,107 @@
+"""Layers whose weights are stored in fewer bytes."""
+
+import pickle
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from steps import promised
+from strategies import normal
+
+from fastattn import nn
+from fastattn._gemm import FORMATS
+
+NARROW = [format for format in FORMATS if format != "float32"]
+LAYERS = {
+    "linear": lambda: nn.Linear(40, 24, rng=0),
+    "attention": lambda: nn.MultiHeadAttention(40, 4, num_kv_heads=2, rng=0),
+    "feed-forward": lambda: nn.FeedForward(40, 56, "gelu", rng=0),
+    "encoder": lambda: nn.Encoder(40, 4, 56, 2, norm_first=True, final_norm=True, rng=0),
+}
+
+
+@pytest.fixture(params=LAYERS)
+def make(request):
+    return LAYERS[request.param]
+
+
+@pytest.mark.parametrize("format", NARROW)
+class TestStored:
+    def test_computes_what_its_state_dict_says(self, isa, make, format):
+        narrow, wide = make(), make()
+        narrow.store_weights_as(format)
+        wide.load_state_dict(narrow.state_dict())
+        for rows in 3, 40:  # few are computed in another way than many
+            x = normal(2, rows, 40)
+            assert_same_bits(narrow(x), wide(x))
+        assert not np.array_equal(narrow(x), make()(x))
+
+    def test_state_dicts_go_around(self, make, format):
+        first, second = make(), make()
+        for layer in first, second:
+            layer.store_weights_as(format)
+        state = first.state_dict()
+        second.load_state_dict(make().state_dict())  # rounded as it is loaded
+        for other in second, pickle.loads(pickle.dumps(first)):
+            assert other.nbytes == first.nbytes
+            for key, weight in other.state_dict().items():
+                assert_same_bits(weight, state[key])
+
+    def test_only_matrices_are_narrowed(self, format):
+        layer = nn.EncoderLayer(40, 4, 56, rng=0)
+        before = layer.state_dict()
+        layer.store_weights_as(format)
+        for key, weight in layer.state_dict().items():
+            assert np.array_equal(weight, before[key]) == (weight.ndim == 1), key
+
+    def test_narrower_never_comes_back(self, make, format):
+        layer = make()
+        layer.store_weights_as(format)
+        state = layer.state_dict()
+        layer.store_weights_as("float32")
+        assert layer.nbytes == make().nbytes
+        for key, weight in layer.state_dict().items():
+            assert_same_bits(weight, state[key])
+
+    def test_parts_of_attention_to_a_context(self, format):
+        narrow, wide = (nn.MultiHeadAttention(40, 4, rng=0) for _ in range(2))
+        narrow.store_weights_as(format)
+        wide.load_state_dict(narrow.state_dict())
+        x, context = normal(2, 3, 40), normal(2, 50, 40, seed=1)
+        assert_same_bits(narrow(x, context), wide(x, context))
+
+    def test_a_number_too_large_is_named_and_changes_nothing(self, format):
+        encoder = nn.Encoder(8, 2, 6, 2, rng=0)
+        state = encoder.state_dict()
+        key = "layers.1.linear1.weight"
+        large = np.array(state[key])
+        large[3, 4] = 3e38
+        encoder.load_state_dict(state | {key: large})
+        with pytest.raises(ValueError, match=f"'{key}': {format} takes weights of at most"):
+            encoder.store_weights_as(format)
+        assert encoder.nbytes == nn.Encoder(8, 2, 6, 2).nbytes
+        encoder.load_state_dict(state)
+        encoder.store_weights_as(format)
+        before = encoder.state_dict()
+        with pytest.raises(ValueError, match=f"'{key}': {format} takes weights of at most"):
+            encoder.load_state_dict(state | {key: large})
+        for name, weight in encoder.state_dict().items():
+            assert_same_bits(weight, before[name])
+
+
+def test_int8_is_as_close_as_promised():
+    (one, part) = promised(nn.Linear.store_weights_as, r"at most (\d)/(\d+) of the largest")
+    layer = nn.Linear(300, 400, rng=0)
+    before = layer.weight
+    layer.store_weights_as("int8")
+    error = np.abs(layer.weight - before).max(axis=1)
+    assert (error <= one / part * np.abs(before).max(axis=1)).all()
+    # There is no room for more than 127 steps.
+    assert error.max() > np.abs(before).max() / 300
+
+
+@pytest.mark.parametrize("make", [nn.Linear, lambda *size: nn.LayerNorm(3)])
+def test_refuses_other_formats(make):
+    message = "must be one of float32, float16, bfloat16, int8, got 'float64'"
+    with pytest.raises(ValueError, match=message):
+        make(3, 2).store_weights_as("float64")
