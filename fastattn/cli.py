@@ -16,6 +16,7 @@ from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 from numpy.typing import NDArray
 
 from . import __version__, show_config
+from ._gemm import FORMATS
 from .display import closest_pairs, similarity_table, vector_line
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -100,6 +101,7 @@ def parser() -> Parser:
     add("--input", metavar="FILE", help="one text a line; - is standard input")
     add("--field", metavar="NAME", help="the input is JSON Lines: take this field")
     add("--output", metavar="FILE", type=Path, help="write the vectors to a .npy file")
+    add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
     add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
     add("--threads", type=int, metavar="N", help="threads to compute with")
     return top
@@ -117,7 +119,7 @@ def run_encode(options: argparse.Namespace) -> None:
         check_output(options.output)
     from .text import load
 
-    model = load(options.model)
+    model = load(options.model, weights=options.weights)
     keywords: dict[str, Any] = {"num_threads": options.threads}
     if options.batch_tokens is not None:
         keywords["batch_tokens"] = options.batch_tokens

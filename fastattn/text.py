@@ -41,7 +41,9 @@ BATCH_TOKENS = 4096
 PROGRESS_DELAY_SECONDS = 1.0
 
 
-def load(name_or_folder: str | os.PathLike[str]) -> "TextEncoder":
+def load(
+    name_or_folder: str | os.PathLike[str], *, weights: str = "float32"
+) -> "TextEncoder":
     """Load a text encoder that is on this machine; the network is never touched.
 
     Parameters
@@ -52,6 +54,9 @@ def load(name_or_folder: str | os.PathLike[str]) -> "TextEncoder":
         the mean. Or the name of a model, ``all-MiniLM-L6-v2`` or
         ``sentence-transformers/all-MiniLM-L6-v2``, which is looked for as a folder, in
         the local Hugging Face cache, then in an installed package that carries it.
+    weights : {"float32", "float16", "bfloat16", "int8"}, default "float32"
+        How the matrices of the layers are stored: in 4, 2, 2 or 1 bytes a number,
+        whatever they are in the file.
 
     Returns
     -------
@@ -72,9 +77,17 @@ def load(name_or_folder: str | os.PathLike[str]) -> "TextEncoder":
         If the weights do not fit into memory.
     ImportError
         If tokenizers or safetensors is not installed: ``pip install fastattn[text]``.
+    ValueError
+        If there are no such `weights`, or a number is too large for them.
 
     Notes
     -----
+    Everything is computed in float32, and every promise of bits holds for all `weights`.
+    Narrow ones save memory, and time where few tokens are computed at once, which wait
+    for the weights; :meth:`fastattn.nn.Encoder.store_weights_as` says how they are
+    rounded. The cosine of a vector of MiniLM with that of float32 weights is at least
+    0.999999 for float16, 0.9999 for bfloat16 and 0.996 for int8, on 20 texts of all kinds.
+
     The file of the weights is mapped. The matrices are packed for the kernels; the
     embedding tables stay in the map, which all processes share; the file must not be
     changed in place while the model lives. Nothing in a folder is executed or unpickled;
@@ -89,7 +102,7 @@ def load(name_or_folder: str | os.PathLike[str]) -> "TextEncoder":
     """
     folder = Folder(locate(name_or_folder))
     modules = read_modules(folder)
-    encoder = read_model(modules.transformer)
+    encoder = read_model(modules.transformer, weights)
     tokenizer, max_length = read_tokenizer(modules.transformer, encoder.config)
     return TextEncoder(
         encoder,

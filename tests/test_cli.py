@@ -93,6 +93,12 @@ class TestAnswers:
         assert encode("a", "--threads", 3, "--batch-tokens", 7) == 0
         assert seen == {"num_threads": 3, "batch_tokens": 7}
 
+    def test_weights_reach_load(self, tmp_path):
+        output = tmp_path / "vectors.npy"
+        assert encode("the cat", "--weights", "int8", "--output", output) == 0
+        expected = fa.load(TINY, weights="int8").encode(["the cat"])
+        np.testing.assert_array_equal(np.load(output), expected)
+
 
 class TestInput:
     def test_lines_of_a_file(self, tmp_path, model):
@@ -149,6 +155,7 @@ class TestErrors:
             (["info", "more"], "unrecognized arguments: more"),
             (["encode", "--threads", "two", "a"], "--threads: invalid int value"),
             (["encode", "--unknown", "a"], "--unknown"),
+            (["encode", "--weights", "int4", "a"], "--weights: invalid choice: 'int4'"),
         ],
     )
     def test_usage(self, capsys, arguments, message):

@@ -5,9 +5,12 @@ import pickle
 import numpy as np
 import pytest
 from bits import assert_same_bits
+from folders import DATA
+from processes import printed
 from steps import promised
 from strategies import normal
 
+import fastattn as fa
 from fastattn import nn
 from fastattn._gemm import FORMATS
 
@@ -27,7 +30,7 @@ def make(request):
 
 @pytest.mark.parametrize("format", NARROW)
 class TestStored:
-    def test_computes_what_its_state_dict_says(self, isa, make, format):
+    def test_computes_what_its_state_dict_says(self, make, format):
         narrow, wide = make(), make()
         narrow.store_weights_as(format)
         wide.load_state_dict(narrow.state_dict())
@@ -105,3 +108,50 @@ def test_refuses_other_formats(make):
     message = "must be one of float32, float16, bfloat16, int8, got 'float64'"
     with pytest.raises(ValueError, match=message):
         make(3, 2).store_weights_as("float64")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fa.load("all-MiniLM-L6-v2")
+
+
+@pytest.fixture(scope="module")
+def texts():
+    with np.load(DATA / "minilm.npz") as arrays:
+        return [str(text) for text in arrays["texts"]]
+
+
+class TestMiniLM:
+    @pytest.mark.parametrize("weights", NARROW)
+    def test_vectors_are_as_close_as_promised(self, model, texts, weights):
+        narrow = fa.load("all-MiniLM-L6-v2", weights=weights)
+        vectors = narrow.encode(texts, on_truncation="ignore")
+        cosines = (vectors * model.encode(texts, on_truncation="ignore")).sum(axis=1)
+        (least,) = promised(fa.load, rf"(0\.9+\d*) for {weights}")
+        assert cosines.min() >= least
+        wide = fa.load("all-MiniLM-L6-v2")
+        wide.encoder.encoder.load_state_dict(narrow.encoder.encoder.state_dict())
+        assert_same_bits(vectors, wide.encode(texts, on_truncation="ignore"))
+
+    def test_other_weights_are_refused(self):
+        with pytest.raises(ValueError, match="weights must be one of float32, float16"):
+            fa.load("all-MiniLM-L6-v2", weights="float64")
+
+    def test_the_float32_weights_are_never_in_memory_together(self, model):
+        grown = printed(
+            """
+            import safetensors
+            import tokenizers
+            from fastattn.text import load
+
+            def most_memory():
+                with open("/proc/self/status") as lines:
+                    (line,) = (line for line in lines if line.startswith("VmHWM"))
+                return int(line.split()[1]) * 1024
+
+            before = most_memory()
+            model = load("all-MiniLM-L6-v2", weights="int8")
+            print(most_memory() - before)
+            """
+        )
+        assert int(grown) < model.encoder.encoder.nbytes

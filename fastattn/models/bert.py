@@ -16,7 +16,7 @@ from .._cpu import Program
 from ..arrays import as_integers
 from ..nn import Encoder
 from ..padding import packing_of, pad, unpad
-from .checkpoint import Settings, Tensors
+from .checkpoint import Settings, Stored, Tensors
 from .folder import Folder
 
 # What transformers calls an activation -> what it is. Three names are of one formula.
@@ -111,6 +111,9 @@ class BertModel:
         Sizes and choices.
     tensors : Tensors
         The weights by BERT's names; all of them are taken.
+    weights : {"float32", "float16", "bfloat16", "int8"}
+        How the matrices of the layers are stored
+        (:meth:`fastattn.nn.Encoder.store_weights_as`).
 
     Attributes
     ----------
@@ -123,7 +126,9 @@ class BertModel:
         The layers.
     """
 
-    def __init__(self, config: BertConfig, tensors: Tensors) -> None:
+    def __init__(
+        self, config: BertConfig, tensors: Tensors, weights: str = "float32"
+    ) -> None:
         self.config = config
         dim = config.hidden_size
         self.embedding_tables = tuple(
@@ -141,7 +146,7 @@ class BertModel:
         )
         # Nothing is allocated by what config.json says before the file bears it out.
         layers = [
-            _take_layer(config, tensors, f"encoder.layer.{index}.")
+            _find_layer(config, tensors, f"encoder.layer.{index}.")
             for index in range(config.num_hidden_layers)
         ]
         tensors.finish()
@@ -154,13 +159,18 @@ class BertModel:
             layer_norm_eps=config.layer_norm_eps,
             init="zeros",
         )
-        for layer, taken in zip(self.encoder.layers, layers, strict=True):
-            layer.load_state_dict(_state_dict(taken))
+        self.encoder.store_weights_as(weights)
+        for layer, found in zip(self.encoder.layers, layers, strict=True):
+            layer.load_state_dict(_state_dict(found))
+            # All of a layer is in memory twice now; the next may have the second place.
+            tensors.release()
 
     @classmethod
-    def read(cls, folder: Folder, settings: Settings) -> "BertModel":
+    def read(
+        cls, folder: Folder, settings: Settings, weights: str = "float32"
+    ) -> "BertModel":
         """Read the weights of a folder whose config.json is `settings`."""
-        return cls(BertConfig.read(settings), Tensors(folder, _rename))
+        return cls(BertConfig.read(settings), Tensors(folder, _rename), weights)
 
     def __call__(
         self,
@@ -268,10 +278,8 @@ def _rename(stored: str) -> str | None:
     return name
 
 
-def _take_layer(
-    config: BertConfig, tensors: Tensors, prefix: str
-) -> dict[str, NDArray[float32]]:
-    """Take the weights of one layer, by BERT's names without the prefix."""
+def _find_layer(config: BertConfig, tensors: Tensors, prefix: str) -> dict[str, Stored]:
+    """Find the weights of one layer, by BERT's names without the prefix."""
     hidden, inner = config.hidden_size, config.intermediate_size
     shapes: dict[str, tuple[int, ...]] = {
         **dict.fromkeys(PROJECTIONS, (hidden, hidden)),
@@ -281,21 +289,21 @@ def _take_layer(
         "output.dense": (hidden, inner),
         "output.LayerNorm": (hidden,),
     }
-    taken = {}
+    found = {}
     for part, shape in shapes.items():
-        taken[f"{part}.weight"] = tensors.take(f"{prefix}{part}.weight", shape)
-        taken[f"{part}.bias"] = tensors.take(f"{prefix}{part}.bias", shape[:1])
-    return taken
+        found[f"{part}.weight"] = tensors.find(f"{prefix}{part}.weight", shape)
+        found[f"{part}.bias"] = tensors.find(f"{prefix}{part}.bias", shape[:1])
+    return found
 
 
-def _state_dict(taken: dict[str, NDArray[float32]]) -> dict[str, NDArray[float32]]:
+def _state_dict(found: dict[str, Stored]) -> dict[str, ArrayLike]:
     """Name the weights of one layer as torch and fastattn.nn do."""
-    state = {}
+    state: dict[str, ArrayLike] = {}
     for kind in ("weight", "bias"):
-        parts = [taken[f"{part}.{kind}"] for part in PROJECTIONS]
+        parts = [found[f"{part}.{kind}"] for part in PROJECTIONS]
         state[f"self_attn.in_proj_{kind}"] = np.concatenate(parts)
         for ours, theirs in LAYER_NAMES.items():
-            state[f"{ours}.{kind}"] = taken[f"{theirs}.{kind}"]
+            state[f"{ours}.{kind}"] = found[f"{theirs}.{kind}"]
     return state
 
 

@@ -11,6 +11,7 @@ import reprlib
 import shlex
 import sys
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,9 @@ from .folder import Folder, errors_of_library, printable
 JSON_BYTES = 2 * 2**20
 
 WEIGHTS = "model.safetensors"
+
+# Numbers of a tensor that are looked at together: 4 MB of float32.
+PIECE = 2**20
 
 # How numbers are stored -> what to read them as; NumPy has no bfloat16.
 STORAGE: dict[str, np.dtype[Any]] = {
@@ -154,13 +158,41 @@ def open_weights(folder: Folder) -> BinaryIO:
     return folder.open(WEIGHTS)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A tensor where it lies in the file: float32 as soon as NumPy makes an array of it.
+
+    Attributes
+    ----------
+    elements : array
+        A read-only view of the map; bfloat16 as its bits.
+    dtype : str
+        Which of `STORAGE` it is.
+    """
+
+    elements: NDArray[Any]
+    dtype: str
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        """Widen the tensor, or show it if it is float32."""
+        wide = self.elements
+        if self.dtype == "BF16":
+            wide = (wide.astype(np.uint32) << 16).view(float32)
+        # A tensor behind one of an odd number of bytes may start anywhere.
+        wide = np.require(wide, float32, "A")
+        wide.flags.writeable = False
+        return np.array(wide, dtype, copy=copy)
+
+
 class Tensors:
-    """The tensors of one safetensors file, taken one by one, each exactly once.
+    """The tensors of one safetensors file, found one by one, each exactly once.
 
     The file is mapped read-only: a float32 tensor is a view of the map, so its pages
     are shared by all processes that read the file and enter memory when they are used.
-    float16 and bfloat16 tensors are widened. The file must not be changed in place
-    while it is mapped.
+    float16 and bfloat16 tensors are widened when they are needed. The file must not be
+    changed in place while it is mapped.
 
     Parameters
     ----------
@@ -185,6 +217,10 @@ class Tensors:
 
     def take(self, name: str, shape: tuple[int, ...]) -> NDArray[float32]:
         """Take a tensor of a known shape, as a read-only array."""
+        return np.asarray(self.find(name, shape))
+
+    def find(self, name: str, shape: tuple[int, ...]) -> Stored:
+        """Find a tensor of a known shape; it is widened, and its memory taken, later."""
         entry = self._entries.pop(name, None)
         if entry is None:
             raise ModelFormatError(f"{self.path}: tensor {name} is missing")
@@ -204,13 +240,27 @@ class Tensors:
             math.prod(shape),
             self._start + entry["data_offsets"][0],
         )
-        array = _widen(stored, entry["dtype"]).reshape(shape)
-        # NaN is the least and the greatest of whatever it stands in.
-        with np.errstate(invalid="ignore"):
-            finite = math.isfinite(array.min()) and math.isfinite(array.max())
-        if not finite:
+        tensor = Stored(stored.reshape(shape), entry["dtype"])
+        if not self._is_finite(tensor):
             raise ModelFormatError(f"{self.path}: tensor {name} holds NaN or infinity")
-        return array
+        return tensor
+
+    def _is_finite(self, tensor: Stored) -> bool:
+        """Look at all numbers of a tensor, so many at a time that memory stays small."""
+        elements = tensor.elements.reshape(-1)
+        for start in range(0, elements.size, PIECE):
+            piece = np.asarray(Stored(elements[start : start + PIECE], tensor.dtype))
+            # NaN is the least and the greatest of whatever it stands in.
+            with np.errstate(invalid="ignore"):
+                finite = math.isfinite(piece.min()) and math.isfinite(piece.max())
+            self.release()
+            if not finite:
+                return False
+        return True
+
+    def release(self) -> None:
+        """Let pages that were read leave memory, until they are read again."""
+        self._bytes.madvise(mmap.MADV_DONTNEED)
 
     def finish(self) -> None:
         """Make sure that nothing is left that nobody took."""
@@ -219,8 +269,6 @@ class Tensors:
             found = printable(names[0])
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise ModelFormatError(f"{self.path}: unexpected tensor {found}{more}")
-        # The search for NaN has read all pages: they may leave memory until they are used.
-        self._bytes.madvise(mmap.MADV_DONTNEED)
 
 
 def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
@@ -252,13 +300,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"{printable(name)} is there twice")
         fields[name] = value
     return fields
-
-
-def _widen(stored: NDArray[Any], dtype: str) -> NDArray[float32]:
-    """Make read-only, aligned float32 of what is stored; a copy only if it is not."""
-    if dtype == "BF16":
-        stored = (stored.astype(np.uint32) << 16).view(float32)
-    # A tensor behind one of an odd number of bytes may start anywhere.
-    array = np.require(stored, float32, "A")
-    array.flags.writeable = False
-    return array
