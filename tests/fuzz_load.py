@@ -16,6 +16,7 @@ import random
 import sys
 import tempfile
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,11 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def fill(corpus: Path, paths: list[Path]) -> None:
+def fill(corpus: Path, undamaged: list[bytes]) -> None:
     """Write the undamaged files as inputs."""
     corpus.mkdir(exist_ok=True)
-    for number, path in enumerate(paths):
-        (corpus / f"undamaged_{number}").write_bytes(bytes([number]) + path.read_bytes())
+    for number, data in enumerate(undamaged):
+        (corpus / f"undamaged_{number}").write_bytes(data)
 
 
 def places(value: Any) -> list[tuple[Any, Any]]:
@@ -67,9 +68,12 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return [(value, key) for key in keys] + inner
 
 
-def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-    """Change an input: its bytes, or a value of its JSON."""
+def mutate(undamaged: list[bytes], data: bytes, max_size: int, seed: int) -> bytes:
+    """Change an input: its bytes, or a value of its JSON or of an undamaged file's."""
     rng = random.Random(seed)
+    if rng.random() < 0.5:
+        return atheris.Mutate(data, max_size)
+    data = rng.choice([data, *rng.choices(undamaged, map(len, undamaged))])
     content = data[1:]
     length = int.from_bytes(content[:8], "little")
     # No JSON begins with so small a number: this is the file of the weights.
@@ -78,8 +82,6 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
     try:
         found = places([json.loads(text)])
     except (ValueError, RecursionError):
-        found = []
-    if not found or rng.random() < 0.5:
         return atheris.Mutate(data, max_size)
     container, key = rng.choice(found)
     other, other_key = rng.choice(found)
@@ -97,6 +99,7 @@ def main() -> None:
         folder = write_smallest(Path(parent) / "model")
         paths = files(folder)
         contents = [path.read_bytes() for path in paths]
+        undamaged = [bytes([i]) + content for i, content in enumerate(contents)]
 
         def load_damaged(data: bytes) -> None:
             number = data[0] % len(paths) if data else 0
@@ -110,8 +113,10 @@ def main() -> None:
 
         for argument in sys.argv[1:]:
             if not argument.startswith("-") and not Path(argument).is_file():
-                fill(Path(argument), paths)
-        atheris.Setup([*sys.argv, *OPTIONS], load_damaged, custom_mutator=mutate)
+                fill(Path(argument), undamaged)
+        atheris.Setup(
+            [*sys.argv, *OPTIONS], load_damaged, custom_mutator=partial(mutate, undamaged)
+        )
         atheris.Fuzz()
 
 
