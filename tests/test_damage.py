@@ -1,13 +1,14 @@
 """Model folders out of the hands of strangers: refused with a reason, at no great cost."""
 
 import os
+import pickle
 import subprocess
 import sys
 import time
 
 import pytest
 from damage import SECONDS
-from folders import write_smallest
+from folders import change_json, write_smallest
 from processes import ROOT, environment
 
 import fastattn as fa
@@ -185,3 +186,34 @@ class TestJson:
             doubled = length.to_bytes(8, "little") + doubled[8:]
         (folder / name).write_bytes(doubled)
         refused(folder, name)
+
+
+class Payload:
+    """What runs a program where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+class TestCode:
+    @pytest.mark.parametrize("name", [*FILES, "pytorch_model.bin"])
+    def test_no_pickle_is_read(self, folder, name):
+        payload = pickle.dumps(Payload(folder / "ran"))
+        (folder / "model.safetensors").unlink()
+        (folder / name).write_bytes(payload)
+        with pytest.raises(fa.ModelFormatError):
+            fa.load(folder)
+        assert not (folder / "ran").exists()
+        pickle.loads(payload)
+        assert (folder / "ran").exists()
+
+    def test_code_beside_a_model_is_not_run(self, folder):
+        code = f"import os; os.mkdir({str(folder / 'ran')!r})"
+        for name in ("modeling.py", "__init__.py", "sentence_transformers.py"):
+            (folder / name).write_text(code)
+        change_json(folder / "config.json", auto_map={"AutoModel": "modeling.Model"})
+        fa.load(folder)
+        assert not (folder / "ran").exists()
