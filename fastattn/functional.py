@@ -348,7 +348,7 @@ def gelu(x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None)
 
     Notes
     -----
-    The exact form is within 5e-8 for negative and 2.3 ulp for positive x; gelu(-inf) is 0,
+    The exact form is within 5.2e-8 for negative and 2.7 ulp for positive x; gelu(-inf) is 0,
     its limit.
 
     References

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
 from folders import DATA, memory_of
+from promises import BOUNDS
 
 import fastattn as fa
 
 # What may differ from transformers in float64.
-HIDDEN_TOLERANCE = 5e-6
-VECTOR_TOLERANCE = 1e-6
+HIDDEN_TOLERANCE = float(BOUNDS["hidden states"])
+VECTOR_TOLERANCE = float(BOUNDS["unit vectors"])
 
 
 @pytest.fixture(scope="module")
