@@ -1,0 +1,16 @@
+"""The committed bits of kernels, layers and MiniLM, on every instruction set with FMA."""
+
+import json
+
+import pytest
+from bits import FMA_ISAS
+from make_hashes import HASHES, hashes
+
+import fastattn as fa
+
+
+@pytest.mark.parametrize("isa", FMA_ISAS, indirect=True)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_bits_are_those_that_were_committed(isa, threads):
+    with fa.num_threads(threads):
+        assert hashes() == json.loads(HASHES.read_text())
