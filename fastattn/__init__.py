@@ -22,12 +22,14 @@ from .scaled_dot import attention, attention_varlen, attention_weights
 if TYPE_CHECKING:
     from . import nn
     from .text import TextEncoder, load
+    from .tracing import Trace, trace
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ModelFormatError",
     "TextEncoder",
+    "Trace",
     "TruncationWarning",
     "alibi_slopes",
     "apply_rotary",
@@ -48,6 +50,7 @@ __all__ = [
     "show_config",
     "sinusoidal_positions",
     "softmax",
+    "trace",
 ]
 
 
@@ -57,6 +60,8 @@ def __getattr__(name: str) -> Any:
         return import_module(".nn", __name__)
     if name in ("TextEncoder", "load"):
         return getattr(import_module(".text", __name__), name)
+    if name in ("Trace", "trace"):
+        return getattr(import_module(".tracing", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

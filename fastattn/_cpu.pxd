@@ -181,6 +181,7 @@ cdef class Program:
     cdef void **blocks
     cdef Py_ssize_t num_blocks, max_blocks
     cdef list held
+    cdef readonly object recorder
 
     cdef void *allocate(self, size_t size, size_t count=*) except NULL
     cdef int hold(self, object owner) except -1

@@ -1,6 +1,6 @@
 """The instruction set in use, and programs of kernels."""
 
-from typing import Never, final
+from typing import Any, Never, final
 
 __pyx_capi__: dict[str, object]  # what the other extension modules share
 
@@ -20,7 +20,12 @@ def build_flags() -> str:
 class Program:
     """Steps that run one after the other inside as few parallel regions as possible."""
 
-    def __init__(self) -> None: ...
+    @property
+    def recorder(self) -> Any: ...
+    def __init__(self, recorder: object | None = None) -> None: ...
     def __reduce__(self) -> Never: ...
+    def record(self, name: str, value: object) -> None:
+        """Show a recorder the value that an array has after the steps so far."""
+
     def run(self, num_threads: int | None = None) -> None:
         """Run the steps in order; `num_threads` None means the current setting."""

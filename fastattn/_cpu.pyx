@@ -166,7 +166,13 @@ cdef class Program:
 
     A step is an operation of the instruction set in use and its plan. The program owns
     the plans and holds on to the arrays that they point into.
+
+    A recorder sees values between the steps: its `wants(name)` says which, and its
+    `keep(name, value)` gets them.
     """
+
+    def __init__(self, recorder=None):
+        self.recorder = recorder
 
     def __dealloc__(self):
         for i in range(self.num_buffers):
@@ -307,6 +313,13 @@ cdef class Program:
 
     def __reduce__(self):
         raise TypeError("a program points into memory and cannot be pickled")
+
+    def record(self, str name, value):
+        """Show a recorder the value that an array has after the steps so far."""
+        if self.recorder is not None and self.recorder.wants(name):
+            self.run()
+            self.num_steps = 0
+            self.recorder.keep(name, value)
 
     def run(self, num_threads=None):
         """Run the steps in order; `num_threads` None means the current setting."""

@@ -29,6 +29,7 @@ LAYERS = [
     {"nn"},
     {"models"},
     {"text"},
+    {"tracing"},
     {"display", "cli"},
     {"__main__"},
 ]

@@ -92,7 +92,7 @@ def _tokenize(
             encodings = tokenizer.encode_batch_fast([prompt + text for text in texts])
     except ModelFormatError:
         for index, text in enumerate(texts, first):
-            if _has_surrogate(text):
+            if has_surrogate(text):
                 raise ValueError(
                     f"inputs[{index}] is not valid Unicode: it has a lone surrogate"
                 ) from None
@@ -107,6 +107,6 @@ def _tokenize(
     ]
 
 
-def _has_surrogate(text: str) -> bool:
+def has_surrogate(text: str) -> bool:
     """Whether a str holds half of a UTF-16 pair, which no encoder of Unicode takes."""
     return any("\ud800" <= character <= "\udfff" for character in text)

@@ -5,7 +5,9 @@ Understanding", section 3: a sum of three embeddings, layer-normalised, and then
 encoder of Vaswani et al. 2017 with GELU.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 
 import numpy as np
 from numpy import float32, int64
@@ -15,6 +17,7 @@ from .. import _rowwise
 from .._cpu import Program
 from ..arrays import as_integers
 from ..nn import Encoder
+from ..nn.recorder import program_for
 from ..padding import packing_of, pad, unpad
 from .checkpoint import Settings, Stored, Tensors
 from .folder import Folder
@@ -54,6 +57,9 @@ LAYER_NAMES = {
     "linear2": "output.dense",
     "norm2": "output.LayerNorm",
 }
+
+# What trace calls the rows of the three embedding tables.
+EMBEDDINGS = ("embeddings", "positions", "token_types")
 
 # Tensors that take no part in hidden states: a counter that old versions stored, and
 # what pre-training needs on top of them.
@@ -241,7 +247,7 @@ class BertModel:
         _check_range(tokens, "input_ids", self.config.vocab_size)
         _check_range(types, "token_type_ids", self.config.type_vocab_size)
         hidden = np.empty((len(tokens), self.config.hidden_size), float32)
-        program = Program()
+        program = program_for(packing)
         self.steps(program, tokens, types, positions, packing.cu_seqlens, hidden)
         program.run()
         return pad(hidden, packing)
@@ -256,15 +262,23 @@ class BertModel:
         out: NDArray[float32],
     ) -> None:
         """Add the model to a program: packed ids (tokens,), out (tokens, hidden)."""
-        _rowwise.embed(
-            program,
-            self.embedding_tables,
-            (input_ids, positions, token_type_ids),
-            out,
-            norm=self._norm,
-        )
+        indices = input_ids, positions, token_type_ids
+        if program.recorder is not None:
+            self._record(program, indices)
+        _rowwise.embed(program, self.embedding_tables, indices, out, norm=self._norm)
+        program.record("embedding_norm", out)
         # Every layer may write where it reads: they all run in place, in out.
         self.encoder.steps(program, out, out, cu_seqlens, self.encoder.buffers(len(out)))
+
+    def _record(self, program: Program, indices: Sequence[NDArray[int64]]) -> None:
+        """Record what is looked up, none of which is stored."""
+        rows = [
+            partial(table.take, ids, 0)
+            for table, ids in zip(self.embedding_tables, indices, strict=True)
+        ]
+        for name, take in zip(EMBEDDINGS, rows, strict=True):
+            program.record(name, take)
+        program.record("embedding_sum", lambda: reduce(np.add, [take() for take in rows]))
 
 
 def _rename(stored: str) -> str | None:

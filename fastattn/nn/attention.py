@@ -20,14 +20,15 @@ from .heads import (
     attend,
     by_head,
     causal_mask,
-    probabilities,
+    score_matrix,
     score_settings,
     slopes_of,
 )
 from .layer import Layer, draw_packed, positive
-from .linear import Linear
+from .linear import Linear, add_and_norm
 from .norm import RowNorm
 from .projection import SEPARATE, project
+from .recorder import program_for
 from .sequence import Buffers, MaskedRun, as_batch, masked_runs
 from .torch_modules import attention_settings
 
@@ -324,7 +325,7 @@ class MultiHeadAttention(Layer):
         if attention_mask is not None:
             runs = masked_runs(attention_mask, queries, keys, self.num_heads)
         tokens = unpad(batch, queries)
-        program = Program()
+        program = program_for(queries, keys)
         heads = self._project(
             program, tokens, None if context is None else unpad(context, keys)
         )
@@ -336,10 +337,11 @@ class MultiHeadAttention(Layer):
         attend(program, heads, attended, *starts, causal, runs, alibi)
         out = np.empty(tokens.shape, np.float32)
         self.out_proj.steps(program, attended, out)
+        program.record("output", out)
         program.run()
         weights = None
         if return_weights:
-            weights = probabilities(heads, queries, keys, attention_mask, causal, alibi)
+            weights = score_matrix(heads, queries, keys, causal, runs, alibi)
         return pad(out, queries), weights
 
     def _continued(
@@ -495,7 +497,9 @@ class MultiHeadAttention(Layer):
         self._turn(program, heads, positions, positions, angles=buffers.angles)
         starts, alibi = (cu_seqlens, cu_seqlens), self._alibi(positions, positions)
         attend(program, heads, buffers.context, *starts, causal, runs, alibi)
-        self.out_proj.steps(program, buffers.context, out, residual=residual, norm=norm)
+        add_and_norm(
+            program, self.out_proj, buffers.context, out, residual, norm, "attention"
+        )
 
     def _project(
         self,

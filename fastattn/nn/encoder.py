@@ -208,12 +208,15 @@ class EncoderLayer(SequenceLayer):
             # Attention has read its input before it writes its context there.
             normed = buffers.context
             self.norm1.steps(program, x, normed)
+            program.record("attention_norm", normed)
             attend(normed)
             self.norm2.steps(program, h, normed)
+            program.record("feed_forward_norm", normed)
             feed_forward(normed)
         else:
             attend(x, norm=self.norm1)
             feed_forward(h, norm=self.norm2)
+        program.record("output", out)
 
 
 class Encoder(SequenceLayer):
@@ -370,7 +373,10 @@ class Encoder(SequenceLayer):
         positions: NDArray[np.int64] | None = None,
     ) -> None:
         """Add all layers to a program; x and out are packed tokens, out may be x."""
-        for layer in self.layers:
+        recorder = program.recorder
+        for i, layer in enumerate(self.layers):
+            if recorder is not None:
+                recorder.layer = i
             layer.steps(
                 program,
                 x,
@@ -382,5 +388,8 @@ class Encoder(SequenceLayer):
                 positions=positions,
             )
             x = out
+        if recorder is not None:
+            recorder.layer = None
         if self.norm is not None:
             self.norm.steps(program, out, out)
+        program.record("output", out)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._cpu import Program
 from ..init import Seed
 from .layer import Layer, run_on_rows
-from .linear import Linear
+from .linear import Linear, add_and_norm
 from .norm import RowNorm
 
 __all__ = ["FeedForward"]
@@ -131,6 +131,7 @@ class FeedForward(Layer):
         ) -> None:
             intermediate = np.empty((len(rows), self.linear1.out_features), np.float32)
             self.steps(program, rows, out, intermediate)
+            program.record("output", out)
 
         return run_on_rows(x, self.linear1.in_features, self.linear2.out_features, steps)
 
@@ -156,4 +157,7 @@ class FeedForward(Layer):
         self.linear1.steps(
             program, x, intermediate, activation=self.activation, factor=gate
         )
-        self.linear2.steps(program, intermediate, out, residual=residual, norm=norm)
+        program.record("intermediate", intermediate)
+        add_and_norm(
+            program, self.linear2, intermediate, out, residual, norm, "feed_forward"
+        )

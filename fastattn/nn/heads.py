@@ -1,6 +1,7 @@
 """Attention over heads of packed tokens: the part without weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _attention
 from .._cpu import Program
 from ..arrays import as_float32, as_mask
+from ..functional import matmul
 from ..padding import Packing
 from ..positions import alibi_slopes
-from .sequence import MaskedRun, cut_mask, real_positions
+from .sequence import MaskedRun, real_positions
 
 __all__ = [
     "Alibi",
@@ -19,7 +21,7 @@ __all__ = [
     "attend",
     "by_head",
     "causal_mask",
-    "probabilities",
+    "score_matrix",
     "score_settings",
     "slopes_of",
 ]
@@ -54,6 +56,8 @@ def attend(
     alibi: Alibi | None = None,
 ) -> None:
     """Add attention over packed tokens to a program: out (query tokens, hidden_size)."""
+    if program.recorder is not None:
+        _record(program, heads, causal, runs, alibi)
     settings = score_settings(heads.query.shape[-1], causal)
     arrays = (*heads, out.reshape(heads.query.shape))
     if runs is None:
@@ -62,8 +66,7 @@ def attend(
             count = len(cu_seqlens_q) - 1
             settings |= _alibi_settings(alibi, count, slice(None), slice(None))
         _attention.attention_varlen(program, *arrays, *starts, **settings)
-        return
-    for run in runs:
+    for run in runs or ():
         places = run.queries, run.keys, run.keys, run.queries
         dense = (
             by_head(array[place], len(run.mask))
@@ -72,6 +75,23 @@ def attend(
         if alibi is not None:
             settings |= _alibi_settings(alibi, len(run.mask), run.queries, run.keys)
         _attention.attention(program, *dense, mask=run.mask, **settings)
+    program.record("context", arrays[-1])
+
+
+def _record(
+    program: Program,
+    heads: Heads,
+    causal: bool,
+    runs: Sequence[MaskedRun] | None,
+    alibi: Alibi | None,
+) -> None:
+    """Record what attention reads, and the scores and weights that it never stores."""
+    for name, array in zip(("queries", "keys", "values"), heads, strict=True):
+        program.record(name, array)
+    packings = program.recorder.queries, program.recorder.keys
+    matrix = partial(score_matrix, heads, *packings, causal, runs, alibi)
+    program.record("scores", partial(matrix, scores, -np.inf))
+    program.record("weights", matrix)
 
 
 def _alibi_settings(
@@ -87,40 +107,71 @@ def _alibi_settings(
     }
 
 
-def probabilities(
+def probabilities(query: Array, key: Array, **settings: Any) -> Array:
+    """Compute what each query attends to: attention to the identity matrix."""
+    heads, count = key.shape[1:3]
+    identity = np.broadcast_to(np.eye(count, dtype=np.float32), (1, heads, count, count))
+    weights = np.empty((*query.shape[:3], count), np.float32)
+    program = Program()
+    _attention.attention(program, query, key, identity, weights, **settings)
+    program.run()
+    return weights
+
+
+def score_matrix(
     heads: Heads,
     queries: Packing,
     keys: Packing,
-    attention_mask: ArrayLike | None,
     causal: bool,
+    runs: Sequence[MaskedRun] | None,
     alibi: Alibi | None,
+    compute: Callable[..., Array] = probabilities,
+    hidden: float = 0.0,
 ) -> Array:
-    """Compute what each query attends to, (batch, num_heads, length, key length)."""
+    """Compute what each query makes of each key, (batch, num_heads, length, key length).
+
+    `compute` does it for one sequence, from queries and keys (1, heads, length,
+    head_dim) and what the kernels are told; where there is padding stands `hidden`.
+    """
     shape = (queries.batch, heads.query.shape[1], queries.length, keys.length)
-    weights = np.zeros(shape, np.float32)
-    masks = None
-    if attention_mask is not None:
-        masks = as_mask(attention_mask, "attention_mask", shape)
+    matrix = np.full(shape, hidden, np.float32)
+    masks = [mask for run in runs or () for mask in run.mask]
     settings = score_settings(heads.query.shape[-1], causal)
     for i in range(queries.batch):
         rows, of_rows = real_positions(queries, i)
         others, of_columns = real_positions(keys, i)
-        # Attention to the identity matrix is what each query attends to.
-        count, shared = len(of_columns), heads.key.shape[1]
-        identity = np.broadcast_to(
-            np.eye(count, dtype=np.float32), (1, shared, count, count)
-        )
-        seen = np.empty((1, shape[1], len(of_rows), count), np.float32)
-        if masks is not None:
-            settings["mask"] = cut_mask(masks[i : i + 1], of_rows, of_columns)
+        if masks:
+            settings["mask"] = masks[i][None]
         if alibi is not None:
             settings |= _alibi_settings(alibi, 1, rows, others)
         query, key = by_head(heads.query[rows], 1), by_head(heads.key[others], 1)
-        program = Program()
-        _attention.attention(program, query, key, identity, seen, **settings)
-        program.run()
-        weights[i][:, of_rows[:, None], of_columns] = seen[0]
-    return weights
+        of_one = compute(query, key, **settings)
+        matrix[i][:, of_rows[:, None], of_columns] = of_one[0]
+    return matrix
+
+
+def scores(
+    query: Array,
+    key: Array,
+    *,
+    scale: float,
+    right: int,
+    mask: NDArray[Any] | None = None,
+    slopes: Array | None = None,
+    positions: tuple[Array, Array] | None = None,
+) -> Array:
+    """Compute what attention takes the softmax of: -inf where a query may not look."""
+    key = np.repeat(key, query.shape[1] // key.shape[1], axis=1)
+    products: Array = matmul(query, key.swapaxes(-1, -2)) * np.float32(scale)
+    if slopes is not None and positions is not None:
+        distances = np.abs(positions[0][:, None] - positions[1])
+        products -= slopes[..., None, None] * distances
+    seen = causal_mask(mask, products.shape) if right == 0 else mask
+    if seen is None:
+        return products
+    if seen.dtype == np.bool_:
+        return np.where(seen, products, np.float32(-np.inf))
+    return np.where(seen == -np.inf, seen, products + seen)
 
 
 def by_head(tokens: Array, batch: int) -> Array:

@@ -11,6 +11,7 @@ from .._cpu import Program
 from .._gemm import PackedMatrix, check_format, empty_packed
 from ..arrays import as_array, as_float32
 from ..init import Initializer, zeros
+from .recorder import program_for
 
 __all__ = ["Layer", "draw_packed", "positive", "run_on_rows"]
 
@@ -192,7 +193,7 @@ def run_on_rows(
         raise ValueError(f"x must have shape (..., {in_features}), got {vectors.shape}")
     rows = vectors.reshape(-1, in_features)
     out = np.empty((len(rows), out_features), np.float32)
-    program = Program()
+    program = program_for(len(rows))
     steps(program, rows, out)
     program.run()
     return out.reshape(*vectors.shape[:-1], out_features)

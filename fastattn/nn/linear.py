@@ -1,5 +1,6 @@
 """The dense layer."""
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from .layer import Layer, draw_packed, positive, run_on_rows
 from .norm import LayerNorm, RowNorm
 from .torch_modules import attributes
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "add_and_norm"]
 
 
 class Linear(Layer):
@@ -160,3 +161,29 @@ class Linear(Layer):
         )
         if norm is not None and not isinstance(norm, LayerNorm):
             norm.steps(program, out, out)
+
+
+def add_and_norm(
+    program: Program,
+    linear: Linear,
+    x: NDArray[np.float32],
+    out: NDArray[np.float32],
+    residual: NDArray[np.float32] | None,
+    norm: RowNorm | None,
+    name: str,
+) -> None:
+    """Add out = norm(linear(x) + residual), the end of a sublayer, to a program.
+
+    It is one step, and three for a recorder, under names that start with `name`; the
+    bits are the same.
+    """
+    if program.recorder is None:
+        linear.steps(program, x, out, residual=residual, norm=norm)
+        return
+    program.record(f"{name}_output", partial(linear, x))
+    linear.steps(program, x, out, residual=residual)
+    if residual is not None:
+        program.record(f"{name}_sum", out)
+    if norm is not None:
+        norm.steps(program, out, out)
+        program.record(f"{name}_norm", out)

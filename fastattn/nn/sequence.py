@@ -17,6 +17,7 @@ from .._cpu import Program
 from ..arrays import as_float32, as_mask
 from ..padding import Packing, packing_of, pad, unpad
 from .layer import Layer
+from .recorder import program_for
 
 __all__ = [
     "Buffers",
@@ -135,7 +136,7 @@ class SequenceLayer(Layer):
         tokens = unpad(batch, packing)
         out = np.empty(tokens.shape, np.float32)
         buffers = self.buffers(len(tokens))
-        program = Program()
+        program = program_for(packing)
         self.steps(
             program,
             tokens,

@@ -1,0 +1,99 @@
+"""Values of a forward pass, copied between the steps of its programs.
+
+A layer names the values that it computes where it adds the steps for them. Without a
+recorder that costs nothing; under one, the program runs up to the value and hands it
+over (:meth:`Program.record`). Nobody computes a layer twice or in a second way.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._cpu import Program
+from ..padding import Packing, packing_of, pad
+
+__all__ = ["Complete", "Recorder", "program_for", "recording"]
+
+Array = NDArray[np.float32]
+
+
+class Complete(Exception):
+    """Everything that was asked for has been recorded: the rest need not be computed."""
+
+
+class Recorder:
+    """Copies of the values that somebody asked for, padded as outside of the layers.
+
+    Parameters
+    ----------
+    wanted : set of (int or None, str)
+        Index of an encoder layer, None outside of a stack of them, and name of a value.
+
+    Attributes
+    ----------
+    values : dict of (int or None, str) to float32 array
+        What has been recorded.
+    layer : int or None
+        The encoder layer whose steps are being added.
+    queries, keys : Packing
+        The real tokens of what is computed, and of what it attends to.
+    """
+
+    queries: Packing
+    keys: Packing
+
+    def __init__(self, wanted: set[tuple[int | None, str]]) -> None:
+        self.wanted = wanted
+        self.values: dict[tuple[int | None, str], Array] = {}
+        self.layer: int | None = None
+
+    def wants(self, name: str) -> bool:
+        """Say whether somebody asked for a value of the current layer."""
+        return (self.layer, name) in self.wanted
+
+    def keep(self, name: str, value: Array | Callable[[], Array]) -> None:
+        """Copy a value; one that no layer stores comes as the function that computes it.
+
+        Packed vectors (tokens, dim) become (batch, length, dim), packed heads
+        (tokens, heads, head_dim) become (batch, heads, length, head_dim).
+        """
+        if callable(value):
+            with recording(None):
+                value = value()
+        if value.ndim < 4:
+            value = pad(value, self.keys if name in ("keys", "values") else self.queries)
+        if value.ndim == 4 and name not in ("scores", "weights"):
+            value = value.swapaxes(1, 2)
+        key = (self.layer, name)
+        self.values[key] = np.array(value, order="C")
+        self.wanted.remove(key)
+        if not self.wanted:
+            raise Complete
+
+
+_recorder: ContextVar[Recorder | None] = ContextVar("fastattn_recorder", default=None)
+
+
+@contextmanager
+def recording(recorder: Recorder | None) -> Iterator[None]:
+    """Let a recorder, or none, see what the calls inside the block compute."""
+    token = _recorder.set(recorder)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
+def program_for(queries: Packing | int, keys: Packing | None = None) -> Program:
+    """Start the program of a call, recorded or not, whose real tokens these are.
+
+    A number of tokens is one sequence of them.
+    """
+    recorder = _recorder.get()
+    if recorder is not None:
+        packing = packing_of(1, queries) if isinstance(queries, int) else queries
+        recorder.queries, recorder.keys = packing, keys or packing
+    return Program(recorder)
