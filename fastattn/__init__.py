@@ -21,6 +21,7 @@ from .scaled_dot import attention, attention_varlen, attention_weights
 
 if TYPE_CHECKING:
     from . import nn
+    from .page import explain
     from .text import TextEncoder, load
     from .tracing import Trace, trace
 
@@ -36,6 +37,7 @@ __all__ = [
     "attention",
     "attention_varlen",
     "attention_weights",
+    "explain",
     "gelu",
     "get_num_threads",
     "layer_norm",
@@ -60,6 +62,8 @@ def __getattr__(name: str) -> Any:
         return import_module(".nn", __name__)
     if name in ("TextEncoder", "load"):
         return getattr(import_module(".text", __name__), name)
+    if name == "explain":
+        return import_module(".page", __name__).explain
     if name in ("Trace", "trace"):
         return getattr(import_module(".tracing", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command line: ``fastattn info`` and ``fastattn encode``."""
+"""The command line: ``fastattn info``, ``fastattn encode`` and ``fastattn explain``."""
 
 import argparse
 import io
@@ -8,7 +8,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -97,13 +98,23 @@ def parser() -> Parser:
     encode.set_defaults(run=run_encode)
     add = encode.add_argument
     add("texts", nargs="*", metavar="TEXT", help="a text")
-    add("--model", default=DEFAULT_MODEL, help="a folder or a name [%(default)s]")
     add("--input", metavar="FILE", help="one text a line; - is standard input")
     add("--field", metavar="NAME", help="the input is JSON Lines: take this field")
     add("--output", metavar="FILE", type=Path, help="write the vectors to a .npy file")
     add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
     add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
     add("--threads", type=int, metavar="N", help="threads to compute with")
+    explain = commands.add_parser("explain", help="draw what attends to what in a text")
+    explain.set_defaults(run=run_explain)
+    add = explain.add_argument
+    add("text", metavar="TEXT", help="the text")
+    add("--pair", metavar="TEXT", help="a second text behind it")
+    page = Path("attention.html")
+    add("-o", "--output", metavar="FILE", type=Path, default=page, help="[%(default)s]")
+    for command in (encode, explain):
+        command.add_argument(
+            "--model", default=DEFAULT_MODEL, help="a folder or a name [%(default)s]"
+        )
     return top
 
 
@@ -124,14 +135,11 @@ def run_encode(options: argparse.Namespace) -> None:
     if options.batch_tokens is not None:
         keywords["batch_tokens"] = options.batch_tokens
     start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings_in_one_line():
         vectors = model.encode(texts, **keywords)
     seconds = time.perf_counter() - start
-    for warning in caught:
-        print(f"fastattn: warning: {warning.message}", file=sys.stderr)
     if options.output is not None:
-        write_npy(options.output, vectors)
+        write_whole(options.output, lambda file: write_npy(file, vectors))
         print(f"{options.output}: {len(vectors)} vectors of {vectors.shape[1]} values")
     elif len(texts) == 1:
         print(vector_line(vectors[0]))
@@ -142,6 +150,30 @@ def run_encode(options: argparse.Namespace) -> None:
         if TABLE_TEXTS < len(texts) <= PAIRS_TEXTS:
             print("The closest pairs:")
             print(*closest_pairs(texts, model.similarity(vectors, vectors)), sep="\n")
+
+
+def run_explain(options: argparse.Namespace) -> None:
+    """Write a page that shows what attends to what in a text."""
+    check_output(options.output)
+    from .page import explain
+    from .text import load
+
+    model = load(options.model)
+    name = Path(options.model).name
+    with warnings_in_one_line():
+        page = explain(model, options.text, options.pair, name=name).encode()
+    write_whole(options.output, lambda file: file.write(page))
+    print(f"{options.output}: {len(page) / 1e6:.1f} MB, opens in a browser")
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Show what is warned of in the block, each in a line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        print(f"fastattn: warning: {warning.message}", file=sys.stderr)
 
 
 def read_texts(options: argparse.Namespace) -> list[str]:
@@ -196,8 +228,15 @@ def check_output(path: Path) -> None:
         raise ValueError(f"{path}: the folder {folder} cannot be written to")
 
 
-def write_npy(path: Path, array: NDArray[Any]) -> None:
-    """Write an array so that the file is there as a whole or not at all.
+def write_npy(file: BinaryIO, array: NDArray[Any]) -> None:
+    """Write an array in the format of NumPy."""
+    # np.save does not notice where the last bytes have no room on the disk.
+    write_array_header_1_0(file, header_data_from_array_1_0(array))
+    file.write(array.data)
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that it is there as a whole or not at all.
 
     Until it is whole the file has no name, where the file system can do that, and is gone
     with the process, however that ends. Elsewhere it is called .NAME.PID.tmp, and a process
@@ -209,9 +248,7 @@ def write_npy(path: Path, array: NDArray[Any]) -> None:
     temporary.unlink(missing_ok=True)
     try:
         with open_nameless(target.parent) or temporary.open("xb") as file:
-            # np.save does not notice where the last bytes have no room on the disk.
-            write_array_header_1_0(file, header_data_from_array_1_0(array))
-            file.write(array.data)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
             if not temporary.exists():

@@ -250,11 +250,10 @@ def _trace_text(
     pair: str | None = None,
 ) -> Trace:
     """Trace one text, or a pair of them."""
-    for part in (text, pair):
-        if part is not None and not isinstance(part, str):
-            raise TypeError(f"a text must be a str, got {type(part).__name__}")
-        if part is not None and has_surrogate(part):
-            raise ValueError("the text is not valid Unicode: it has a lone surrogate")
+    if pair is not None and not isinstance(pair, str):
+        raise TypeError(f"pair must be a str, got {type(pair).__name__}")
+    if has_surrogate(text + (pair or "")):
+        raise ValueError("the text is not valid Unicode: it has a lone surrogate")
     encoding = model.tokenizer.encode(model.prompt + text, pair)
     if encoding.overflowing:
         message = f"the text was cut at {model.max_length} tokens"

@@ -30,6 +30,7 @@ LAYERS = [
     {"models"},
     {"text"},
     {"tracing"},
+    {"page"},
     {"display", "cli"},
     {"__main__"},
 ]

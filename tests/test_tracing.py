@@ -330,7 +330,7 @@ class TestWhatIsAskedFor:
             fa.trace(thing, X)
 
     def test_bad_texts(self, model):
-        with pytest.raises(TypeError, match="a text must be a str, got int"):
+        with pytest.raises(TypeError, match="pair must be a str, got int"):
             fa.trace(model, "a", pair=3)
         with pytest.raises(ValueError, match="lone surrogate"):
             fa.trace(model, "a\ud800")

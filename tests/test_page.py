@@ -1,0 +1,219 @@
+"""The page of fastattn explain: one file, text as data, the numbers of the trace."""
+
+import base64
+import json
+import os
+import re
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from folders import TINY, change_tensors, copy_tiny
+
+import fastattn as fa
+from fastattn.cli import main
+
+TEXT = "the big fox jumped over a small dog"
+MARKUP = "</script><script>a & b<!-- \u2028狐"
+# The digits behind the point that the page shows.
+DIGITS = {"weights": 4}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fa.load(TINY)
+
+
+class Reader(HTMLParser):
+    """What an HTML parser finds: elements, attributes, and the text of scripts."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.attributes, self.scripts = [], {}, []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.attributes |= dict(attrs)
+
+    def handle_data(self, data):
+        if self.elements and self.elements[-1] == "script":
+            self.scripts.append(data)
+
+
+def data_of(page):
+    return json.loads(Reader(page).scripts[0])
+
+
+def unpacked(stored, *shape):
+    memory = zlib.decompress(base64.b64decode(stored["base64"]))
+    return np.frombuffer(memory, f"<{np.dtype(stored['kind']).str[1:]}").reshape(shape)
+
+
+def numbers_of(stored, heads, length, dim):
+    """Compute what the page shows of a layer, as numbers.js does."""
+
+    def vectors(name):
+        return unpacked(stored[name], heads, length, dim).astype(float)
+
+    def matrix(name):
+        return unpacked(stored[name], heads, length, length)
+
+    def rounded(x):
+        return np.floor(x + 0.5)
+
+    q, k, v = map(vectors, ("queries", "keys", "values"))
+    products = rounded(q @ k.swapaxes(1, 2) / 100) + matrix("products")
+    scores = rounded(products / np.sqrt(dim)) + matrix("scores")
+    powers = np.exp((scores - scores.max(axis=-1, keepdims=True)) / 100)
+    shares = rounded(10000 * powers / powers.sum(axis=-1, keepdims=True))
+    weights = shares + matrix("weights")
+    context = rounded(weights @ v / 10000) + vectors("contexts")
+    hundredths = {"queries": q, "keys": k, "values": v, "products": products}
+    hundredths |= {"scores": scores, "context": context}
+    return {name: x / 100 for name, x in hundredths.items()} | {"weights": weights / 10000}
+
+
+def test_numbers_are_those_of_the_trace(model):
+    data, traced = data_of(fa.explain(model, TEXT)), fa.trace(model, TEXT)
+    assert data["tokens"] == traced.tokens
+    assert len(data["layers"]) == len(traced.layers)
+    sizes = data["heads"], len(traced.tokens), data["dim"]
+    for stored, layer in zip(data["layers"], traced.layers, strict=True):
+        queries, keys = (layer[name].astype(float) for name in ("queries", "keys"))
+        expected = {**layer, "products": queries @ keys.swapaxes(1, 2)}
+        for name, shown in numbers_of(stored, *sizes).items():
+            half = 0.5 * 10.0 ** -DIGITS.get(name, 2)
+            assert np.abs(shown - expected[name]).max() <= half * (1 + 1e-6), name
+
+
+@pytest.mark.parametrize("text", ["", "a", "a " * 100])
+def test_any_length(model, text, recwarn):
+    data = data_of(fa.explain(model, text))
+    assert len(data["tokens"]) == min(2 + len(text.split()), 48)
+    assert all(len(layer) == 7 for layer in data["layers"])
+    assert len(recwarn) == (len(text) > 100)
+
+
+def with_values_times(factor, folder):
+    """Load the tiny model with the values of its first layer made larger."""
+    name = "encoder.layer.0.attention.self.value.weight"
+
+    def grow(tensors):
+        (found,) = (key for key in tensors if key.endswith(name))
+        return tensors | {found: tensors[found] * np.float32(factor)}
+
+    change_tensors(copy_tiny(folder), grow)
+    return fa.load(folder / "tiny")
+
+
+def test_large_numbers(tmp_path):
+    model = with_values_times(1e3, tmp_path)
+    data = data_of(fa.explain(model, TEXT))
+    sizes = data["heads"], len(data["tokens"]), data["dim"]
+    assert data["layers"][0]["values"]["kind"] == "int32"
+    shown = numbers_of(data["layers"][0], *sizes)["values"]
+    exact = fa.trace(model, TEXT).layers[0]["values"]
+    assert np.abs(shown - exact).max() <= 0.00501
+
+
+@pytest.mark.parametrize("factor", [1e7, 1e38])
+def test_numbers_that_are_too_large(tmp_path, factor):
+    with pytest.raises(ValueError, match=r"not below 1e\+05"):
+        fa.explain(with_values_times(factor, tmp_path), TEXT)
+
+
+def test_a_pair(model):
+    data = data_of(fa.explain(model, "a cat", "the dog", name="tiny"))
+    assert (data["text"], data["pair"], data["model"]) == ("a cat", "the dog", "tiny")
+    assert data["tokens"] == ["[CLS]", "a", "cat", "[SEP]", "the", "dog", "[SEP]"]
+    assert data["special"] == [1, 0, 0, 1, 0, 0, 1]
+    assert data["second"] == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_text_is_data(model):
+    plain, page = fa.explain(model, "a"), fa.explain(model, MARKUP, "<b>", name=MARKUP)
+    data = data_of(page)
+    assert [data[x] for x in ("text", "pair", "model")] == [MARKUP, "<b>", MARKUP]
+    assert Reader(page).elements == Reader(plain).elements
+    outside = [
+        re.sub(r'(?s)<script type="application/json".*?</script>', "", each)
+        for each in (plain, page)
+    ]
+    assert outside[0] == outside[1]
+
+
+def test_nothing_outside_is_referred_to(model):
+    page = fa.explain(model, TEXT)
+    assert not {"src", "href", "action"} & Reader(page).attributes.keys()
+    urls = re.findall(r"https?://[^\"']+|url\(|@import|import ", page)
+    assert urls == ["http://www.w3.org/2000/svg"]  # the name of SVG, no address
+    assert "default-src 'none'" in page
+    assert "/* data */" not in page
+
+
+def test_size():
+    model = fa.load("all-MiniLM-L6-v2")
+    rng = np.random.default_rng(0)
+    words = [word for word in model.tokenizer.get_vocab() if word.isalpha()]
+    text = " ".join(rng.choice(sorted(words), 126))
+    page = fa.explain(model, text)
+    assert len(data_of(page)["tokens"]) >= 128
+    assert len(page) < 4e6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((None, "a"), TypeError, "model must be a TextEncoder, got NoneType"),
+        (("model", 3), TypeError, "text must be a str, got int"),
+        (("model", "a", ["b"]), TypeError, "pair must be a str, got list"),
+        (("model", "\ud800"), ValueError, "lone surrogate"),
+    ],
+)
+def test_wrong_arguments(model, arguments, error, message):
+    arguments = [model if x == "model" else x for x in arguments]
+    with pytest.raises(error, match=message):
+        fa.explain(*arguments)
+
+
+class TestCommand:
+    def run(self, *arguments):
+        return main(["explain", "--model", str(TINY), *map(str, arguments)])
+
+    def test_writes_a_page(self, capsys, tmp_path, model):
+        path = tmp_path / "page.html"
+        assert self.run(TEXT, "--pair", "a cat", "-o", path) == 0
+        assert path.read_text() == fa.explain(model, TEXT, "a cat", name="tiny_bert")
+        size = f"{path.stat().st_size / 1e6:.1f} MB"
+        assert capsys.readouterr().out == f"{path}: {size}, opens in a browser\n"
+        assert os.listdir(tmp_path) == ["page.html"]
+
+    def test_the_name_of_the_page(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert self.run("a") == 0
+        assert os.listdir(tmp_path) == ["attention.html"]
+
+    def test_a_text_that_is_cut(self, capsys, tmp_path):
+        assert self.run("a " * 100, "-o", tmp_path / "page.html") == 0
+        warning = "fastattn: warning: the text was cut at 48 tokens\n"
+        assert capsys.readouterr().err == warning
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["\udcff"], "lone surrogate"),
+            (["a", "-o", "no/folder.html"], "there is no folder"),
+            (["a", "--model", "no-such-model"], "no-such-model"),
+        ],
+    )
+    def test_errors(self, capsys, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        assert self.run(*arguments) == 2
+        shown = capsys.readouterr()
+        assert shown.err.startswith("fastattn: error: ")
+        assert shown.err.count("\n") == 1
+        assert message in shown.err
+        assert os.listdir(tmp_path) == []
