@@ -1,7 +1,8 @@
 """Transformer encoders on CPUs, at the speed the hardware allows, from NumPy arrays.
 
-The functions are here, the layers in :mod:`fastattn.nn`; :func:`fastattn.load` reads a
-model folder and gives sentence vectors. Nothing optional is imported before it is used.
+The functions are here, the layers in :mod:`fastattn.nn`, pictures in
+:mod:`fastattn.plot`; :func:`fastattn.load` reads a model folder and gives sentence
+vectors. Nothing optional is imported before it is used.
 """
 
 from importlib import import_module
@@ -20,7 +21,7 @@ from .positions import (
 from .scaled_dot import attention, attention_varlen, attention_weights
 
 if TYPE_CHECKING:
-    from . import nn
+    from . import nn, plot
     from .page import explain
     from .text import TextEncoder, load
     from .tracing import Trace, trace
@@ -46,6 +47,7 @@ __all__ = [
     "matmul",
     "nn",
     "num_threads",
+    "plot",
     "rms_norm",
     "rotary_positions",
     "set_num_threads",
@@ -57,9 +59,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the layers and the text encoder when they are first asked for."""
-    if name == "nn":
-        return import_module(".nn", __name__)
+    """Import layers, pictures and the text encoder when they are first asked for."""
+    if name in ("nn", "plot"):
+        return import_module(f".{name}", __name__)
     if name in ("TextEncoder", "load"):
         return getattr(import_module(".text", __name__), name)
     if name == "explain":

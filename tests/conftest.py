@@ -13,6 +13,9 @@ from fastattn import _cpu
 os.environ["PYTHONSAFEPATH"] = "1"
 os.environ["PYTHONPATH"] = str(Path(fastattn.__file__).parents[1])
 
+# Pictures are drawn into memory, and no window opens, in doctests neither.
+os.environ["MPLBACKEND"] = "agg"
+
 settings.register_profile(
     "suite",
     derandomize=True,

@@ -31,7 +31,7 @@ LAYERS = [
     {"text"},
     {"tracing"},
     {"page"},
-    {"display", "cli"},
+    {"display", "plot", "cli"},
     {"__main__"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
