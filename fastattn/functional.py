@@ -431,7 +431,7 @@ def chosen(name: str, value: Any, choices: dict[Any, str]) -> str:
 def beside(out: Float32 | None, x: Float32) -> tuple[Float32, ...]:
     """Return the inputs that `out` may not overlap: none where it is exactly `x`."""
     same = (
-        out is not None
+        isinstance(out, np.ndarray)
         and out.shape == x.shape
         and out.strides == x.strides
         and out.ctypes.data == x.ctypes.data

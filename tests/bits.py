@@ -25,15 +25,21 @@ def assert_same_bits(actual: NDArray[Any], expected: NDArray[Any]) -> None:
     np.testing.assert_array_equal(np.signbit(actual[number]), np.signbit(expected[number]))
 
 
-def assert_same_on_fma_isas(compute: Callable[[], NDArray[Any]]) -> None:
-    """Hold `compute` to the same bits on every instruction set that has FMA."""
+def computed_on_fma_isas(compute: Callable[[], Any]) -> list[Any]:
+    """Return what `compute` gives on every instruction set that has FMA."""
     before = _cpu.get_isa()
+    results = []
     try:
-        results = []
         for isa in FMA_ISAS:
             _cpu.set_isa(isa)
             results.append(compute())
     finally:
         _cpu.set_isa(before)
+    return results
+
+
+def assert_same_on_fma_isas(compute: Callable[[], NDArray[Any]]) -> None:
+    """Hold `compute` to the same bits on every instruction set that has FMA."""
+    results = computed_on_fma_isas(compute)
     for result in results[1:]:
         assert_same_bits(result, results[0])

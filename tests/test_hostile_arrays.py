@@ -1,10 +1,14 @@
 """What nobody should pass: an error in the user's words, and soon."""
 
 import re
+import time
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
+from bits import assert_same_bits, computed_on_fma_isas
+from hostile import CALLS, hostile_calls
+from hypothesis import given, settings
+from scale import scaled
 from strategies import normal
 
 import fastattn as fa
@@ -76,6 +80,7 @@ def test_more_sequences_than_memory_can_list():
             TypeError,
             "interleaved",
         ),
+        (lambda: fa.softmax(X, out=True), TypeError, "out"),
         (lambda: fa.softmax(X, out=np.ma.ones(X.shape, "f4")), TypeError, "MaskedArray"),
     ],
 )
@@ -106,3 +111,59 @@ def test_a_matrix_as_out():
     for call in (fa.softmax, fa.gelu, fa.layer_norm):
         assert call(X[0], out=out) is out
         assert_same_bits(np.asarray(out), call(X[0]))
+
+
+def plain(value):
+    """Copy what NumPy makes an array of to the dtype and layout that it stands for."""
+    if not isinstance(value, np.ndarray | list):
+        return value
+    array = np.array(value, order="C")
+    kinds = {"f": np.float32, "i": np.int64, "u": np.int64}
+    return array.astype(kinds.get(array.dtype.kind, array.dtype))
+
+
+def results(call, arguments):
+    """Return the arrays that a call gives, or None where it is refused."""
+    try:
+        # A list of numbers beyond float32 becomes infinite, with NumPy's warning.
+        with np.errstate(over="ignore"):
+            given = call.function(**arguments)
+    except (TypeError, ValueError, MemoryError) as error:
+        assert str(error) or isinstance(error, MemoryError)
+        return None
+    return given if isinstance(given, tuple) else (given,)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_right_answer_or_an_error(name):
+    @settings(max_examples=scaled(2_000, 100_000) // len(CALLS))
+    @given(hostile_calls(name))
+    def search(call):
+        start = time.process_time()
+        try:
+            copies = {key: plain(value) for key, value in call.arguments.items()}
+        except (TypeError, ValueError, MemoryError):
+            copies = None
+        else:
+            copies.pop("out", None)
+            expected = on_fma_isas(lambda: results(call, copies))
+        given = results(call, call.arguments)
+        if given is not None:
+            assert copies is not None
+            assert expected is not None
+            for actual, right in zip(given, expected, strict=True):
+                assert_same_bits(np.asarray(actual), right)
+        # Of this process alone: no other can make it slow.
+        assert time.process_time() - start < 10
+
+    search()
+
+
+def on_fma_isas(compute):
+    """Return what all instruction sets with FMA compute, which must be one thing."""
+    first, *others = computed_on_fma_isas(compute)
+    for other in others:
+        assert (other is None) == (first is None)
+        for actual, expected in zip(other or (), first or (), strict=True):
+            assert_same_bits(actual, expected)
+    return first
