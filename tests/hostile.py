@@ -205,7 +205,7 @@ CHANGES = {
     "far too many": lambda x: np.broadcast_to(x.reshape(-1)[0], (2**58,)),
     "many of nothing": lambda x: np.broadcast_to(x[..., :0], (2**40, *x.shape[:-1], 0)),
     "beyond the range": lambda x: x * 100,
-    "below the range": lambda x: -x,
+    "below the range": lambda x: 0 - x,
     "decreasing": lambda x: x[::-1],
 }
 

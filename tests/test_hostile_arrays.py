@@ -118,7 +118,7 @@ def plain(value):
     if not isinstance(value, np.ndarray | list):
         return value
     array = np.array(value, order="C")
-    kinds = {"f": np.float32, "i": np.int64, "u": np.int64}
+    kinds = {"f": np.float32, "i": np.int64}
     return array.astype(kinds.get(array.dtype.kind, array.dtype))
 
 
