@@ -19,6 +19,7 @@ cdef extern from *:
     #define omp_get_max_threads() 1
     #endif
 
+    enum { MAX_THREADS = 1024 };
     /* Threads in the parallel regions of all calls of this process. */
     static int64_t busy = 0;
     /* The team that OpenMP keeps for this thread. Initial-exec: memory for it is there
@@ -57,7 +58,7 @@ cdef extern from *:
        made are what the team may have. */
     static int possible_team(int wanted)
     {
-        pthread_t made[1024];
+        pthread_t made[MAX_THREADS];
         pthread_mutex_t go = PTHREAD_MUTEX_INITIALIZER;
         int n = 0;
         if (wanted <= team) return wanted;
@@ -85,6 +86,8 @@ cdef extern from *:
         __atomic_fetch_sub(&busy, threads, __ATOMIC_RELAXED);
     }
     """
+    enum:
+        MAX_THREADS
     const char *FA_RUNTIME
     int omp_get_max_threads() noexcept nogil
     void prepare_for_fork() noexcept
@@ -104,8 +107,8 @@ def openmp_runtime():
 cdef int checked_threads(object n) except -1:
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"the number of threads must be an integer, got {n!r}")
-    if not 1 <= n <= 1024:
-        raise ValueError(f"the number of threads must be 1 to 1024, got {n}")
+    if not 1 <= n <= MAX_THREADS:
+        raise ValueError(f"the number of threads must be 1 to {MAX_THREADS}, got {n}")
     return n
 
 
@@ -149,9 +152,8 @@ def get_num_threads():
         return scoped
     if chosen_threads is not None:
         return chosen_threads
-    if "OMP_NUM_THREADS" in os.environ:
-        return omp_get_max_threads()
-    return max(1, min(omp_get_max_threads(), available_cpus()))
+    most = min(omp_get_max_threads(), MAX_THREADS)
+    return most if "OMP_NUM_THREADS" in os.environ else min(most, available_cpus())
 
 
 def set_num_threads(n):

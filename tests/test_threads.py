@@ -82,6 +82,7 @@ class TestThreads:
         script = "import fastattn as fa; print(fa.get_num_threads())"
         assert printed(script, OMP_NUM_THREADS="37") == "37"
         assert printed(script, OMP_NUM_THREADS="1") == "1"
+        assert printed(script, OMP_NUM_THREADS="2000") == "1024"
 
     def test_the_default_is_the_affinity_mask(self):
         script = """
