@@ -348,8 +348,8 @@ def gelu(x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None)
 
     Notes
     -----
-    The exact form is within 5.2e-8 for negative and 2.7 ulp for positive x; gelu(-inf) is 0,
-    its limit.
+    The exact form is within 5.2e-8 for negative and 2.7 ulp for positive x; gelu(-inf) is
+    0, its limit.
 
     References
     ----------
