@@ -1,6 +1,7 @@
 """What the tests share: the instruction sets and how hypothesis searches."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from fastattn import _cpu
 # Programs that tests start use the package that is tested, not the folder they start in.
 os.environ["PYTHONSAFEPATH"] = "1"
 os.environ["PYTHONPATH"] = str(Path(fastattn.__file__).parents[1])
+
+# A shell ignores SIGINT in what it starts in the background, and so would our programs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Pictures are drawn into memory, and no window opens, in doctests neither.
 os.environ["MPLBACKEND"] = "agg"
