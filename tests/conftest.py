@@ -14,8 +14,10 @@ from fastattn import _cpu
 os.environ["PYTHONSAFEPATH"] = "1"
 os.environ["PYTHONPATH"] = str(Path(fastattn.__file__).parents[1])
 
-# A shell ignores SIGINT in what it starts in the background, and so would our programs.
+# A shell ignores SIGINT in what it starts in the background, nohup ignores SIGHUP, and so
+# would our programs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Pictures are drawn into memory, and no window opens, in doctests neither.
 os.environ["MPLBACKEND"] = "agg"
