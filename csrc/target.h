@@ -31,6 +31,10 @@
 #endif
 #endif
 
+/* Keep a pointer in a register of its own: the compiler no longer knows what it was made
+ * of, so it cannot compute it anew at each use. */
+#define KEEP_APART(pointer) __asm__("" : "+r"(pointer))
+
 #define INLINE static inline __attribute__((always_inline))
 
 #endif

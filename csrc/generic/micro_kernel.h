@@ -40,15 +40,25 @@ enum { MAX_PANELS = WIDE_PANELS > PANELS ? WIDE_PANELS : PANELS };
 /* The panels of a tile of so many rows. */
 INLINE int64_t panels_for(int64_t rows) { return rows <= WIDE_MR ? WIDE_PANELS : PANELS; }
 
-/* A[i, p] is a[i * lda + p], or a[p * lda + i] where A is given as its transpose. */
+/* A[i, p] is a[i * lda + p], or a[p * lda + i] where A is given as its transpose.
+ *
+ * Rows are found from every fourth one, a distance of 0, lda, 2 lda or 3 lda away: so few
+ * addresses fit the registers and each step of p moves them by itself. Left alone, the
+ * compiler computes one offset per row and spills, and what reloads them takes turns with
+ * the multiplications. */
 INLINE void micro_tile(const int rows, const int panels, const int transposed,
                        const fa_dtype format, const tile_plan *t)
 {
     vf acc[MR][MAX_PANELS * VECTORS] = {{{0}}};
-    const int64_t k = t->k, lda = t->lda, b_panel = t->b_panel;
-    const float *a = t->a;
-    const char *b = t->b;
-    for (int64_t p = 0; p < k; p++) {
+    const int64_t lda = t->lda, b_panel = t->b_panel;
+    const float *a[(MR + 3) / 4];
+    UNROLL
+    for (int i = 0; i < rows; i += 4) {
+        a[i / 4] = t->a + i * (transposed ? 1 : lda);
+        KEEP_APART(a[i / 4]);
+    }
+    const char *b = t->b, *end = b + t->k * FA_PANEL * size_of(format);
+    while (b != end) {
         vf b_row[MAX_PANELS * VECTORS];
         UNROLL
         for (int j = 0; j < panels * VECTORS; j++) {
@@ -58,13 +68,14 @@ INLINE void micro_tile(const int rows, const int panels, const int transposed,
         }
         UNROLL
         for (int i = 0; i < rows; i++) {
-            const vf a_ip = vsplat(transposed ? a[i] : a[i * lda]);
+            const vf a_ip = vsplat(a[i / 4][i % 4 * (transposed ? 1 : lda)]);
             UNROLL
             for (int j = 0; j < panels * VECTORS; j++) {
                 acc[i][j] = vfma(a_ip, b_row[j], acc[i][j]);
             }
         }
-        a += transposed ? lda : 1;
+        UNROLL
+        for (int i = 0; i < rows; i += 4) a[i / 4] += transposed ? lda : 1;
         b += FA_PANEL * size_of(format);
     }
     UNROLL
