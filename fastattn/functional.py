@@ -206,7 +206,7 @@ def softmax(x: ArrayLike, *, axis: int = -1, out: Float32 | None = None) -> Floa
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"axis must be {-x.ndim} to {x.ndim - 1}, got {axis}")
     y = output(out, x.shape, *beside(out, x))
-    moved = np.ascontiguousarray(np.moveaxis(x, axis, -1))
+    moved = np.ascontiguousarray(x.swapaxes(axis, -1))
     in_place = moved.shape == y.shape and axis in (-1, x.ndim - 1)
     target = y if in_place and y.flags.c_contiguous else np.empty_like(moved)
     if y.size:
@@ -403,6 +403,8 @@ def normalized(
 
 def broadcast(names: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """Broadcast leading dimensions; ValueError with the shapes where they do not fit."""
+    if len(set(shapes)) == 1:
+        return shapes[0]
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
@@ -440,7 +442,7 @@ def beside(out: Float32 | None, x: Float32) -> tuple[Float32, ...]:
 
 
 def landed(result: Float32, out: Float32, axis: int = -1) -> Float32:
-    """Copy `result`, whose last axis is `axis` of `out`, to `out` if it is elsewhere."""
+    """Copy `result`, `out` with axes -1 and `axis` swapped, to `out` if it is elsewhere."""
     if result is not out:
-        out[...] = np.moveaxis(result, -1, axis)
+        out[...] = result.swapaxes(axis, -1)
     return out

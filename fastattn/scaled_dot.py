@@ -161,11 +161,11 @@ def attention(
     if math.prod(shape[:-1]):  # else no sequence has a query, however many there are
         _attention.attention(
             program,
-            _stored(np.broadcast_to(q, (*leading, heads, *q.shape[-2:]))),
-            _stored(np.broadcast_to(k, (*leading, *k.shape[-3:]))),
-            _stored(np.broadcast_to(v, (*leading, *v.shape[-3:]))),
+            _stored(broadcast_to(q, "query", (*leading, heads, *q.shape[-2:]))),
+            _stored(broadcast_to(k, "key", (*leading, *k.shape[-3:]))),
+            _stored(broadcast_to(v, "value", (*leading, *v.shape[-3:]))),
             _stored(result[None] if flat else result),
-            dtype=q.dtype.name,
+            dtype=_format(q),
             mask=bias,
             key_lengths=lengths,
             lse=lse[None] if lse is not None and flat else lse,
@@ -259,7 +259,7 @@ def attention_varlen(
         _stored(result),
         starts_q,
         starts_k,
-        dtype=q.dtype.name,
+        dtype=_format(q),
         lse=lse,
         threads=thread_count(num_threads),
         **options,
@@ -409,7 +409,12 @@ def _empty_lse(return_lse: bool, out: Array) -> Float32 | None:
 
 def _stored(array: Array) -> Array:
     """Return what the extension reads: bfloat16, which has no buffer format, as uint16."""
-    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+    return array.view(np.uint16) if _format(array) == "bfloat16" else array
+
+
+def _format(array: Array) -> str:
+    """Name the dtype of what :func:`as_storage` returned, sooner than its name would."""
+    return {"f": "float32", "e": "float16"}.get(array.dtype.char, "bfloat16")
 
 
 def _lengths(

@@ -90,6 +90,8 @@ def _converted(value: ArrayLike, name: str) -> Float32:
 
 def broadcast_to(array: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """Broadcast an argument; ValueError with its name where it does not fit."""
+    if array.shape == shape:
+        return array
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
@@ -102,7 +104,7 @@ def _per_batch(
     value: ArrayLike, name: str, leading: tuple[int, ...]
 ) -> NDArray[np.int64] | None:
     """Return one integer per leading index, flat; None for a plain 0."""
-    array = as_integers(value, name)
-    if array.ndim == 0 and array == 0:
+    if type(value) is int and value == 0:
         return None
+    array = as_integers(value, name)
     return np.ascontiguousarray(broadcast_to(array, name, leading)).reshape(-1)
