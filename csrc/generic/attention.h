@@ -59,18 +59,8 @@ static void pack_queries(attention_task *t)
             source = t->k_wide;
             stride = p->head_dim;
         }
-        for (int64_t lane = 0; lane < FA_PANEL; lane += LANES) {
-            for (int64_t i = 0; i < p->head_dim; i += LANES) {
-                vf square[LANES];
-                load_transposed(square, source + lane * stride + i, stride, rows - lane,
-                                p->head_dim - i);
-                UNROLL
-                for (int j = 0; j < LANES; j++) {
-                    if (i + j >= p->head_dim) break;
-                    vstore(packed + (i + j) * FA_PANEL + lane, square[j]);
-                }
-            }
-        }
+        if (rows < FA_PANEL) memset(packed, 0, (size_t)size * sizeof(float));
+        transpose(rows, p->head_dim, source, stride, packed, FA_PANEL);
     }
 }
 
