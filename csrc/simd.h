@@ -158,6 +158,36 @@ INLINE vf vload_int8(const void *p)
     return __builtin_convertvector(x, vf);
 }
 
+/* 64 bools as the bits of a word, the first one lowest; every byte but 0 is true. Where
+ * there is no instruction, eight at a time: each byte becomes 0 or 1, and the
+ * multiplication moves byte i to bit 56 + i. */
+INLINE uint64_t bits_of_bools(const uint8_t *p)
+{
+#if FA_FMA && LANES == 16
+    const __m512i bools = _mm512_loadu_si512(p);
+    return _mm512_test_epi8_mask(bools, bools);
+#elif FA_FMA && LANES == 8
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i low = _mm256_cmpeq_epi8(_mm256_loadu_si256((const void *)p), zero);
+    const __m256i high =
+        _mm256_cmpeq_epi8(_mm256_loadu_si256((const void *)(p + 32)), zero);
+    return ~((uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32 |
+             (uint32_t)_mm256_movemask_epi8(low));
+#else
+    uint64_t word = 0;
+    for (int j = 0; j < 64; j += 8) {
+        uint64_t x = 0;
+        UNROLL
+        for (int i = 0; i < 8; i++) x |= (uint64_t)p[j + i] << 8 * i;
+        x |= x >> 4;
+        x |= x >> 2;
+        x |= x >> 1;
+        word |= ((x & 0x0101010101010101u) * 0x0102040810204080u >> 56) << j;
+    }
+    return word;
+#endif
+}
+
 /* The reductions of 16 lanes, with one fixed tree: lane i with lane i + 8, then 4, 2, 1.
  * The lanes may stand in one vector or in four. */
 INLINE float sum16(const vf *x)

@@ -310,6 +310,23 @@ def test_memory_does_not_grow_with_the_square_of_the_length():
     assert int(printed(script)) < 64 * 1024
 
 
+def test_every_byte_but_0_of_a_bool_mask_is_true(isa):
+    bytes_ = np.arange(256, dtype=np.uint8).reshape(1, 256)
+    for order in (bytes_, bytes_[:, ::-1]):
+        weights = fa.attention_weights(
+            np.zeros((1, 4), np.float32), np.zeros((256, 4), np.float32), order.view(bool)
+        )
+        assert np.array_equal(weights > 0, order != 0)
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 130])
+def test_each_element_of_a_bool_mask_hides_its_key_from_its_query(isa, length):
+    mask = np.random.default_rng(length).random((length, 3 * length)) < 0.5
+    x = np.zeros((length, 4), np.float32)
+    for strided in (mask[:, :length].copy(), mask[:, ::3], mask[:, :length].T.copy().T):
+        assert np.array_equal(fa.attention_weights(x, x, strided) > 0, strided)
+
+
 def test_a_block_that_the_mask_shows_whole_is_still_cut_by_the_window(isa):
     q, k, v = operands(1, 2, 130, 130, 16)
     mask = np.ones((130, 130), bool)

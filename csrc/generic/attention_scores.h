@@ -27,6 +27,7 @@ typedef struct {
     const char *k, *v;
     float *q, *s, *bias;
     float *k_wide, *v_wide;
+    uint64_t seen[KEY_BLOCK]; /* by a bool mask: bit i of word j is query i, key j */
     float alpha[FA_QUERY_BLOCK];
 } attention_task;
 
@@ -40,86 +41,93 @@ INLINE float *scores_at(float *block, int64_t key, int64_t query)
 
 INLINE int64_t lanes_of(const attention_task *t) { return t->panels * FA_PANEL; }
 
-typedef uint8_t v8 __attribute__((vector_size(LANES)));
-
-/* A row of the mask as KEY_BLOCK biases: -infinity hides a key, and stands behind the last.
- */
-static void read_mask_row(const fa_attention_plan *p, const void *mask, int64_t at,
-                          int64_t keys, float *bias)
+/* Bit j of word i and bit i of word j change places (Warren, Hacker's Delight, 7-3). */
+static void transpose_bits(uint64_t *words)
 {
-    const int64_t col = p->mask_col;
-    if (p->mask_kind == FA_FLOAT_MASK) {
-        const float *from = (const float *)mask + at;
-        if (col == 1) memcpy(bias, from, (size_t)keys * sizeof(float));
-        else
-            for (int64_t j = 0; j < keys; j++) bias[j] = from[j * col];
-        for (int64_t j = keys; j < KEY_BLOCK; j++) bias[j] = -INFINITY;
-        return;
-    }
-    const uint8_t *from = (const uint8_t *)mask + at;
-    uint8_t seen[KEY_BLOCK] = {0};
-    if (col == 1) memcpy(seen, from, (size_t)keys);
-    else
-        for (int64_t j = 0; j < keys; j++) seen[j] = from[j * col];
-    for (int64_t j = 0; j < KEY_BLOCK; j += LANES) {
-        v8 bytes;
-        memcpy(&bytes, seen + j, sizeof bytes);
-        const vi wide = __builtin_convertvector(bytes, vi);
-        vstore(bias + j, vselect(wide != 0, vsplat(0.0f), vsplat(-INFINITY)));
-    }
-}
-
-/* What a bool mask of adjacent bytes shows of a whole block, eight keys at a time and
- * before any of it is written out; SEEN_BY_SOME says no more than that it has to be read.
- */
-static visibility glance(const uint8_t *mask, int64_t stride, int64_t queries)
-{
-    uint64_t any = 0, all = 0x0101010101010101u, keys[KEY_BLOCK / 8];
-    for (int64_t i = 0; i < queries; i++) {
-        memcpy(keys, mask + i * stride, sizeof keys);
-        for (int j = 0; j < KEY_BLOCK / 8; j++) {
-            any |= keys[j];
-            all &= keys[j];
+    uint64_t low = 0x00000000ffffffffu;
+    for (int j = 32; j; j >>= 1, low ^= low << j) {
+        for (int i = 0; i < 64; i = ((i | j) + 1) & ~j) {
+            const uint64_t swapped = ((words[i] >> j) ^ words[i | j]) & low;
+            words[i] ^= swapped << j;
+            words[i | j] ^= swapped;
         }
     }
-    return any == 0                     ? SEEN_BY_NONE
-           : all == 0x0101010101010101u ? SEEN_BY_ALL
-                                        : SEEN_BY_SOME;
 }
 
-/* Read the mask for a block of keys into bias, a block like the scores, or (KEY_BLOCK,)
- * where the mask is the same for every query. */
-static visibility read_mask(attention_task *t, int64_t first_key, int64_t keys)
+/* A row of a bool mask as a word. */
+static uint64_t read_bools(const uint8_t *mask, int64_t col, int64_t keys)
+{
+    uint8_t seen[KEY_BLOCK] = {0};
+    if (col == 1 && keys < KEY_BLOCK) memcpy(seen, mask, (size_t)keys);
+    else if (col != 1)
+        for (int64_t j = 0; j < keys; j++) seen[j] = mask[j * col];
+    return bits_of_bools(col == 1 && keys == KEY_BLOCK ? mask : seen);
+}
+
+/* Read a bool mask for a block of keys into t->seen, a word per key: a block is 64 words of
+ * 64 bits either way. */
+static visibility read_bool_mask(attention_task *t, const uint8_t *mask, int64_t keys)
+{
+    _Static_assert(KEY_BLOCK == 64 && FA_QUERY_BLOCK == 64, "a block is 64 x 64");
+    const fa_attention_plan *p = t->plan;
+    const int64_t queries = p->mask_row ? t->queries : 1;
+    uint64_t any = 0, all = ~(uint64_t)0;
+    for (int64_t i = 0; i < queries; i++) {
+        const uint64_t row = read_bools(mask + i * p->mask_row, p->mask_col, keys);
+        any |= row;
+        all &= row;
+        t->seen[i] = row;
+    }
+    if (!any) return SEEN_BY_NONE;
+    if (all == ~(uint64_t)0 >> (KEY_BLOCK - keys)) return SEEN_BY_ALL;
+    for (int64_t i = queries; i < FA_QUERY_BLOCK; i++) {
+        t->seen[i] = p->mask_row ? 0 : t->seen[0];
+    }
+    transpose_bits(t->seen);
+    return SEEN_BY_SOME;
+}
+
+/* A row of a float mask as KEY_BLOCK biases; -infinity hides a key, and stands behind the
+ * last. */
+static void read_biases(const float *mask, int64_t col, int64_t keys, float *bias)
+{
+    if (col == 1) memcpy(bias, mask, (size_t)keys * sizeof(float));
+    else
+        for (int64_t j = 0; j < keys; j++) bias[j] = mask[j * col];
+    for (int64_t j = keys; j < KEY_BLOCK; j++) bias[j] = -INFINITY;
+}
+
+/* Read a float mask for a block of keys into t->bias, a block like the scores, or
+ * (KEY_BLOCK,) where the mask is the same for every query. */
+static visibility read_float_mask(attention_task *t, const float *mask, int64_t keys)
 {
     const fa_attention_plan *p = t->plan;
     const int64_t queries = p->mask_row ? t->queries : 1;
-    const int64_t origin =
-        t->head * p->mask_head + t->first_query * p->mask_row + first_key * p->mask_col;
-    if (p->mask_kind == FA_BOOL_MASK && p->mask_col == 1 && keys == KEY_BLOCK) {
-        const uint8_t *mask = (const uint8_t *)t->sequence->mask + origin;
-        const visibility seen = glance(mask, p->mask_row, queries);
-        if (seen != SEEN_BY_SOME) return seen;
-    }
     float rows[FA_PANEL * KEY_BLOCK];
-    vi any = {0}, some = {0}; /* some: a bias that is not 0, which is no bool's "seen" */
+    vi any = {0};
     for (int64_t first = 0; first < queries; first += FA_PANEL) {
         const int64_t count = queries - first < FA_PANEL ? queries - first : FA_PANEL;
         for (int64_t i = 0; i < count; i++) {
             float *row = p->mask_row ? rows + i * KEY_BLOCK : t->bias;
-            read_mask_row(p, t->sequence->mask, origin + (first + i) * p->mask_row, keys,
-                          row);
-            for (int64_t j = 0; j < keys; j += LANES) {
-                const vf bias = vload(row + j);
-                any |= bias != -INFINITY;
-                some |= (bias != 0.0f) & vfirst(keys - j);
-            }
+            read_biases(mask + (first + i) * p->mask_row, p->mask_col, keys, row);
+            for (int64_t j = 0; j < keys; j += LANES) any |= vload(row + j) != -INFINITY;
         }
         if (p->mask_row) {
             transpose(count, keys, rows, KEY_BLOCK, scores_at(t->bias, 0, first), FA_PANEL);
         }
     }
-    if (!any_lane(any)) return SEEN_BY_NONE;
-    return p->mask_kind == FA_FLOAT_MASK || any_lane(some) ? SEEN_BY_SOME : SEEN_BY_ALL;
+    return any_lane(any) ? SEEN_BY_SOME : SEEN_BY_NONE;
+}
+
+static visibility read_mask(attention_task *t, int64_t first_key, int64_t keys)
+{
+    const fa_attention_plan *p = t->plan;
+    const int64_t origin =
+        t->head * p->mask_head + t->first_query * p->mask_row + first_key * p->mask_col;
+    if (p->mask_kind == FA_BOOL_MASK) {
+        return read_bool_mask(t, (const uint8_t *)t->sequence->mask + origin, keys);
+    }
+    return read_float_mask(t, (const float *)t->sequence->mask + origin, keys);
 }
 
 /* How far each lane's query is behind a key: key - position. */
@@ -129,6 +137,16 @@ INLINE vi distance_to(const attention_task *t, int64_t key, int64_t query)
     UNROLL
     for (int i = 0; i < LANES; i++) lane[i] = i;
     return (int32_t)(key - t->position - query) - lane;
+}
+
+/* The lanes whose bit is set in the word of a key. */
+INLINE vi shown_by_bits(const attention_task *t, int64_t key, int64_t query)
+{
+    vi bit;
+    UNROLL
+    for (int i = 0; i < LANES; i++) bit[i] = 1 << i;
+    const vi word = (int32_t)(t->seen[key] >> query & 0xffff) - (vi){0};
+    return (word & bit) != 0;
 }
 
 INLINE vf bias_of(const attention_task *t, int64_t key, int64_t query)
@@ -147,7 +165,10 @@ INLINE vi visible(const attention_task *t, int64_t first_key, int64_t key, int64
         const vi ahead = distance_to(t, first_key + key, query);
         seen = (ahead <= (int32_t)p->right) & (ahead >= (int32_t)-p->left);
     }
-    if (t->masked) seen &= bias_of(t, key, query) != -INFINITY;
+    if (t->masked && p->mask_kind == FA_BOOL_MASK) seen &= shown_by_bits(t, key, query);
+    if (t->masked && p->mask_kind == FA_FLOAT_MASK) {
+        seen &= bias_of(t, key, query) != -INFINITY;
+    }
     return seen;
 }
 
@@ -234,11 +255,12 @@ static void add_distance_bias(attention_task *t, int64_t first_key, int64_t keys
  * in a hidden key stays hidden. */
 static void mask_scores(attention_task *t, int64_t first_key, int64_t keys)
 {
+    const int float_mask = t->masked && t->plan->mask_kind == FA_FLOAT_MASK;
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         for (int64_t key = 0; key < keys; key++) {
             float *s = scores_at(t->s, key, query);
             vf score = vload(s);
-            if (t->masked) score += bias_of(t, key, query);
+            if (float_mask) score += bias_of(t, key, query);
             vstore(s, vselect(visible(t, first_key, key, query), score, vsplat(-INFINITY)));
         }
     }
