@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from bits import using_isa
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -48,9 +49,7 @@ class Call:
 
     def run(self) -> tuple[Array, Array]:
         """Return what fastattn makes of it: out and lse."""
-        before = _cpu.get_isa()
-        _cpu.set_isa(self.isa)
-        try:
+        with using_isa(self.isa):
             return fa.attention(
                 self.query,
                 self.key,
@@ -60,8 +59,6 @@ class Call:
                 num_threads=self.threads,
                 **self.keywords,
             )
-        finally:
-            _cpu.set_isa(before)
 
     def operands(self, dtype: type) -> list[Array]:
         """Return query, key and value in `dtype`, leading dimensions broadcast."""

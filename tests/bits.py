@@ -1,6 +1,7 @@
 """Equality to the bit, and what a result may not depend on."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,23 @@ def assert_same_bits(actual: NDArray[Any], expected: NDArray[Any]) -> None:
     np.testing.assert_array_equal(np.signbit(actual[number]), np.signbit(expected[number]))
 
 
-def computed_on_fma_isas(compute: Callable[[], Any]) -> list[Any]:
-    """Return what `compute` gives on every instruction set that has FMA."""
+@contextlib.contextmanager
+def using_isa(isa: str) -> Iterator[None]:
+    """Compute with the kernels of one instruction set inside of a with statement."""
     before = _cpu.get_isa()
-    results = []
+    _cpu.set_isa(isa)
     try:
-        for isa in FMA_ISAS:
-            _cpu.set_isa(isa)
-            results.append(compute())
+        yield
     finally:
         _cpu.set_isa(before)
+
+
+def computed_on_fma_isas(compute: Callable[[], Any]) -> list[Any]:
+    """Return what `compute` gives on every instruction set that has FMA."""
+    results = []
+    for isa in FMA_ISAS:
+        with using_isa(isa):
+            results.append(compute())
     return results
 
 

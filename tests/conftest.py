@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from bits import using_isa
 from hypothesis import HealthCheck, settings
 
 import fastattn
@@ -35,7 +36,5 @@ settings.load_profile("suite")
 @pytest.fixture(params=_cpu.available_isas())
 def isa(request):
     """Run the test on each instruction set that this machine has, portable included."""
-    before = _cpu.get_isa()
-    _cpu.set_isa(request.param)
-    yield request.param
-    _cpu.set_isa(before)
+    with using_isa(request.param):
+        yield request.param
