@@ -1,6 +1,5 @@
 """Positions: what tells attention the order of its tokens."""
 
-import itertools
 import math
 import operator
 
@@ -35,7 +34,7 @@ def alibi_slopes(num_heads: int) -> Float32:
     TypeError
         When `num_heads` is not an integer.
     ValueError
-        When it is less than 1.
+        When it is less than 1, or 2**31 or more.
 
     References
     ----------
@@ -52,11 +51,11 @@ def alibi_slopes(num_heads: int) -> Float32:
         heads = operator.index(num_heads)
     except TypeError:
         raise TypeError(f"num_heads must be an integer, got {num_heads!r}") from None
-    if heads < 1:
-        raise ValueError(f"num_heads must be at least 1, got {num_heads}")
+    if not 1 <= heads < 2**31:
+        raise ValueError(f"num_heads must be 1 to {2**31 - 1}, got {num_heads}")
     lower = 1 << (heads.bit_length() - 1)
-    slopes = _powers(lower) + _powers(2 * lower)[::2]
-    return np.array(slopes[:heads], np.float32)
+    slopes = np.concatenate([_powers(lower), _powers(2 * lower)[::2]])
+    return slopes[:heads].astype(np.float32)
 
 
 def sinusoidal_positions(
@@ -220,15 +219,15 @@ def apply_rotary(
     return out
 
 
-def _powers(count: int) -> list[float]:
-    """List ratio ** 1 to ratio ** count with ratio = 2 ** (-8 / count), a power of two.
+def _powers(count: int) -> NDArray[np.float64]:
+    """Compute ratio ** 1 to ratio ** count with ratio = 2 ** (-8 / count), a power of two.
 
     Roots and products are rounded alike on every machine; a C library's power is not.
     """
     ratio = 2.0**-8
     for _ in range(count.bit_length() - 1):
         ratio = math.sqrt(ratio)
-    return list(itertools.accumulate([ratio] * count, operator.mul))
+    return np.multiply.accumulate(np.full(count, ratio))
 
 
 def _table(length: int, dim: int, base: float, first: int = 0) -> Float32:

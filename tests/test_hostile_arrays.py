@@ -64,6 +64,7 @@ def test_more_sequences_than_memory_can_list():
     [
         (lambda: fa.rotary_positions(4, 2, offset=2**70), ValueError, "offset"),
         (lambda: fa.sinusoidal_positions(2**31, 1), ValueError, "length"),
+        (lambda: fa.alibi_slopes(HUGE), ValueError, "num_heads"),
         (lambda: fa.attention(X, X, X, query_offset=2**70), ValueError, "query_offset"),
         (lambda: fa.attention(X, X, X, key_lengths=2**70), ValueError, "key_lengths"),
         (lambda: fa.attention(X, X, X, scale=10**400), ValueError, "scale"),
