@@ -15,6 +15,7 @@ import fastattn as fa
 
 X = normal(2, 4, 3)
 HUGE = 2**40
+ATTENTION = fa.nn.MultiHeadAttention(3, 1)
 
 
 def huge(*shape, dtype=np.float32):
@@ -81,6 +82,9 @@ def test_more_sequences_than_memory_can_list():
             TypeError,
             "interleaved",
         ),
+        (lambda: fa.nn.Encoder(3, 1, 4, 1)(X, causal="no"), TypeError, "causal"),
+        (lambda: ATTENTION(X, causal=2), TypeError, "causal"),
+        (lambda: ATTENTION(X, return_weights=[]), TypeError, "return_weights"),
         (lambda: fa.softmax(X, out=True), TypeError, "out"),
         (lambda: fa.softmax(X, out=np.ma.ones(X.shape, "f4")), TypeError, "MaskedArray"),
     ],

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _attention, _rowwise
 from .._cpu import Program
-from ..arrays import as_mask, as_number
+from ..arrays import as_flag, as_mask, as_number
 from ..init import Initializer, Seed, initializer
 from ..padding import Packing, packing_of, pad, unpad
 from ..positions import rotary_positions
@@ -292,13 +292,13 @@ class MultiHeadAttention(Layer):
         """
         batch, single = as_batch(x, "x", self.hidden_size)
         source = self._source(context, batch, single)
-        scores = attention_mask, causal, return_weights
+        flags = as_flag(causal, "causal"), as_flag(return_weights, "return_weights")
         if cache is None:
             keys = packing_of(*source.shape[:2], lengths=lengths, mask=mask)
             other = None if context is None else source
-            result, weights = self._packed(batch, other, keys, *scores)
+            result, weights = self._packed(batch, other, keys, attention_mask, *flags)
         elif context is None and mask is None and lengths is None:
-            result, weights = self._continued(batch, cache, *scores)
+            result, weights = self._continued(batch, cache, attention_mask, *flags)
         else:
             raise ValueError("with a cache, context, mask and lengths must be None")
         if single:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._cpu import Program
-from ..arrays import as_float32, as_mask
+from ..arrays import as_flag, as_float32, as_mask
 from ..padding import Packing, packing_of, pad, unpad
 from .layer import Layer
 from .recorder import program_for
@@ -143,7 +143,7 @@ class SequenceLayer(Layer):
             out,
             packing.cu_seqlens,
             buffers,
-            causal=causal,
+            causal=as_flag(causal, "causal"),
             runs=runs,
             positions=packing.columns,
         )
