@@ -51,6 +51,12 @@ cdef extern from *:
     double seconds_now() noexcept nogil
     int64_t take(int64_t *counter, int64_t count) noexcept nogil
 
+cdef extern from "<fenv.h>" nogil:
+    ctypedef struct fenv_t:
+        pass
+    int fegetenv(fenv_t *environment)
+    int fesetenv(const fenv_t *environment)
+
 
 # ---- Instruction sets ---------------------------------------------------------------
 
@@ -113,6 +119,7 @@ cdef struct Run:
     size_t scratch_size
     int threads
     double deadline
+    fenv_t rounding  # of the thread that calls
 
 
 # One thread's part of a region. Every thread takes the same way through the steps: after
@@ -348,7 +355,10 @@ cdef class Program:
                     with nogil:
                         work(&run, 0)
                 else:
+                    fegetenv(&run.rounding)
                     with nogil, parallel(num_threads=run.threads):
+                        # Threads of earlier calls have the one of those calls.
+                        fesetenv(&run.rounding)
                         work(&run, threadid())
                 leave_region(run.threads)
                 PyErr_CheckSignals()

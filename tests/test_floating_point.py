@@ -27,13 +27,9 @@ def test_import_leaves_it_alone():
     assert printed(script) == "True"
 
 
-# A thread is made with the environment of its maker and keeps it: none is made in those
-# that are changed.
-@pytest.mark.parametrize(
-    ("bits", "threads"), [(0, 3), (UPWARD, 1), (FLUSH, 1)], ids=["0", "upward", "flush"]
-)
+@pytest.mark.parametrize("bits", [0, UPWARD, FLUSH], ids=["0", "upward", "flush"])
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_calls_leave_it_alone(name, bits, threads, isa):
+def test_calls_leave_it_alone(name, bits, isa):
     function, arguments = EVERYTHING[name]
     right = arguments(np.random.default_rng(0))
     right.pop("num_threads", None)
@@ -41,7 +37,33 @@ def test_calls_leave_it_alone(name, bits, threads, isa):
     with changed(bits):
         assert (control() != before) == (bits != 0)
         during = control()
-        with fa.num_threads(threads):
+        with fa.num_threads(3):
             function(**right)
         assert control() == during
     assert control() == before
+
+
+@pytest.mark.parametrize("bits", [UPWARD, FLUSH], ids=["upward", "flush"])
+def test_threads_compute_in_that_of_their_caller(bits):
+    # A thread begins with what its maker has: they are made in one, and work in another.
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import numpy as np
+        import fastattn as fa
+        from floating_point import changed
+
+        x = np.random.default_rng(0).standard_normal((2000, 100), np.float32)
+        x[::2] *= np.float32(1e-39)
+
+        def same():
+            with fa.num_threads(1):
+                alone = fa.gelu(x)
+            with fa.num_threads(3):
+                return (fa.gelu(x) == alone).all()
+
+        with changed({bits}):
+            first = same()
+        print(first, same())
+    """
+    assert printed(script) == "True True"
