@@ -69,6 +69,7 @@ def in_a_process(script):
     return printed(IN_A_PROCESS + textwrap.dedent(script))
 
 
+@pytest.mark.memory
 def test_every_call_works_or_says_that_memory_is_short():
     limits = scaled(10, 200)
     script = f"""
@@ -114,6 +115,7 @@ def test_few_threads_may_be_made(threads):
     assert in_a_process(script) == "True"
 
 
+@pytest.mark.memory
 def test_memory_does_not_grow():
     script = f"""
         fa.set_num_threads(1)

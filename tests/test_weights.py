@@ -137,6 +137,7 @@ class TestMiniLM:
         with pytest.raises(ValueError, match="weights must be one of float32, float16"):
             fa.load("all-MiniLM-L6-v2", weights="float64")
 
+    @pytest.mark.memory
     def test_the_float32_weights_are_never_in_memory_together(self, model):
         grown = printed(
             """
