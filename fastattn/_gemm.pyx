@@ -1,11 +1,11 @@
 """Packed weights and the products with them."""
+import weakref
 from functools import partial
 
 import numpy as np
 
 cimport cython
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t
 
 from ._cpu cimport (
     FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL, Program, fa_dtype,
@@ -13,6 +13,27 @@ from ._cpu cimport (
 )
 
 from . import _rowwise
+
+cdef extern from *:
+    """
+    #include <sys/mman.h>
+
+    /* Zeroed memory, in pages of 2 MB where the system gives them: of pages of 4 KB a TLB
+       holds a fraction of a model, and every call reads all of it. */
+    static void *map_memory(size_t size)
+    {
+        void *memory = mmap(
+            NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0
+        );
+        if (memory == MAP_FAILED) return NULL;
+    #ifdef MADV_HUGEPAGE
+        madvise(memory, size, MADV_HUGEPAGE); /* where it is refused, pages are small */
+    #endif
+        return memory;
+    }
+    """
+    void *map_memory(size_t size)
+    int munmap(void *memory, size_t size)
 
 PANEL = FA_PANEL
 
@@ -32,14 +53,49 @@ cdef enum:
     FUSED_NORM_ROWS = 1024
 
 
+cdef enum:
+    ARENA_SIZE = 1 << 24  # a layer's weights or more; what nobody writes to costs nothing
+
+
+@cython.final
+cdef class Arena:
+    """Memory in which weights lie side by side, given back when the last of them goes."""
+    cdef char *memory
+    cdef int64_t size, used
+    cdef object __weakref__
+
+    def __cinit__(self, int64_t size):
+        self.memory = <char *>map_memory(size)
+        if self.memory == NULL:
+            raise MemoryError
+        self.size = size
+
+    def __dealloc__(self):
+        if self.memory != NULL:
+            munmap(self.memory, self.size)
+
+
+cdef object latest_arena = None  # a weak reference
+
+
+cdef Arena arena_with_room(int64_t nbytes):
+    """Find or make an arena that has so much left."""
+    global latest_arena
+    cdef Arena arena = latest_arena() if latest_arena is not None else None
+    if arena is None or arena.size - arena.used < nbytes:
+        arena = Arena(max(nbytes, ARENA_SIZE))
+        latest_arena = weakref.ref(arena)
+    return arena
+
+
 @cython.final
 cdef class PackedMatrix:
     """Weights (out_features, in_features) in the layout that the kernels read.
 
     Immutable once packed, and the same for every instruction set.
     """
-    cdef void *memory
-    cdef void *panels
+    cdef Arena arena
+    cdef char *panels
     cdef float *scales  # of int8, behind the panels
     cdef fa_dtype kind
     cdef readonly str format
@@ -51,7 +107,7 @@ cdef class PackedMatrix:
 
         Weights of another format than float32 must be finite, and stay so in it.
         """
-        if self.memory != NULL:
+        if self.arena is not None:
             raise TypeError("packed weights are immutable: make new ones")
         program = Program()
         rows = [weight.shape[0] for weight in weights]
@@ -74,17 +130,13 @@ cdef class PackedMatrix:
         self.nbytes = panels * FA_PANEL * k * self.itemsize
         if self.kind == FA_INT8:
             self.nbytes += panels * FA_PANEL * sizeof(float)
-        self.memory = PyMem_RawCalloc(self.nbytes + FA_ALIGN, 1)
-        if self.memory == NULL:
-            raise MemoryError
-        self.panels = <char *>self.memory + FA_ALIGN - <uintptr_t>self.memory % FA_ALIGN
+        self.arena = arena_with_room(self.nbytes)
+        self.panels = self.arena.memory + self.arena.used
+        self.arena.used += (self.nbytes + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
         if self.kind == FA_INT8:
-            self.scales = <float *>(<char *>self.panels + panels * FA_PANEL * k)
+            self.scales = <float *>(self.panels + panels * FA_PANEL * k)
         self.n, self.k = n, k
         return 0
-
-    def __dealloc__(self):
-        PyMem_RawFree(self.memory)
 
     @property
     def shape(self):
@@ -192,7 +244,7 @@ def linear(
     plan.a, plan.lda = <const float *>x_view.buf, row_stride(x_view)
     # A panel is FA_PANEL rows of the weight.
     plan.format = weight.kind
-    plan.b = <char *>weight.panels + start * weight.k * weight.itemsize
+    plan.b = weight.panels + start * weight.k * weight.itemsize
     if weight.scales != NULL:
         plan.scales = weight.scales + start
     plan.bias = program.vector(bias, "bias", n)
