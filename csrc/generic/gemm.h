@@ -22,7 +22,10 @@ enum {
     WIDENING_TILES = 2,
     /* Tasks worth having: enough for a few per thread on any machine of a few cores. */
     TASKS_WANTED = 32,
+    /* Rows of an epilogue that are worked on at once: two such groups are a full tile. */
+    EPILOGUE_ROWS = MR / 2,
 };
+_Static_assert(1 <= MR / 2 && MR / 2 <= REGISTERS / 4, "an epilogue of too many rows");
 
 /* How a gemm is cut: the same for every instruction set but for MR and PANELS. */
 typedef struct {
@@ -56,21 +59,26 @@ static int64_t gemm_scratch(const void *plan)
     return (int64_t)sizeof(float) * rows * MAX_PANELS * FA_PANEL;
 }
 
-/* C = activation(sums + bias) * factor + residual for one row of a tile. */
-INLINE void epilogue_row(const fa_gemm_plan *p, const fa_activation activation,
-                         const float *sums, int64_t c_panel, int64_t row, int64_t column,
-                         int64_t columns)
+/* C = activation(sums + bias) * factor + residual for a vector of `count` columns of some
+ * rows. */
+INLINE void epilogue_block(const fa_gemm_plan *p, const fa_activation activation,
+                           const int rows, const float *sums, int64_t row, int64_t column,
+                           int64_t count)
 {
-    for (int64_t j = 0; j < columns; j += LANES) {
-        const int64_t count = columns - j;
-        vf x = vload(sums + j / FA_PANEL * c_panel + j % FA_PANEL);
-        if (p->bias) x += vload_tail(p->bias + column + j, count);
-        x = activation_of(activation, x);
-        if (p->factor) x *= vload_tail(p->factor + row * p->ldf + column + j, count);
+    vf x[EACH];
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        x[i] = vload(sums + i * FA_PANEL);
+        if (p->bias) x[i] += vload_tail(p->bias + column, count);
+    }
+    activate_each(activation, rows, x);
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        if (p->factor) x[i] *= vload_tail(p->factor + (row + i) * p->ldf + column, count);
         if (p->residual) {
-            x += vload_tail(p->residual + row * p->ldr + column + j, count);
+            x[i] += vload_tail(p->residual + (row + i) * p->ldr + column, count);
         }
-        vstore_tail(p->c + row * p->ldc + column + j, x, count);
+        vstore_tail(p->c + (row + i) * p->ldc + column, x[i], count);
     }
 }
 
@@ -78,8 +86,17 @@ INLINE void epilogue_rows(const fa_gemm_plan *p, const fa_activation activation,
                           const float *sums, int64_t c_panel, int64_t row, int64_t rows,
                           int64_t column, int64_t columns)
 {
-    for (int64_t i = 0; i < rows; i++) {
-        epilogue_row(p, activation, sums + i * FA_PANEL, c_panel, row + i, column, columns);
+    for (int64_t j = 0; j < columns; j += LANES) {
+        const float *from = sums + j / FA_PANEL * c_panel + j % FA_PANEL;
+        int64_t i = 0;
+        for (; rows - i >= EPILOGUE_ROWS; i += EPILOGUE_ROWS) {
+            epilogue_block(p, activation, EPILOGUE_ROWS, from + i * FA_PANEL, row + i,
+                           column + j, columns - j);
+        }
+        for (; i < rows; i++) {
+            epilogue_block(p, activation, 1, from + i * FA_PANEL, row + i, column + j,
+                           columns - j);
+        }
     }
 }
 

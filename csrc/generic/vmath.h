@@ -13,22 +13,52 @@
 /* 2^n from n + ROUND_TO_EXPONENT. n = -127 gives exactly 0. */
 INLINE vf pow2_of_rounded(vf rounded) { return (vf)((vi)rounded << 23); }
 
-/* 2^x, at most 1 ulp from the true value for x from -126 to 127. Below -126.5 the result
- * is exactly 0, -infinity included: a masked score has the weight 0 and not a small one.
- * NaN stays NaN. x above 127.5 is not a use of this function. */
+/* Functions named _each take up to EACH vectors and do every step to all of them. One
+ * vector alone is a chain of operations that wait for each other, and the chains of a few
+ * vectors, one after the other, fill the queue in which a processor looks for work. */
+enum { EACH = REGISTERS / 4 };
+
+/* p = terms[0] r^degree + ... + terms[degree] for n vectors. */
+INLINE void polynomial_each(const int n, const int degree, const float *terms, const vf *r,
+                            vf *p)
+{
+    UNROLL
+    for (int i = 0; i < n; i++) p[i] = vsplat(terms[0]);
+    UNROLL
+    for (int t = 1; t <= degree; t++) {
+        UNROLL
+        for (int i = 0; i < n; i++) p[i] = vfma(p[i], r[i], vsplat(terms[t]));
+    }
+}
+
+/* x = 2^x for n vectors, at most 1 ulp from the true value for x from -126 to 127. Below
+ * -126.5 the result is exactly 0, -infinity included: a masked score has the weight 0 and
+ * not a small one. NaN stays NaN. x above 127.5 is not a use of this function. */
+INLINE void vexp2_each(const int n, vf *x)
+{
+    static const float terms[] = {0x1.41fbbap-13f,
+                                  0x1.5f3e54p-10f,
+                                  0x1.3b2d4cp-7f,
+                                  0x1.c6aee8p-5f,
+                                  0x1.ebfbdcp-3f,
+                                  0x1.62e430p-1f,
+                                  1.0f};
+    vf rounded[EACH], r[EACH];
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        const vf cut = vmax(vsplat(-127.0f), x[i]);
+        rounded[i] = cut + ROUND_TO_EXPONENT;
+        r[i] = cut - (rounded[i] - ROUND_TO_EXPONENT); /* exact, in [-1/2, 1/2] */
+    }
+    polynomial_each(n, 6, terms, r, x);
+    UNROLL
+    for (int i = 0; i < n; i++) x[i] *= pow2_of_rounded(rounded[i]);
+}
+
 INLINE vf vexp2(vf x)
 {
-    x = vmax(vsplat(-127.0f), x);
-    const vf rounded = x + ROUND_TO_EXPONENT;
-    const vf r = x - (rounded - ROUND_TO_EXPONENT); /* exact, in [-1/2, 1/2] */
-    vf p = vsplat(0x1.41fbbap-13f);
-    p = vfma(p, r, vsplat(0x1.5f3e54p-10f));
-    p = vfma(p, r, vsplat(0x1.3b2d4cp-7f));
-    p = vfma(p, r, vsplat(0x1.c6aee8p-5f));
-    p = vfma(p, r, vsplat(0x1.ebfbdcp-3f));
-    p = vfma(p, r, vsplat(0x1.62e430p-1f));
-    p = vfma(p, r, vsplat(1.0f));
-    return p * pow2_of_rounded(rounded);
+    vexp2_each(1, &x);
+    return x;
 }
 
 #define LOG2_E 0x1.715476p+0f

@@ -4,4 +4,5 @@
 #define ELEMENTARY elementary_baseline
 #define FA_FMA 0
 #define LANES 4
+#define REGISTERS 16
 #include "elementary.h"

@@ -8,10 +8,12 @@
 #define FA_FMA 1
 #if defined(__x86_64__)
 #define LANES 8
+#define REGISTERS 16
 FA_TARGET_BEGIN("avx2,fma,f16c")
 #include "elementary.h"
 FA_TARGET_END
 #else
 #define LANES 4
+#define REGISTERS 32
 #include "elementary.h"
 #endif
