@@ -1,6 +1,7 @@
 """Packed weights and the products with them."""
 import weakref
 from functools import partial
+from threading import Lock
 
 import numpy as np
 
@@ -76,6 +77,7 @@ cdef class Arena:
 
 
 cdef object latest_arena = None  # a weak reference
+cdef object arena_lock = Lock()
 
 
 cdef Arena arena_with_room(int64_t nbytes):
@@ -130,9 +132,10 @@ cdef class PackedMatrix:
         self.nbytes = panels * FA_PANEL * k * self.itemsize
         if self.kind == FA_INT8:
             self.nbytes += panels * FA_PANEL * sizeof(float)
-        self.arena = arena_with_room(self.nbytes)
-        self.panels = self.arena.memory + self.arena.used
-        self.arena.used += (self.nbytes + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+        with arena_lock:
+            self.arena = arena_with_room(self.nbytes)
+            self.panels = self.arena.memory + self.arena.used
+            self.arena.used += (self.nbytes + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
         if self.kind == FA_INT8:
             self.scales = <float *>(self.panels + panels * FA_PANEL * k)
         self.n, self.k = n, k
