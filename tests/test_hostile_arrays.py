@@ -87,6 +87,7 @@ def test_more_sequences_than_memory_can_list():
         ),
         (lambda: fa.nn.Encoder(3, 1, 4, 1)(X, causal="no"), TypeError, "causal"),
         (lambda: ATTENTION(X, causal=2), TypeError, "causal"),
+        (lambda: ATTENTION(X, cache=""), TypeError, "cache must be a KeyValueCache"),
         (lambda: ATTENTION(X, return_weights=[]), TypeError, "return_weights"),
         (lambda: fa.softmax(X, out=True), TypeError, "out"),
         (lambda: fa.softmax(X, out=np.ma.ones(X.shape, "f4")), TypeError, "MaskedArray"),
@@ -119,6 +120,12 @@ def test_a_matrix_as_out():
     for call in (fa.softmax, fa.gelu, fa.layer_norm):
         assert call(X[0], out=out) is out
         assert_same_bits(np.asarray(out), call(X[0]))
+
+
+def test_no_positions_of_many_dimensions_take_no_time():
+    start = time.process_time()
+    assert fa.sinusoidal_positions(0, 2**31).shape == (0, 2**31)
+    assert time.process_time() - start < 5
 
 
 def plain(value):

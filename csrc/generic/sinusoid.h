@@ -49,7 +49,8 @@ enum { SINUSOID_TASK = 64 }; /* columns are cheap, powers are not: a task is 64 
 
 static int64_t sinusoid_tasks(const void *plan)
 {
-    return ceil_div(ceil_div(((const fa_sinusoid_plan *)plan)->dim, 2), SINUSOID_TASK);
+    const fa_sinusoid_plan *p = plan;
+    return p->length ? ceil_div(ceil_div(p->dim, 2), SINUSOID_TASK) : 0;
 }
 
 static void sinusoid_run(const void *plan, int64_t task, void *scratch)

@@ -297,6 +297,8 @@ class MultiHeadAttention(Layer):
             keys = packing_of(*source.shape[:2], lengths=lengths, mask=mask)
             other = None if context is None else source
             result, weights = self._packed(batch, other, keys, attention_mask, *flags)
+        elif not isinstance(cache, KeyValueCache):
+            raise TypeError(f"cache must be a KeyValueCache, got {type(cache).__name__}")
         elif context is None and mask is None and lengths is None:
             result, weights = self._continued(batch, cache, attention_mask, *flags)
         else:
