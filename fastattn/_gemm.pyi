@@ -12,6 +12,10 @@ PANEL: int  # rows of a weight that are packed together
 FORMATS: dict[str, tuple[int, int, float]]
 
 @final
+class Arena:
+    """Memory in which weights lie side by side, given back when the last of them goes."""
+
+@final
 class PackedMatrix:
     """Weights (out_features, in_features) in the layout that the kernels read."""
 

@@ -59,6 +59,7 @@ cdef enum:
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Arena:
     """Memory in which weights lie side by side, given back when the last of them goes."""
     cdef char *memory
