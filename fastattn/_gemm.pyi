@@ -12,10 +12,6 @@ PANEL: int  # rows of a weight that are packed together
 FORMATS: dict[str, tuple[int, int, float]]
 
 @final
-class Arena:
-    """Memory in which weights lie side by side, given back when the last of them goes."""
-
-@final
 class PackedMatrix:
     """Weights (out_features, in_features) in the layout that the kernels read."""
 
@@ -37,8 +33,13 @@ def check_format(format: str) -> None:
 def pack(program: Program, weight: NDArray[float32], packed: PackedMatrix) -> None:
     """Add the step that packs `weight` (out_features, in_features) into `packed`."""
 
-def empty_packed(out_features: int, in_features: int) -> PackedMatrix:
-    """Make a packed matrix whose weights are still to be packed, and 0 until then."""
+def empty_packed(
+    out_features: int, in_features: int, *, temporary: bool = False
+) -> PackedMatrix:
+    """Make a packed matrix whose weights are still to be packed, and 0 until then.
+
+    With `temporary` its memory is not that of weights that stay: it costs less to get.
+    """
 
 def linear(
     program: Program,

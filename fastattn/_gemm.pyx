@@ -1,40 +1,17 @@
 """Packed weights and the products with them."""
-import weakref
 from functools import partial
-from threading import Lock
 
 import numpy as np
 
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
     FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL, Program, fa_dtype,
     fa_gemm_plan, fa_pack_plan, fa_unpack_plan, kernels, row_stride,
 )
 
-from . import _rowwise
-
-cdef extern from *:
-    """
-    #include <sys/mman.h>
-
-    /* Zeroed memory, in pages of 2 MB where the system gives them: of pages of 4 KB a TLB
-       holds a fraction of a model, and every call reads all of it. */
-    static void *map_memory(size_t size)
-    {
-        void *memory = mmap(
-            NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0
-        );
-        if (memory == MAP_FAILED) return NULL;
-    #ifdef MADV_HUGEPAGE
-        madvise(memory, size, MADV_HUGEPAGE); /* where it is refused, pages are small */
-    #endif
-        return memory;
-    }
-    """
-    void *map_memory(size_t size)
-    int munmap(void *memory, size_t size)
+from . import _rowwise, arena
 
 PANEL = FA_PANEL
 
@@ -54,50 +31,13 @@ cdef enum:
     FUSED_NORM_ROWS = 1024
 
 
-cdef enum:
-    ARENA_SIZE = 1 << 24  # a layer's weights or more; what nobody writes to costs nothing
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class Arena:
-    """Memory in which weights lie side by side, given back when the last of them goes."""
-    cdef char *memory
-    cdef int64_t size, used
-    cdef object __weakref__
-
-    def __cinit__(self, int64_t size):
-        self.memory = <char *>map_memory(size)
-        if self.memory == NULL:
-            raise MemoryError
-        self.size = size
-
-    def __dealloc__(self):
-        if self.memory != NULL:
-            munmap(self.memory, self.size)
-
-
-cdef object latest_arena = None  # a weak reference
-cdef object arena_lock = Lock()
-
-
-cdef Arena arena_with_room(int64_t nbytes):
-    """Find or make an arena that has so much left."""
-    global latest_arena
-    cdef Arena arena = latest_arena() if latest_arena is not None else None
-    if arena is None or arena.size - arena.used < nbytes:
-        arena = Arena(max(nbytes, ARENA_SIZE))
-        latest_arena = weakref.ref(arena)
-    return arena
-
-
 @cython.final
 cdef class PackedMatrix:
     """Weights (out_features, in_features) in the layout that the kernels read.
 
     Immutable once packed, and the same for every instruction set.
     """
-    cdef Arena arena
+    cdef unsigned char[::1] memory
     cdef char *panels
     cdef float *scales  # of int8, behind the panels
     cdef fa_dtype kind
@@ -110,11 +50,11 @@ cdef class PackedMatrix:
 
         Weights of another format than float32 must be finite, and stay so in it.
         """
-        if self.arena is not None:
+        if self.panels != NULL:
             raise TypeError("packed weights are immutable: make new ones")
         program = Program()
         rows = [weight.shape[0] for weight in weights]
-        self.reserve(sum(rows), weights[0].shape[1], format)
+        self.reserve(sum(rows), weights[0].shape[1], format, arena.take)
         column = 0
         for weight, size in zip(weights, rows, strict=True):
             add_pack(program, weight, self, column)
@@ -123,7 +63,10 @@ cdef class PackedMatrix:
         if format != "float32":
             check_magnitudes(weights, format)
 
-    cdef int reserve(self, int64_t n, int64_t k, str format) except -1:
+    cdef int reserve(
+        self, int64_t n, int64_t k, str format, object allocate
+    ) except -1:
+        """Have zeroed memory allocated; panels start on a cache line."""
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
         check_format(format)
         self.kind, self.itemsize, _ = FORMATS[format]
@@ -133,10 +76,9 @@ cdef class PackedMatrix:
         self.nbytes = panels * FA_PANEL * k * self.itemsize
         if self.kind == FA_INT8:
             self.nbytes += panels * FA_PANEL * sizeof(float)
-        with arena_lock:
-            self.arena = arena_with_room(self.nbytes)
-            self.panels = self.arena.memory + self.arena.used
-            self.arena.used += (self.nbytes + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+        self.memory = allocate(self.nbytes + FA_ALIGN)
+        self.panels = <char *>&self.memory[0]
+        self.panels += -<uintptr_t>self.panels % FA_ALIGN
         if self.kind == FA_INT8:
             self.scales = <float *>(self.panels + panels * FA_PANEL * k)
         self.n, self.k = n, k
@@ -187,10 +129,11 @@ cdef int check_magnitudes(tuple weights, str format) except -1:
             )
 
 
-def empty_packed(int64_t out_features, int64_t in_features):
+def empty_packed(int64_t out_features, int64_t in_features, *, bint temporary=False):
     """Make a packed matrix whose weights are still to be packed, and 0 until then."""
     cdef PackedMatrix packed = PackedMatrix.__new__(PackedMatrix)
-    packed.reserve(out_features, in_features, "float32")
+    allocate = partial(np.zeros, dtype=np.uint8) if temporary else arena.take
+    packed.reserve(out_features, in_features, "float32", allocate)
     return packed
 
 

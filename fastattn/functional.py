@@ -76,7 +76,7 @@ def matmul(a: ArrayLike, b: ArrayLike, *, out: Float32 | None = None) -> Float32
     if c.size == 0:
         return c
     program = Program()
-    packed = _gemm.empty_packed(b.shape[-1], b.shape[-2])
+    packed = _gemm.empty_packed(b.shape[-1], b.shape[-2], temporary=True)
     if b.ndim == 2 and c.flags.c_contiguous:
         _gemm.pack(program, b.T, packed)
         _gemm.linear(program, rows_of(a), packed, rows_of(c))
@@ -154,7 +154,7 @@ def linear(
         return y
     target = y if y.flags.c_contiguous else np.empty(y.shape, np.float32)
     program = Program()
-    packed = _gemm.empty_packed(*weight.shape)
+    packed = _gemm.empty_packed(*weight.shape, temporary=True)
     _gemm.pack(program, weight, packed)
     _gemm.linear(program, rows_of(x), packed, rows_of(target), bias=bias, activation=name)
     program.run()

@@ -11,7 +11,6 @@ from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
 from criterion import assert_accurate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import printed
 from steps import layer_norm, linear
 from strategies import LAYOUTS, guarded, matrices, normal, sum_edges, tile_edges
 
@@ -142,33 +141,6 @@ class TestPackedMatrix:
         program.run()
         assert_same_bits(out, linear(x, weight))
         assert packed.shape == (33, 40)
-
-    @given(shapes=st.lists(st.tuples(tile_edges, st.integers(0, 40)), max_size=9))
-    def test_neighbours_in_memory_keep_theirs(self, shapes):
-        weights = [normal(*shape, seed=i) for i, shape in enumerate(shapes)]
-        wanted = list(zip(weights, itertools.cycle(_gemm.FORMATS)))
-        alone = [_gemm.PackedMatrix(w, format=f).unpack() for w, f in wanted]
-        packed = [_gemm.PackedMatrix(w, format=f) for w, f in wanted]
-        for matrix, expected in zip(packed, alone, strict=True):
-            assert_same_bits(matrix.unpack(), expected)
-
-    @pytest.mark.memory
-    @pytest.mark.parametrize("side", [500, 3000], ids=["shared", "an arena of its own"])
-    def test_memory_is_given_back(self, side):
-        script = f"""
-            import resource
-            import numpy as np
-            from fastattn import _gemm
-
-            weight = np.ones(({side}, {side}), np.float32)
-            _gemm.PackedMatrix(weight)
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            for _ in range(100):
-                packed = [_gemm.PackedMatrix(weight)]
-            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print(after - before < 80 * 2**10)
-        """
-        assert printed(script) == "True"
 
     def test_refuses_sizes_that_overflow(self):
         with pytest.raises(MemoryError):

@@ -341,10 +341,9 @@ class MultiHeadAttention(Layer):
         self.out_proj.steps(program, attended, out)
         program.record("output", out)
         program.run()
-        weights = None
-        if return_weights:
-            weights = score_matrix(heads, queries, keys, causal, runs, alibi)
-        return pad(out, queries), weights
+        if not return_weights:
+            return pad(out, queries), None
+        return pad(out, queries), score_matrix(heads, queries, keys, causal, runs, alibi)
 
     def _continued(
         self,
