@@ -2,8 +2,9 @@
 from libc.stdint cimport int64_t
 
 from ._cpu cimport (
-    FA_BFLOAT16, FA_BOOL_MASK, FA_FAR, FA_FLOAT16, FA_FLOAT32, FA_FLOAT_MASK, FA_KEY_CHUNK,
-    FA_PANEL, FA_QUERY_BLOCK, Program, fa_attention_plan, fa_sequence, kernels,
+    ELEMENT_WORK, FA_BFLOAT16, FA_BOOL_MASK, FA_FAR, FA_FLOAT16, FA_FLOAT32,
+    FA_FLOAT_MASK, FA_KEY_CHUNK, FA_PANEL, FA_QUERY_BLOCK, Program, fa_attention_plan,
+    fa_sequence, kernels,
 )
 
 from ._threads import thread_count
@@ -139,9 +140,10 @@ cdef int finish(
     cdef fa_sequence *sequence = <fa_sequence *>plan.sequences
     cdef int64_t *first = <int64_t *>plan.first_block
     cdef int64_t i, chunks = 0, longest = 0, blocks
+    cdef double scores = 0, work
     cdef const int64_t *offset = NULL
     cdef Py_buffer *slope = NULL
-    cdef int threads = thread_count(num_threads)
+    cdef int threads
     if offsets is not None:
         offset = program.integers(offsets, "query_offset", plan.num_sequences)
     if slopes is not None:
@@ -160,16 +162,20 @@ cdef int finish(
         ) // FA_QUERY_BLOCK
         chunks = max(chunks, (sequence[i].seqlen_k + FA_KEY_CHUNK - 1) // FA_KEY_CHUNK)
         longest = max(longest, sequence[i].seqlen_q)
+        # A few queries take as long as 16: they wait for the keys.
+        scores += <double>max(sequence[i].seqlen_q, 16) * sequence[i].seqlen_k
+    work = scores * plan.num_heads * (plan.head_dim + plan.value_dim + ELEMENT_WORK)
     longest = min(longest, FA_QUERY_BLOCK)
     plan.lanes = (longest + FA_PANEL - 1) // FA_PANEL * FA_PANEL
     blocks = first[plan.num_sequences] * plan.num_heads
     size = blocks * chunks * plan.lanes * (2 + plan.value_dim) * sizeof(float)
-    if chunks < 2 or threads < 2 or blocks >= SPLIT_BLOCKS * threads or size > SPLIT_BYTES:
-        return program.add(&kernels().attention, plan)
+    threads = 1 if chunks < 2 else thread_count(num_threads)
+    if threads < 2 or blocks >= SPLIT_BLOCKS * threads or size > SPLIT_BYTES:
+        return program.add(&kernels().attention, plan, work)
     plan.chunks = chunks
     plan.partials = <float *>program.allocate(size)
-    program.add(&kernels().attention, plan)
-    return program.add(&kernels().attention_merge, plan)
+    program.add(&kernels().attention, plan, work)
+    return program.add(&kernels().attention_merge, plan, 0)
 
 
 cdef char *at(const Py_buffer *view, const int64_t *index, int leading) noexcept:
@@ -218,7 +224,7 @@ cdef Py_buffer *lse_view(
 def attention(
     Program program not None, query, key, value, out, *, str dtype="float32", mask=None,
     key_lengths=None, query_offset=None, slopes=None, positions=None, lse=None,
-    threads=None, scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
+    num_threads=None, scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
 ):
     """Add attention over (..., heads, length, dim), leading dimensions broadcast."""
     cdef Operands x
@@ -265,13 +271,13 @@ def attention(
             if index[axis] < x.q.shape[axis]:
                 break
             index[axis] = 0
-    finish(program, plan, slopes, positions, query_offset, threads)
+    finish(program, plan, slopes, positions, query_offset, num_threads)
 
 
 def attention_varlen(
     Program program not None, query, key, value, out, cu_seqlens_q, cu_seqlens_k, *,
     str dtype="float32", query_offset=None, slopes=None, positions=None, lse=None,
-    threads=None, scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
+    num_threads=None, scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
 ):
     """Add attention over packed sequences: arrays (tokens, heads, dim)."""
     cdef Operands x
@@ -307,4 +313,4 @@ def attention_varlen(
             sequence.lse = <float *>(
                 <char *>lse_out.buf + start_q[i] * lse_out.strides[0]
             )
-    finish(program, plan, slopes, positions, query_offset, threads)
+    finish(program, plan, slopes, positions, query_offset, num_threads)

@@ -164,6 +164,10 @@ cdef extern from "fastattn.h":
     int fa_kernels_supported(int index) noexcept nogil
 
 
+cdef enum:
+    # The work of an element that is read, changed and written, in multiply-adds.
+    ELEMENT_WORK = 16
+
 cdef struct Step:
     const fa_op *op
     const void *plan
@@ -181,6 +185,7 @@ cdef class Program:
     cdef void **blocks
     cdef Py_ssize_t num_blocks, max_blocks
     cdef list held
+    cdef double work  # of all steps, as multiply-adds
     cdef readonly object recorder
 
     cdef void *allocate(self, size_t size, size_t count=*) except NULL
@@ -201,6 +206,6 @@ cdef class Program:
     cdef const int64_t *cu_seqlens(
         self, object array, str name, int64_t sequences, int64_t tokens
     ) except? NULL
-    cdef int add(self, const fa_op *op, const void *plan) except -1
+    cdef int add(self, const fa_op *op, const void *plan, double work) except -1
 
 cdef int64_t row_stride(const Py_buffer *view) noexcept

@@ -14,9 +14,10 @@ from cpython.mem cimport (
     PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc,
 )
 from cython.parallel cimport parallel, threadid
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t, uintptr_t
 
-from ._threads cimport enter_region, leave_region, thread_limit
+from ._threads cimport enter_region, is_told, leave_region
 
 from ._threads import thread_count
 
@@ -106,6 +107,9 @@ cdef enum:
     # a microsecond.
     TAKES_PER_THREAD = 16
     MAX_TAKE = 8
+    # Multiply-adds that are worth another thread: 10 to 40 microseconds. Waking it takes a
+    # part of that, and milliseconds where another process has its core.
+    WORK_PER_THREAD = 1 << 20
 
 # How long a parallel region may run before signals are checked. Ctrl-C answers within
 # this and the longest task, which may be tens of milliseconds.
@@ -306,7 +310,8 @@ cdef class Program:
             )
         return starts
 
-    cdef int add(self, const fa_op *op, const void *plan) except -1:
+    cdef int add(self, const fa_op *op, const void *plan, double work) except -1:
+        """Add a step; `work` says how many multiply-adds would take about as long."""
         cdef Step *step
         self.steps = <Step *>grow(
             self.steps, self.num_steps, &self.max_steps, sizeof(Step)
@@ -316,6 +321,7 @@ cdef class Program:
         step.plan = plan
         step.tasks = op.tasks(plan)
         self.num_steps += 1
+        self.work += work
         return 0
 
     def __reduce__(self):
@@ -325,15 +331,19 @@ cdef class Program:
         """Show a recorder the value that an array has after the steps so far."""
         if self.recorder is not None and self.recorder.wants(name):
             self.run()
-            self.num_steps = 0
+            self.num_steps, self.work = 0, 0
             self.recorder.keep(name, value)
 
     def run(self, num_threads=None):
         """Run the steps in order; `num_threads` None means the current setting."""
         cdef Run run
         cdef int64_t most_tasks = 1, scratch = 0
-        cdef int threads = thread_count(num_threads)
-        cdef int limit = thread_limit(num_threads, threads)
+        cdef int threads = 1, limit = INT_MAX
+        if is_told(num_threads):
+            threads = thread_count(num_threads)
+        elif self.work >= WORK_PER_THREAD:
+            limit = thread_count()
+            threads = <int>min(limit, 1 + self.work / WORK_PER_THREAD)
         for i in range(self.num_steps):
             most_tasks = max(most_tasks, self.steps[i].tasks)
             scratch = max(scratch, self.steps[i].op.scratch(self.steps[i].plan))

@@ -7,8 +7,8 @@ cimport cython
 from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
-    FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL, Program, fa_dtype,
-    fa_gemm_plan, fa_pack_plan, fa_unpack_plan, kernels, row_stride,
+    ELEMENT_WORK, FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL,
+    Program, fa_dtype, fa_gemm_plan, fa_pack_plan, fa_unpack_plan, kernels, row_stride,
 )
 
 from . import _rowwise, arena
@@ -102,7 +102,7 @@ cdef class PackedMatrix:
         plan.k, plan.n, plan.format = self.k, self.n, self.kind
         plan.packed, plan.scales = self.panels, self.scales
         plan.b = <float *>program.view(weight, "weight", "float32", 2, True).buf
-        program.add(&kernels().unpack, plan)
+        program.add(&kernels().unpack, plan, ELEMENT_WORK * <double>plan.n * plan.k)
         program.run()
         return weight
 
@@ -153,7 +153,7 @@ cdef int add_pack(
     plan.format, plan.column = packed.kind, column
     plan.packed, plan.scales = packed.panels, packed.scales
     program.hold(packed)
-    return program.add(&kernels().pack, plan)
+    return program.add(&kernels().pack, plan, ELEMENT_WORK * <double>plan.n * plan.k)
 
 
 def pack(Program program not None, weight, PackedMatrix packed not None):
@@ -210,6 +210,7 @@ def linear(
         plan.norm_bias = program.vector(norm[1], "norm bias", n)
         plan.norm_eps = norm[2]
     program.hold(weight)
-    program.add(&kernels().gemm, plan)
+    # A few rows take as long as 16: they wait for the weights.
+    program.add(&kernels().gemm, plan, <double>max(m, 16) * n * weight.k)
     if norm is not None and not plan.norm:
         _rowwise.layer_norm(program, out, *norm, out)

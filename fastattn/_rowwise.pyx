@@ -2,9 +2,10 @@
 from libc.stdint cimport int64_t
 
 from ._cpu cimport (
-    FA_EMBED_TABLES, FA_GELU, FA_GELU_TANH, FA_IDENTITY, FA_POOL_CLS, FA_POOL_MEAN, FA_RELU,
-    FA_SILU, Program, fa_activate_plan, fa_embed_plan, fa_layer_norm_plan, fa_pool_plan,
-    fa_rotary_plan, fa_sinusoid_plan, fa_softmax_plan, kernels, row_stride,
+    ELEMENT_WORK, FA_EMBED_TABLES, FA_GELU, FA_GELU_TANH, FA_IDENTITY, FA_POOL_CLS,
+    FA_POOL_MEAN, FA_RELU, FA_SILU, Program, fa_activate_plan, fa_embed_plan,
+    fa_layer_norm_plan, fa_pool_plan, fa_rotary_plan, fa_sinusoid_plan, fa_softmax_plan,
+    kernels, row_stride,
 )
 
 ACTIVATIONS = {
@@ -29,7 +30,7 @@ def softmax(Program program not None, x, out):
     plan.rows, plan.cols = x_view.shape[0], x_view.shape[1]
     plan.x, plan.ldx = <const float *>x_view.buf, row_stride(x_view)
     plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
-    program.add(&kernels().softmax, plan)
+    program.add(&kernels().softmax, plan, ELEMENT_WORK * <double>plan.rows * plan.cols)
 
 
 def layer_norm(
@@ -47,7 +48,7 @@ def layer_norm(
     plan.weight = program.vector(weight, "weight", cols)
     plan.bias = program.vector(bias, "bias", cols)
     plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
-    program.add(&kernels().layer_norm, plan)
+    program.add(&kernels().layer_norm, plan, ELEMENT_WORK * <double>plan.rows * plan.cols)
 
 
 def activate(Program program not None, x, activation, out):
@@ -59,7 +60,7 @@ def activate(Program program not None, x, activation, out):
     plan.x = program.vector(x, "x", plan.n)
     plan.y = <float *>program.vector(out, "out", plan.n, True)
     plan.activation = ACTIVATIONS[activation]
-    program.add(&kernels().activate, plan)
+    program.add(&kernels().activate, plan, ELEMENT_WORK * <double>plan.n)
 
 
 def embed(Program program not None, tables, ids, out, *, norm=None):
@@ -92,7 +93,7 @@ def embed(Program program not None, tables, ids, out, *, norm=None):
         plan.norm_bias = program.vector(norm[1], "norm bias", dim)
         plan.norm_eps = norm[2]
     plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
-    program.add(&kernels().embed, plan)
+    program.add(&kernels().embed, plan, ELEMENT_WORK * <double>tokens * dim)
 
 
 def pool(
@@ -109,7 +110,7 @@ def pool(
     plan.x, plan.ldx = <const float *>x_view.buf, row_stride(x_view)
     plan.pooling, plan.normalize = POOLINGS[pooling], normalize
     plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
-    program.add(&kernels().pool, plan)
+    program.add(&kernels().pool, plan, ELEMENT_WORK * <double>x_view.shape[0] * plan.dim)
 
 
 def sinusoid(Program program not None, double base, out, *, int64_t first=0):
@@ -127,7 +128,7 @@ def sinusoid(Program program not None, double base, out, *, int64_t first=0):
     if not 1.0 <= base < float("inf"):
         raise ValueError(f"base must be at least 1 and finite, got {base}")
     plan.y = <float *>out_view.buf
-    program.add(&kernels().sinusoid, plan)
+    program.add(&kernels().sinusoid, plan, ELEMENT_WORK * <double>plan.length * plan.dim)
 
 
 def rotary(
@@ -161,4 +162,5 @@ def rotary(
             )
     plan.x = <float *>x_view.buf
     plan.x_row, plan.x_head = row_stride(x_view), x_view.strides[1] // sizeof(float)
-    program.add(&kernels().rotary, plan)
+    work = ELEMENT_WORK * <double>plan.rows * plan.num_heads * plan.pairs
+    program.add(&kernels().rotary, plan, work)

@@ -5,8 +5,6 @@ The policy stands here. The parallel region itself is in :mod:`fastattn._cpu`.
 import os
 from contextvars import ContextVar
 
-from libc.limits cimport INT_MAX
-
 from .cpus import available_cpus
 
 cdef extern from *:
@@ -117,10 +115,8 @@ def thread_count(num_threads=None):
     return checked_threads(get_num_threads() if num_threads is None else num_threads)
 
 
-cdef int thread_limit(object num_threads, int threads) except -1:
-    if num_threads is not None or scoped_threads.get() is not None:
-        return INT_MAX
-    return threads
+cdef bint is_told(object num_threads) except -1:
+    return num_threads is not None or scoped_threads.get() is not None
 
 
 def get_num_threads():
@@ -134,7 +130,8 @@ def get_num_threads():
     Calls that run in several Python threads at once share this number: each uses what
     the others leave of it, and always its own thread. So a pool of threads is not
     multiplied by ours. A number in a call's `num_threads` or a :class:`num_threads`
-    block is for that call alone.
+    block is for that call alone. A call that is not told uses no more threads than its
+    work is worth.
 
     Returns
     -------

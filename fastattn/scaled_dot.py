@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _attention
 from ._cpu import Program
-from ._threads import thread_count
 from .arrays import Float32, as_flag, as_integers, as_mask, as_storage, output
 from .functional import broadcast
 from .score_options import Window, broadcast_to, score_options
@@ -155,7 +154,6 @@ def attention(
     inputs = [array for array in (q, k, v, bias) if array is not None]
     result = output(out, shape[1:] if flat else shape, *inputs, dtype=q.dtype)
     lse = _empty_lse(return_lse, result)
-    threads = thread_count(num_threads)
     lengths = _lengths(key_lengths, leading, k.shape[-2])
     program = Program()
     if math.prod(shape[:-1]):  # else no sequence has a query, however many there are
@@ -169,7 +167,7 @@ def attention(
             mask=bias,
             key_lengths=lengths,
             lse=lse[None] if lse is not None and flat else lse,
-            threads=threads,
+            num_threads=num_threads,
             **options,
         )
     program.run(num_threads)
@@ -261,7 +259,7 @@ def attention_varlen(
         starts_k,
         dtype=_format(q),
         lse=lse,
-        threads=thread_count(num_threads),
+        num_threads=num_threads,
         **options,
     )
     program.run(num_threads)

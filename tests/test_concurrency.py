@@ -80,7 +80,7 @@ def test_every_call_works_or_says_that_memory_is_short():
         with fa.num_threads(1):
             expected = [bits(call) for call in calls]
         refused = 0
-        for room in np.linspace(0, 100e6, {limits}).astype(int).tolist():
+        for room in np.linspace(0, 200e6, {limits}).astype(int).tolist():
             child = os.fork()
             if not child:
                 resource.setrlimit(resource.RLIMIT_AS, (memory(0) + room,) * 2)
@@ -109,8 +109,8 @@ def test_few_threads_may_be_made(threads):
             os.setuid(65534)
         limit = {threads} if os.getuid() == 65534 else 1
         resource.setrlimit(resource.RLIMIT_NPROC, (limit,) * 2)
-        fa.set_num_threads(20)
-        print([bits(call) for call in calls] == expected)
+        with fa.num_threads(20):
+            print([bits(call) for call in calls] == expected)
     """
     assert in_a_process(script) == "True"
 

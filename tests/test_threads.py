@@ -119,6 +119,22 @@ class TestThreads:
         """
         assert printed(script) == str(threads - 1)
 
+    @pytest.mark.parametrize(
+        "call", ["layer_norm(x)", "attention(x, x, x)", "matmul(x, x.T)"]
+    )
+    @pytest.mark.parametrize(("rows", "threads"), [(8, 1), (200, 4)])
+    def test_a_call_that_is_not_told_has_as_many_as_are_worth_it(self, call, rows, threads):
+        script = f"""
+            import os
+            import numpy as np
+            import fastattn as fa
+            x = np.ones(({rows}, 3000), np.float32)
+            before = len(os.listdir("/proc/self/task"))
+            fa.{call}
+            print(len(os.listdir("/proc/self/task")) - before)
+        """
+        assert printed(script, OMP_NUM_THREADS="4") == str(threads - 1)
+
     @pytest.mark.parametrize("before", ["few", "many, few", "many, fork"])
     def test_where_no_more_threads_can_be_made_fewer_do_the_work(self, before):
         script = f"""
