@@ -20,13 +20,16 @@ cdef enum:
     SPLIT_BYTES = 1 << 26
 
 
-# The four arrays of a call, and which of their axes are rows and heads, from the end.
+# The four arrays of a call, and which of their axes are rows and heads, from the end;
+# what becomes of the scores.
 cdef struct Operands:
     Py_buffer *q
     Py_buffer *k
     Py_buffer *v
     Py_buffer *o
     int ndim, row_axis, head_axis
+    float scale, softcap
+    int64_t left, right
 
 
 cdef int64_t stride(const Py_buffer *view, int axis) noexcept:
@@ -52,7 +55,7 @@ cdef Py_buffer *operand(
 
 
 cdef fa_attention_plan *plan_for(
-    Program program, Operands *x, str dtype, int64_t num_sequences, dict options
+    Program program, Operands *x, str dtype, int64_t num_sequences, object distance_bias
 ) except NULL:
     """Check sizes; fill in strides and everything that is the same for all sequences."""
     cdef fa_attention_plan *plan = <fa_attention_plan *>program.allocate(
@@ -81,12 +84,12 @@ cdef fa_attention_plan *plan_for(
     plan.k_row, plan.k_head = stride(x.k, rows), stride(x.k, heads)
     plan.v_row, plan.v_head = stride(x.v, rows), stride(x.v, heads)
     plan.o_row, plan.o_head = stride(x.o, rows), stride(x.o, heads)
-    plan.scale, plan.softcap = options["scale"], options["softcap"]
-    plan.left, plan.right = options["left"], options["right"]
+    plan.scale, plan.softcap = x.scale, x.softcap
+    plan.left, plan.right = x.left, x.right
     if not (-FA_FAR <= plan.left <= FA_FAR and -FA_FAR <= plan.right <= FA_FAR):
         raise ValueError("the window must be within FAR")
-    if options["distance_bias"] is not None:
-        add_distance_bias(program, plan, options["distance_bias"])
+    if distance_bias is not None:
+        add_distance_bias(program, plan, distance_bias)
     plan.sequences = <const fa_sequence *>program.allocate(
         sizeof(fa_sequence), num_sequences + 1
     )
@@ -234,6 +237,7 @@ def attention(
     cdef int64_t count = 1, i
     cdef int leading, axis
     cdef fa_sequence *sequence
+    x.scale, x.softcap, x.left, x.right = scale, softcap, left, right
     x.q = operand(program, query, "query", dtype, -1)
     x.ndim, x.row_axis, x.head_axis, leading = x.q.ndim, 2, 3, x.q.ndim - 3
     x.k = operand(program, key, "key", dtype, x.ndim)
@@ -244,10 +248,9 @@ def attention(
         same("a leading dimension of key", x.k.shape[axis], x.q.shape[axis])
         same("a leading dimension of value", x.v.shape[axis], x.q.shape[axis])
         same("a leading dimension of out", x.o.shape[axis], x.q.shape[axis])
-    cdef fa_attention_plan *plan = plan_for(program, &x, dtype, count, {
-        "scale": scale, "softcap": softcap, "left": left, "right": right,
-        "distance_bias": distance_bias,
-    })
+    cdef fa_attention_plan *plan = plan_for(
+        program, &x, dtype, count, distance_bias
+    )
     cdef int64_t seqlen_q = x.q.shape[x.ndim - 2], seqlen_k = x.k.shape[x.ndim - 2]
     cdef int64_t *index = <int64_t *>program.allocate((leading + 1) * sizeof(int64_t))
     if mask is not None:
@@ -285,6 +288,7 @@ def attention_varlen(
     cdef int64_t count = len(cu_seqlens_q) - 1, i
     cdef fa_sequence *sequence
     x.ndim, x.row_axis, x.head_axis = 3, 3, 2
+    x.scale, x.softcap, x.left, x.right = scale, softcap, left, right
     x.q = operand(program, query, "query", dtype, 3)
     x.k = operand(program, key, "key", dtype, 3)
     x.v = operand(program, value, "value", dtype, 3)
@@ -295,10 +299,9 @@ def attention_varlen(
     cdef const int64_t *start_k = program.cu_seqlens(
         cu_seqlens_k, "cu_seqlens_k", count, x.k.shape[0]
     )
-    cdef fa_attention_plan *plan = plan_for(program, &x, dtype, count, {
-        "scale": scale, "softcap": softcap, "left": left, "right": right,
-        "distance_bias": distance_bias,
-    })
+    cdef fa_attention_plan *plan = plan_for(
+        program, &x, dtype, count, distance_bias
+    )
     if lse is not None:
         lse_out = lse_view(program, plan, lse, &x, 2)
     for i in range(count):

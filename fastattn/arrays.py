@@ -13,6 +13,8 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
     """Return `value` as an ndarray without a copy where there is memory to look at."""
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array, whose mask would be lost: pass its data, and a "
@@ -46,6 +48,8 @@ def as_float32(value: Any, name: str) -> Float32:
         For floating arrays of another width, and for anything that is no real number.
     """
     array = as_array(value, name)
+    if array.dtype is FLOAT32:
+        return readable(array)
     if array.dtype.kind == "f" and array.dtype.itemsize != 4 and hasattr(value, "dtype"):
         raise TypeError(
             f"{name} must be float32, got {array.dtype}: convert it with "
@@ -70,7 +74,9 @@ def readable(array: NDArray[Any]) -> NDArray[Any]:
 def as_storage(value: Any, name: str) -> NDArray[Any]:
     """Return `value` as :func:`as_float32` does, or as float16 or bfloat16 if it is."""
     array = as_array(value, name)
-    return readable(array) if is_half(array.dtype) else as_float32(value, name)
+    if array.dtype is FLOAT32 or is_half(array.dtype):
+        return readable(array)
+    return as_float32(value, name)
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:
@@ -134,11 +140,9 @@ def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 def rows_of(array: Float32) -> Float32:
     """Return (..., n) as (rows, n), a view where the strides allow."""
-    return (
-        array.reshape(-1, array.shape[-1])
-        if array.size
-        else array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
-    )
+    if array.ndim == 2:
+        return array
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def as_integers(value: Any, name: str) -> NDArray[np.int64]:
@@ -173,7 +177,7 @@ def as_number(value: Any, name: str) -> float:
 
 def as_flag(value: Any, name: str) -> bool:
     """Return a truth value; TypeError for anything that is not one."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
 

@@ -4,7 +4,7 @@ Here what people pass becomes arrays and plans; the arithmetic is in csrc/.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -143,27 +143,27 @@ def attention(
     True
     """
     q, k, v = _operands(query, key, value)
-    leading = broadcast("query, key and value", q.shape[:-3], k.shape[:-3], v.shape[:-3])
-    heads = q.shape[-3]
-    shape = (*leading, heads, q.shape[-2], v.shape[-1])
-    bias = None if mask is None else as_mask(mask, "mask", (*shape[:-1], k.shape[-2]))
+    (*batch, heads, rows, dim), keys, values = q.shape, k.shape, v.shape
+    leading = broadcast("query, key and value", tuple(batch), keys[:-3], values[:-3])
+    shape = (*leading, heads, rows, values[-1])
+    bias = None if mask is None else as_mask(mask, "mask", (*shape[:-1], keys[-2]))
     position = (causal, query_offset, window)
     score = (scale, softcap, alibi_slopes, distance_bias)
-    options = score_options(leading, heads, q.shape[-1], position, score)
-    flat = not any(np.ndim(array) > 2 for array in (query, key, value))
-    inputs = [array for array in (q, k, v, bias) if array is not None]
-    result = output(out, shape[1:] if flat else shape, *inputs, dtype=q.dtype)
+    options = score_options(leading, heads, dim, position, score)
+    flat = not leading and not any(np.ndim(array) > 2 for array in (query, key, value))
+    result = output(out, shape[1:] if flat else shape, q, k, v, bias, dtype=q.dtype)
     lse = _empty_lse(return_lse, result)
-    lengths = _lengths(key_lengths, leading, k.shape[-2])
-    program = Program()
+    lengths = _lengths(key_lengths, leading, keys[-2])
+    program, dtype = Program(), _format(q)
+    q, k, v = (_stored(_spread(array, leading), dtype) for array in (q, k, v))
     if math.prod(shape[:-1]):  # else no sequence has a query, however many there are
         _attention.attention(
             program,
-            _stored(broadcast_to(q, "query", (*leading, heads, *q.shape[-2:]))),
-            _stored(broadcast_to(k, "key", (*leading, *k.shape[-3:]))),
-            _stored(broadcast_to(v, "value", (*leading, *v.shape[-3:]))),
-            _stored(result[None] if flat else result),
-            dtype=_format(q),
+            q,
+            k,
+            v,
+            _stored(result[None] if flat else result, dtype),
+            dtype=dtype,
             mask=bias,
             key_lengths=lengths,
             lse=lse[None] if lse is not None and flat else lse,
@@ -248,16 +248,16 @@ def attention_varlen(
     options = score_options((starts_q.size - 1,), q.shape[1], q.shape[2], position, score)
     result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=q.dtype)
     lse = _empty_lse(return_lse, result)
-    program = Program()
+    program, dtype = Program(), _format(q)
     _attention.attention_varlen(
         program,
-        _stored(q),
-        _stored(k),
-        _stored(v),
-        _stored(result),
+        _stored(q, dtype),
+        _stored(k, dtype),
+        _stored(v, dtype),
+        _stored(result, dtype),
         starts_q,
         starts_k,
-        dtype=_format(q),
+        dtype=dtype,
         lse=lse,
         num_threads=num_threads,
         **options,
@@ -336,12 +336,6 @@ def attention_weights(
     return weights
 
 
-class _Operands(NamedTuple):
-    query: Array
-    key: Array
-    value: Array
-
-
 def _starts(
     queries: ArrayLike, keys: ArrayLike | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -358,7 +352,7 @@ def _starts(
 
 def _operands(
     query: ArrayLike, key: ArrayLike, value: ArrayLike, *, packed: bool = False
-) -> _Operands:
+) -> tuple[Array, Array, Array]:
     """Return the three arrays with at least three dimensions, of one dtype, checked."""
     arrays = []
     for array, name in ((query, "query"), (key, "key"), (value, "value")):
@@ -378,24 +372,25 @@ def _operands(
             "query, key and value must have one dtype, "
             f"got {q.dtype}, {k.dtype} and {v.dtype}"
         )
-    if q.shape[-1] != k.shape[-1]:
+    queries, keys, values = q.shape, k.shape, v.shape
+    if queries[-1] != keys[-1]:
         raise ValueError(
             "query and key must have the same last dimension, "
-            f"got {q.shape[-1]} and {k.shape[-1]}"
+            f"got {queries[-1]} and {keys[-1]}"
         )
     rows, heads = (-3, -2) if packed else (-2, -3)
     for axis, what in ((rows, "length"), (heads, "number of heads")):
-        if k.shape[axis] != v.shape[axis]:
+        if keys[axis] != values[axis]:
             raise ValueError(
                 f"key and value must have the same {what} (dimension {axis}), "
-                f"got {k.shape[axis]} and {v.shape[axis]}"
+                f"got {keys[axis]} and {values[axis]}"
             )
-    if q.shape[heads] % k.shape[heads] if k.shape[heads] else q.shape[heads]:
+    if queries[heads] % keys[heads] if keys[heads] else queries[heads]:
         raise ValueError(
             "the number of query heads must be a multiple of the number of key heads "
-            f"(dimension {heads}), got {q.shape[heads]} and {k.shape[heads]}"
+            f"(dimension {heads}), got {queries[heads]} and {keys[heads]}"
         )
-    return _Operands(q, k, v)
+    return q, k, v
 
 
 def _empty_lse(return_lse: bool, out: Array) -> Float32 | None:
@@ -405,9 +400,15 @@ def _empty_lse(return_lse: bool, out: Array) -> Float32 | None:
     return None
 
 
-def _stored(array: Array) -> Array:
+def _spread(array: Array, leading: tuple[int, ...]) -> Array:
+    """Give (..., heads, length, dim) the leading dimensions that broadcasting makes."""
+    shape = array.shape
+    return array if shape[:-3] == leading else np.broadcast_to(array, leading + shape[-3:])
+
+
+def _stored(array: Array, dtype: str) -> Array:
     """Return what the extension reads: bfloat16, which has no buffer format, as uint16."""
-    return array.view(np.uint16) if _format(array) == "bfloat16" else array
+    return array.view(np.uint16) if dtype == "bfloat16" else array
 
 
 def _format(array: Array) -> str:
