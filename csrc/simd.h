@@ -201,6 +201,15 @@ INLINE float sum16(const vf *x)
     return (lane[0] + lane[2]) + (lane[1] + lane[3]);
 }
 
+/* Rows are summed in blocks of so many columns, and the sums of the blocks in double: one
+ * chain for all of a long row would lose an ulp for every 16 columns. */
+enum { SUM_BLOCK = 512 };
+
+INLINE int64_t block_end(int64_t start, int64_t n)
+{
+    return n - start < SUM_BLOCK ? n : start + SUM_BLOCK;
+}
+
 INLINE float max16(const vf *x)
 {
     float lane[FA_PANEL];

@@ -54,6 +54,22 @@ def test_bits_do_not_depend_on_the_instruction_set_with_fma(call):
     assert_same_on_fma_isas(CALLS[call])
 
 
+# Nearly equal numbers: every addition of a chain rounds the same way.
+LONG_ROWS = [
+    np.full((1, n), 0.1, np.float32) + np.float32(spread) * normal(1, n)
+    for n in (1000, 5000, 300_000)
+    for spread in (0, 1e-3, 1)
+]
+
+
+@pytest.mark.parametrize("x", LONG_ROWS, ids=lambda x: str(x.shape[1]))
+@pytest.mark.parametrize("kernel", ["softmax", "layer_norm", "rms_norm"])
+def test_long_rows_are_as_accurate_as_short_ones(isa, kernel, x):
+    x[0, 7] = 5
+    specification = getattr(reference, kernel)
+    assert_accurate(getattr(fa, kernel)(x), lambda t: specification(x.astype(t)))
+
+
 class TestSoftmax:
     @given(st.data())
     @settings(max_examples=60)

@@ -8,15 +8,39 @@
 
 static float row_mean(int64_t n, const float *x)
 {
-    vf sums[VECTORS] = {{0}};
-    for (int64_t i = 0; i < n; i += FA_PANEL) {
-        UNROLL
-        for (int v = 0; v < VECTORS; v++) {
-            const int64_t at = i + v * LANES;
-            sums[v] += vload_tail(x + at, n - at);
+    double total = 0.0;
+    for (int64_t start = 0; start < n; start += SUM_BLOCK) {
+        vf sums[VECTORS] = {{0}};
+        for (int64_t i = start; i < block_end(start, n); i += FA_PANEL) {
+            UNROLL
+            for (int v = 0; v < VECTORS; v++) {
+                const int64_t at = i + v * LANES;
+                sums[v] += vload_tail(x + at, n - at);
+            }
         }
+        total += (double)sum16(sums);
     }
-    return sum16(sums) / (float)n;
+    return (float)total / (float)n;
+}
+
+/* mean((x - centre)^2) */
+static float row_variance(int64_t n, const float *x, float centre)
+{
+    double total = 0.0;
+    for (int64_t start = 0; start < n; start += SUM_BLOCK) {
+        vf squares[VECTORS] = {{0}};
+        for (int64_t i = start; i < block_end(start, n); i += FA_PANEL) {
+            UNROLL
+            for (int v = 0; v < VECTORS; v++) {
+                const int64_t at = i + v * LANES;
+                vf d = vload_tail(x + at, n - at) - vsplat(centre);
+                if (n - at < LANES) d = (vf)((vi)d & vfirst(n - at));
+                squares[v] = vfma(d, d, squares[v]);
+            }
+        }
+        total += (double)sum16(squares);
+    }
+    return (float)total / (float)n;
 }
 
 /* y = (x - centre) / sqrt(mean((x - centre)^2) + eps) * weight + bias; y may be x. */
@@ -24,17 +48,7 @@ static void norm_row(int64_t n, const float *x, float centre, const float *weigh
                      const float *bias, float eps, float *y)
 {
     const vf mean = vsplat(centre);
-    vf squares[VECTORS] = {{0}};
-    for (int64_t i = 0; i < n; i += FA_PANEL) {
-        UNROLL
-        for (int v = 0; v < VECTORS; v++) {
-            const int64_t at = i + v * LANES;
-            vf d = vload_tail(x + at, n - at) - mean;
-            if (n - at < LANES) d = (vf)((vi)d & vfirst(n - at));
-            squares[v] = vfma(d, d, squares[v]);
-        }
-    }
-    const vf rstd = vsplat(1.0f / sqrtf(sum16(squares) / (float)n + eps));
+    const vf rstd = vsplat(1.0f / sqrtf(row_variance(n, x, centre) + eps));
     for (int64_t i = 0; i < n; i += LANES) {
         vf normed = (vload_tail(x + i, n - i) - mean) * rstd;
         const vf shift = bias ? vload_tail(bias + i, n - i) : vsplat(0.0f);

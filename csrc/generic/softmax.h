@@ -3,7 +3,7 @@
 
 static void softmax_row(int64_t n, const float *x, float *y)
 {
-    vf maxima[VECTORS], sums[VECTORS] = {{0}};
+    vf maxima[VECTORS];
     UNROLL
     for (int v = 0; v < VECTORS; v++) maxima[v] = vsplat(-INFINITY);
     for (int64_t i = 0; i < n; i += FA_PANEL) {
@@ -16,17 +16,22 @@ static void softmax_row(int64_t n, const float *x, float *y)
         }
     }
     const vf max = vsplat(max16(maxima));
-    for (int64_t i = 0; i < n; i += FA_PANEL) {
-        UNROLL
-        for (int v = 0; v < VECTORS; v++) {
-            const int64_t at = i + v * LANES;
-            vf e = vexp_nonpositive(vload_tail(x + at, n - at) - max);
-            if (n - at < LANES) e = (vf)((vi)e & vfirst(n - at));
-            sums[v] += e;
-            vstore_tail(y + at, e, n - at);
+    double total = 0.0;
+    for (int64_t start = 0; start < n; start += SUM_BLOCK) {
+        vf sums[VECTORS] = {{0}};
+        for (int64_t i = start; i < block_end(start, n); i += FA_PANEL) {
+            UNROLL
+            for (int v = 0; v < VECTORS; v++) {
+                const int64_t at = i + v * LANES;
+                vf e = vexp_nonpositive(vload_tail(x + at, n - at) - max);
+                if (n - at < LANES) e = (vf)((vi)e & vfirst(n - at));
+                sums[v] += e;
+                vstore_tail(y + at, e, n - at);
+            }
         }
+        total += (double)sum16(sums);
     }
-    const vf reciprocal = vsplat(1.0f / sum16(sums));
+    const vf reciprocal = vsplat(1.0f / (float)total);
     for (int64_t i = 0; i < n; i += LANES) {
         vstore_tail(y + i, vload_tail(y + i, n - i) * reciprocal, n - i);
     }

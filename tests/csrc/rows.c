@@ -119,6 +119,10 @@ void row_cases(const fa_kernels *t)
         for (int i = 0; i < 2; i++) rotary(t, n, i);
         if (n) sinusoid(t, 3, ROWS, n);
     }
+    /* Beyond one block of columns. */
+    for (int64_t n = 511; n <= 513; n++) {
+        for (int rms = 0; rms < 2; rms++) layer_norm(t, n, rms);
+    }
     /* Beyond one task. */
     for (int64_t n = 8191; n <= 8193; n++) softmax(t, 3, n);
     for (int i = 0; i < 5; i++) activate(t, (1 << 14) + 1, (fa_activation)i);
