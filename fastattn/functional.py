@@ -188,8 +188,10 @@ def softmax(x: ArrayLike, *, axis: int = -1, out: Float32 | None = None) -> Floa
 
     Notes
     -----
-    Relative error below 8 ulp per weight above 2**-20, sums within 1e-6 of 1. A row with
-    NaN or +inf, or of nothing but -inf, is NaN, as in NumPy and PyTorch.
+    The error of a weight y in a row of n is at most
+    ``(|x - max x| + log n + min(n, 512) / 16 + 16) u y`` with ``u = 2**-24`` as long as y
+    is above 2**-126, and a sum is within 3e-6 of 1. A row with NaN or +inf, or of nothing
+    but -inf, is NaN, as in NumPy and PyTorch.
 
     Examples
     --------
@@ -252,8 +254,9 @@ def layer_norm(
     Notes
     -----
     The variance is taken over the differences from the mean, in a second pass: the error
-    is below ``4 u (1 + |z| + |mean| / std) |weight| + 4 u |bias|`` with ``u = 2**-24`` and
-    z the normalised value.
+    in a row of n is at most ``a u ((|z| + mean |x| / std) |weight| + |bias|)`` with
+    ``a = min(n, 512) / 16 + 16``, ``u = 2**-24`` and z the normalised value, as long as
+    ``|z| mean |x| / std`` is below 2**17.
 
     References
     ----------
@@ -303,8 +306,8 @@ def rms_norm(
 
     Notes
     -----
-    The error is below ``4 u (1 + |z|) |weight|`` with ``u = 2**-24`` and z the normalised
-    value.
+    The error of a result y in a row of n is at most ``(min(n, 512) / 32 + 8) u |y|`` with
+    ``u = 2**-24``.
 
     References
     ----------
