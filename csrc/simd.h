@@ -201,15 +201,6 @@ INLINE float sum16(const vf *x)
     return (lane[0] + lane[2]) + (lane[1] + lane[3]);
 }
 
-/* Rows are summed in blocks of so many columns, and the sums of the blocks in double: one
- * chain for all of a long row would lose an ulp for every 16 columns. */
-enum { SUM_BLOCK = 512 };
-
-INLINE int64_t block_end(int64_t start, int64_t n)
-{
-    return n - start < SUM_BLOCK ? n : start + SUM_BLOCK;
-}
-
 INLINE float max16(const vf *x)
 {
     float lane[FA_PANEL];
@@ -219,6 +210,16 @@ INLINE float max16(const vf *x)
         result = result > lane[i] || result != result ? result : lane[i];
     }
     return result;
+}
+
+/* A row is summed in blocks of so many columns, and the sums of the blocks in double: one
+ * chain for all of a long row would lose an ulp for every 16 columns. */
+enum { SUM_BLOCK = 512 };
+
+/* How many columns the block that starts at `start` has. */
+INLINE int64_t block_columns(int64_t start, int64_t n)
+{
+    return n - start < SUM_BLOCK ? n - start : SUM_BLOCK;
 }
 
 /* The elements of a and b in turn: a0 b0 a1 b1 ..., the first half of them or the second.

@@ -6,39 +6,28 @@
  * mean^2 / var of the precision; the row is in the first-level cache anyway.
  */
 
-static float row_mean(int64_t n, const float *x)
+/* The sum of (x - centre)^power over a block; power is 1 or 2. */
+INLINE float block_sum(const int power, int64_t n, const float *x, float centre)
 {
-    double total = 0.0;
-    for (int64_t start = 0; start < n; start += SUM_BLOCK) {
-        vf sums[VECTORS] = {{0}};
-        for (int64_t i = start; i < block_end(start, n); i += FA_PANEL) {
-            UNROLL
-            for (int v = 0; v < VECTORS; v++) {
-                const int64_t at = i + v * LANES;
-                sums[v] += vload_tail(x + at, n - at);
-            }
+    vf sums[VECTORS] = {{0}};
+    for (int64_t i = 0; i < n; i += FA_PANEL) {
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) {
+            const int64_t at = i + v * LANES;
+            vf d = vload_tail(x + at, n - at) - vsplat(centre);
+            if (n - at < LANES) d = (vf)((vi)d & vfirst(n - at));
+            sums[v] = power == 1 ? sums[v] + d : vfma(d, d, sums[v]);
         }
-        total += (double)sum16(sums);
     }
-    return (float)total / (float)n;
+    return sum16(sums);
 }
 
-/* mean((x - centre)^2) */
-static float row_variance(int64_t n, const float *x, float centre)
+/* mean((x - centre)^power) */
+INLINE float row_mean(const int power, int64_t n, const float *x, float centre)
 {
     double total = 0.0;
-    for (int64_t start = 0; start < n; start += SUM_BLOCK) {
-        vf squares[VECTORS] = {{0}};
-        for (int64_t i = start; i < block_end(start, n); i += FA_PANEL) {
-            UNROLL
-            for (int v = 0; v < VECTORS; v++) {
-                const int64_t at = i + v * LANES;
-                vf d = vload_tail(x + at, n - at) - vsplat(centre);
-                if (n - at < LANES) d = (vf)((vi)d & vfirst(n - at));
-                squares[v] = vfma(d, d, squares[v]);
-            }
-        }
-        total += (double)sum16(squares);
+    for (int64_t i = 0; i < n; i += SUM_BLOCK) {
+        total += (double)block_sum(power, block_columns(i, n), x + i, centre);
     }
     return (float)total / (float)n;
 }
@@ -48,7 +37,7 @@ static void norm_row(int64_t n, const float *x, float centre, const float *weigh
                      const float *bias, float eps, float *y)
 {
     const vf mean = vsplat(centre);
-    const vf rstd = vsplat(1.0f / sqrtf(row_variance(n, x, centre) + eps));
+    const vf rstd = vsplat(1.0f / sqrtf(row_mean(2, n, x, centre) + eps));
     for (int64_t i = 0; i < n; i += LANES) {
         vf normed = (vload_tail(x + i, n - i) - mean) * rstd;
         const vf shift = bias ? vload_tail(bias + i, n - i) : vsplat(0.0f);
@@ -61,7 +50,7 @@ static void norm_row(int64_t n, const float *x, float centre, const float *weigh
 static void layer_norm_row(int64_t n, const float *x, const float *weight,
                            const float *bias, float eps, float *y)
 {
-    norm_row(n, x, row_mean(n, x), weight, bias, eps, y);
+    norm_row(n, x, row_mean(1, n, x, 0.0f), weight, bias, eps, y);
 }
 
 enum { NORM_TASK = 16 }; /* rows: a few microseconds at the widths of encoders */
@@ -79,7 +68,7 @@ static void layer_norm_run(const void *plan, int64_t task, void *scratch)
     assert_task(task, layer_norm_tasks(p), scratch);
     for (int64_t i = start; i < end; i++) {
         const float *x = p->x + i * p->ldx;
-        norm_row(p->cols, x, p->rms ? 0.0f : row_mean(p->cols, x), p->weight, p->bias,
-                 p->eps, p->y + i * p->ldy);
+        norm_row(p->cols, x, p->rms ? 0.0f : row_mean(1, p->cols, x, 0.0f), p->weight,
+                 p->bias, p->eps, p->y + i * p->ldy);
     }
 }

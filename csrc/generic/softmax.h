@@ -1,6 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* softmax.h: softmax of rows, shifted by the row's maximum so that nothing overflows. */
 
+/* y = e^(x - max) for a block of columns; returns their sum. */
+static float exp_block(int64_t n, const float *x, vf max, float *y)
+{
+    vf sums[VECTORS] = {{0}};
+    for (int64_t i = 0; i < n; i += FA_PANEL) {
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) {
+            const int64_t at = i + v * LANES;
+            vf e = vexp_nonpositive(vload_tail(x + at, n - at) - max);
+            if (n - at < LANES) e = (vf)((vi)e & vfirst(n - at));
+            sums[v] += e;
+            vstore_tail(y + at, e, n - at);
+        }
+    }
+    return sum16(sums);
+}
+
 static void softmax_row(int64_t n, const float *x, float *y)
 {
     vf maxima[VECTORS];
@@ -17,19 +34,8 @@ static void softmax_row(int64_t n, const float *x, float *y)
     }
     const vf max = vsplat(max16(maxima));
     double total = 0.0;
-    for (int64_t start = 0; start < n; start += SUM_BLOCK) {
-        vf sums[VECTORS] = {{0}};
-        for (int64_t i = start; i < block_end(start, n); i += FA_PANEL) {
-            UNROLL
-            for (int v = 0; v < VECTORS; v++) {
-                const int64_t at = i + v * LANES;
-                vf e = vexp_nonpositive(vload_tail(x + at, n - at) - max);
-                if (n - at < LANES) e = (vf)((vi)e & vfirst(n - at));
-                sums[v] += e;
-                vstore_tail(y + at, e, n - at);
-            }
-        }
-        total += (double)sum16(sums);
+    for (int64_t i = 0; i < n; i += SUM_BLOCK) {
+        total += (double)exp_block(block_columns(i, n), x + i, max, y + i);
     }
     const vf reciprocal = vsplat(1.0f / (float)total);
     for (int64_t i = 0; i < n; i += LANES) {
