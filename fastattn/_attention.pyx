@@ -248,9 +248,7 @@ def attention(
         same("a leading dimension of key", x.k.shape[axis], x.q.shape[axis])
         same("a leading dimension of value", x.v.shape[axis], x.q.shape[axis])
         same("a leading dimension of out", x.o.shape[axis], x.q.shape[axis])
-    cdef fa_attention_plan *plan = plan_for(
-        program, &x, dtype, count, distance_bias
-    )
+    cdef fa_attention_plan *plan = plan_for(program, &x, dtype, count, distance_bias)
     cdef int64_t seqlen_q = x.q.shape[x.ndim - 2], seqlen_k = x.k.shape[x.ndim - 2]
     cdef int64_t *index = <int64_t *>program.allocate((leading + 1) * sizeof(int64_t))
     if mask is not None:
@@ -299,9 +297,7 @@ def attention_varlen(
     cdef const int64_t *start_k = program.cu_seqlens(
         cu_seqlens_k, "cu_seqlens_k", count, x.k.shape[0]
     )
-    cdef fa_attention_plan *plan = plan_for(
-        program, &x, dtype, count, distance_bias
-    )
+    cdef fa_attention_plan *plan = plan_for(program, &x, dtype, count, distance_bias)
     if lse is not None:
         lse_out = lse_view(program, plan, lse, &x, 2)
     for i in range(count):

@@ -63,9 +63,7 @@ cdef class PackedMatrix:
         if format != "float32":
             check_magnitudes(weights, format)
 
-    cdef int reserve(
-        self, int64_t n, int64_t k, str format, object allocate
-    ) except -1:
+    cdef int reserve(self, int64_t n, int64_t k, str format, object allocate) except -1:
         """Have zeroed memory allocated; panels start on a cache line."""
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
         check_format(format)
