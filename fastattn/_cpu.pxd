@@ -172,7 +172,6 @@ cdef struct Step:
     const fa_op *op
     const void *plan
     int64_t tasks
-    int64_t next_task  # the first task that no thread has taken yet
 
 
 cdef const fa_kernels *kernels() noexcept

@@ -16,6 +16,7 @@ from cpython.mem cimport (
 from cython.parallel cimport parallel, threadid
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memset
 
 from ._threads cimport enter_region, is_told, leave_region
 
@@ -105,7 +106,7 @@ cdef enum:
     # Tasks that a thread takes at once: one where there are few or the last one took so
     # long that the clock moved, up to MAX_TAKE where they are many and may be as short as
     # a microsecond.
-    TAKES_PER_THREAD = 16
+    TAKES_PER_PART = 16
     MAX_TAKE = 8
     # Multiply-adds that are worth another thread: 10 to 40 microseconds. Waking it takes a
     # part of that, and milliseconds where another process has its core.
@@ -119,40 +120,67 @@ cdef double REGION_SECONDS = 0.05
 cdef struct Run:
     Step *steps
     Py_ssize_t num_steps, step
+    int parts
+    int64_t *taken  # (parts, steps), how many tasks of a part of a step have been taken
     char *scratch
     size_t scratch_size
-    int threads
     double deadline
     fenv_t rounding  # of the thread that calls
 
 
-# One thread's part of a region. Every thread takes the same way through the steps: after
-# the barrier nobody changes next_task any more, so all see whether the step is complete.
+cdef int64_t part_start(int64_t tasks, int parts, int part) noexcept nogil:
+    """The first task of a part; parts differ by at most one task."""
+    return tasks // parts * part + min(part, tasks % parts)
+
+
+# Run tasks of a part of a step until all are taken, True, or the deadline has passed.
+cdef bint run_part(Run *run, Py_ssize_t at, int part, void *scratch) noexcept nogil:
+    cdef Step *step = run.steps + at
+    cdef int64_t *taken = run.taken + part * run.num_steps + at
+    cdef int64_t start = part_start(step.tasks, run.parts, part)
+    cdef int64_t stop = part_start(step.tasks, run.parts, part + 1)
+    cdef int64_t most = min(max((stop - start) // TAKES_PER_PART, 1), MAX_TAKE)
+    cdef int64_t task, last, share = 1
+    cdef double now = seconds_now(), before
+    while True:
+        task = start + take(taken, share)
+        if task >= stop:
+            return True
+        last = min(task + share, stop)
+        while task < last:
+            step.op.run(step.plan, task, scratch)
+            task += 1
+        before, now = now, seconds_now()
+        if now > run.deadline:
+            return False
+        share = most if now == before else 1
+
+
+# After the barrier nobody takes any more, so all threads see whether a step is complete.
+cdef bint is_complete(Run *run, Py_ssize_t at) noexcept nogil:
+    cdef int64_t tasks = run.steps[at].tasks
+    cdef int part
+    for part in range(run.parts):
+        if run.taken[part * run.num_steps + at] < (
+            part_start(tasks, run.parts, part + 1) - part_start(tasks, run.parts, part)
+        ):
+            return False
+    return True
+
+
+# One thread's part of a region, and of the parts of others what they leave. The tasks of
+# most steps go along the tokens: what a thread reads it has mostly written itself, in the
+# step before, and finds in its cache.
 cdef void work(Run *run, int thread) noexcept nogil:
     cdef Py_ssize_t at = run.step
-    cdef Step *step
-    cdef int64_t task, last, share, most
-    cdef double now = seconds_now(), before
+    cdef int i
     cdef void *scratch = run.scratch + thread * run.scratch_size
     while at < run.num_steps:
-        step = run.steps + at
-        most = step.tasks // (run.threads * TAKES_PER_THREAD)
-        most = min(max(most, 1), MAX_TAKE)
-        share = 1
-        while True:
-            task = take(&step.next_task, share)
-            if task >= step.tasks:
+        for i in range(run.parts):
+            if not run_part(run, at, (thread + i) % run.parts, scratch):
                 break
-            last = min(task + share, step.tasks)
-            while task < last:
-                step.op.run(step.plan, task, scratch)
-                task += 1
-            before, now = now, seconds_now()
-            if now > run.deadline:
-                break
-            share = most if now == before else 1
         fa_barrier()
-        if step.next_task < step.tasks:
+        if not is_complete(run, at):
             break
         at += 1
     if thread == 0:
@@ -339,6 +367,7 @@ cdef class Program:
         cdef Run run
         cdef int64_t most_tasks = 1, scratch = 0
         cdef int threads = 1, limit = INT_MAX
+        cdef size_t counters
         if is_told(num_threads):
             threads = thread_count(num_threads)
         elif self.work >= WORK_PER_THREAD:
@@ -347,30 +376,34 @@ cdef class Program:
         for i in range(self.num_steps):
             most_tasks = max(most_tasks, self.steps[i].tasks)
             scratch = max(scratch, self.steps[i].op.scratch(self.steps[i].plan))
-            self.steps[i].next_task = 0
         threads = min(threads, most_tasks)
         run.steps = self.steps
         run.num_steps = self.num_steps
         run.step = 0
         run.scratch_size = (scratch + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
-        memory = PyMem_RawMalloc(threads * run.scratch_size + FA_ALIGN)
+        run.parts = threads
+        counters = threads * run.num_steps * sizeof(int64_t)
+        memory = PyMem_RawMalloc(counters + threads * run.scratch_size + FA_ALIGN)
         if memory == NULL:
             raise MemoryError
-        run.scratch = <char *>memory + FA_ALIGN - <uintptr_t>memory % FA_ALIGN
+        run.taken = <int64_t *>memory
+        memset(run.taken, 0, counters)
+        run.scratch = <char *>memory + counters
+        run.scratch += FA_ALIGN - <uintptr_t>run.scratch % FA_ALIGN
         try:
             while run.step < run.num_steps:
                 run.deadline = seconds_now() + REGION_SECONDS
-                run.threads = enter_region(threads, limit)
-                if run.threads == 1:
+                threads = enter_region(run.parts, limit)
+                if threads == 1:
                     with nogil:
                         work(&run, 0)
                 else:
                     fegetenv(&run.rounding)
-                    with nogil, parallel(num_threads=run.threads):
+                    with nogil, parallel(num_threads=threads):
                         # Threads of earlier calls have the one of those calls.
                         fesetenv(&run.rounding)
                         work(&run, threadid())
-                leave_region(run.threads)
+                leave_region(threads)
                 PyErr_CheckSignals()
         finally:
             PyMem_RawFree(memory)
