@@ -20,6 +20,11 @@ enum {
      * with AVX-512 and AVX2: loading is up to twice as fast for one tile, as fast or faster
      * for two, and slower for the tiles of MC rows, int8 by a fifth. */
     WIDENING_TILES = 2,
+    /* Blocks of rows that run down the weights together. Threads start at different bands,
+     * and a thread finds what it wrote in its own cache when the next product reads it.
+     * With one block to a band the weights come from memory twice as often, with four a
+     * batch of 256 rows is two bands of different length. */
+    BAND_BLOCKS = 2,
     /* Tasks worth having: enough for a few per thread on any machine of a few cores. */
     TASKS_WANTED = 32,
     /* Rows of an epilogue that are worked on at once: two such groups are a full tile. */
@@ -29,8 +34,8 @@ _Static_assert(1 <= MR / 2 && MR / 2 <= REGISTERS / 4, "an epilogue of too many 
 
 /* How a gemm is cut: the same for every instruction set but for MR and PANELS. */
 typedef struct {
-    int64_t row_tiles, row_blocks; /* row tiles in blocks */
-    int64_t strips, groups;        /* panels in strips of a tile's width, those in groups */
+    int64_t row_tiles, row_blocks, bands; /* row tiles in blocks, those in bands */
+    int64_t strips, groups; /* panels in strips of a tile's width, those in groups */
 } gemm_grid;
 
 static gemm_grid grid_of(const fa_gemm_plan *p)
@@ -39,6 +44,7 @@ static gemm_grid grid_of(const fa_gemm_plan *p)
     const int64_t panels = ceil_div(p->n, FA_PANEL);
     g.row_tiles = ceil_div(p->m, MR);
     g.row_blocks = ceil_div(g.row_tiles, MC / MR);
+    g.bands = ceil_div(g.row_blocks, BAND_BLOCKS);
     g.strips = ceil_div(panels, panels_for(ceil_div(p->m, g.row_tiles ? g.row_tiles : 1)));
     g.groups = g.row_blocks ? ceil_div(TASKS_WANTED, g.row_blocks) : 1;
     if (g.groups > g.strips) g.groups = g.strips;
@@ -177,8 +183,14 @@ static void gemm_run(const void *plan, int64_t task, void *scratch)
     const gemm_grid g = grid_of(p);
     assert_task(task, gemm_tasks(p), scratch);
     assert((uintptr_t)p->b % FA_ALIGN == 0);
-    /* Neighbouring tasks share their panels, which stay in the second-level cache. */
-    const int64_t block = task % g.row_blocks, group = task / g.row_blocks;
+    /* Band by band; in a band neighbouring tasks share their panels, which stay in the
+     * second-level cache. */
+    int64_t band = task / (g.groups * BAND_BLOCKS);
+    while (part_start(g.row_blocks, g.bands, band + 1) * g.groups <= task) band++;
+    const int64_t first_block = part_start(g.row_blocks, g.bands, band);
+    const int64_t blocks = part_start(g.row_blocks, g.bands, band + 1) - first_block;
+    const int64_t local = task - first_block * g.groups;
+    const int64_t block = first_block + local % blocks, group = local / blocks;
     const int64_t first_tile = part_start(g.row_tiles, g.row_blocks, block);
     const int64_t last_tile = part_start(g.row_tiles, g.row_blocks, block + 1);
     const int64_t panels = ceil_div(p->n, FA_PANEL);
