@@ -45,13 +45,11 @@ static void pack_queries(attention_task *t)
 {
     const fa_attention_plan *p = t->plan;
     const int64_t size = p->head_dim * FA_PANEL;
-    const char *q = (const char *)t->sequence->q +
-                    (t->head * p->q_head + t->first_query * p->q_row) * size_of(p->dtype);
     for (int64_t panel = 0; panel < t->panels; panel++) {
         float *packed = t->q + panel * size;
         const int64_t first = panel * FA_PANEL;
         const int64_t rows = t->queries - first < FA_PANEL ? t->queries - first : FA_PANEL;
-        const void *from = q + first * p->q_row * size_of(p->dtype);
+        const void *from = t->from + first * p->q_row * size_of(p->dtype);
         const float *source = from;
         int64_t stride = p->q_row;
         if (p->dtype != FA_FLOAT32) { /* by way of the memory of the scores */
@@ -85,6 +83,9 @@ static void multiply_scores(attention_task *t, const float *k, int64_t k_row, in
     }
     int64_t i = 0;
     do {
+        const rows_ahead ahead[2] = {
+            columns_from(t->after_k[0], i * size_of(t->plan->dtype)),
+            columns_from(t->after_k[1], i * size_of(t->plan->dtype))};
         multiply(keys, t->panels, 0,
                  (tile_plan){
                      .k = dim - i < HEAD_BLOCK ? dim - i : HEAD_BLOCK,
@@ -96,7 +97,8 @@ static void multiply_scores(attention_task *t, const float *k, int64_t k_row, in
                      .ldc = FA_PANEL,
                      .c_panel = KEY_BLOCK * FA_PANEL,
                      .beta = i ? ONES : 0,
-                 });
+                 },
+                 ahead);
         i += HEAD_BLOCK;
     } while (i < dim);
 }
@@ -138,7 +140,8 @@ static void attend_block(attention_task *t, running *r, int64_t first_key, int64
                  .ldc = FA_PANEL,
                  .c_panel = p->value_dim * FA_PANEL,
                  .beta = t->alpha,
-             });
+             },
+             t->after_v);
 }
 
 /* out = o / l, back in rows; 0 where no key was seen. Adding 0 turns -0 into +0: which of
@@ -147,8 +150,6 @@ static void write_output(const attention_task *t, const running *r)
 {
     const fa_attention_plan *p = t->plan;
     const int64_t dim = p->value_dim, size = size_of(p->dtype);
-    char *out =
-        (char *)t->sequence->o + (t->head * p->o_head + t->first_query * p->o_row) * size;
     for (int64_t query = 0; query < t->queries; query += LANES) {
         const vf l = vload(r->l + query);
         const vf reciprocal = vselect(l == 0.0f, vsplat(0.0f), 1.0f / l);
@@ -164,7 +165,7 @@ static void write_output(const attention_task *t, const running *r)
             UNROLL
             for (int j = 0; j < LANES; j++) {
                 if (query + j >= t->queries) break;
-                narrow(p->dtype, out + ((query + j) * p->o_row + i) * size, square[j],
+                narrow(p->dtype, t->to + ((query + j) * p->o_row + i) * size, square[j],
                        dim - i);
             }
         }
@@ -186,49 +187,10 @@ static void write_lse(const attention_task *t, const running *r)
     for (int64_t i = 0; i < t->queries; i++) lse[i * p->lse_row] = lanes[i];
 }
 
-/* Find the sequence, the head and the queries of a block, numbered by sequence, head and
- * place in the sequence. */
-static attention_task locate(const fa_attention_plan *p, int64_t block)
-{
-    int64_t low = 0, high = p->num_sequences;
-    while (high - low > 1) {
-        const int64_t middle = (low + high) / 2;
-        if (p->first_block[middle] * p->num_heads <= block) low = middle;
-        else high = middle;
-    }
-    const int64_t blocks = p->first_block[low + 1] - p->first_block[low];
-    const int64_t local = block - p->first_block[low] * p->num_heads;
-    attention_task t = {.plan = p, .sequence = p->sequences + low, .head = local / blocks};
-    t.first_query = local % blocks * FA_QUERY_BLOCK;
-    t.position = t.sequence->offset + t.first_query;
-    t.scale = adds_to_scores(p, t.sequence) ? 1.0f : p->scale;
-    t.queries = t.sequence->seqlen_q - t.first_query;
-    if (t.queries > FA_QUERY_BLOCK) t.queries = FA_QUERY_BLOCK;
-    t.panels = ceil_div(t.queries, FA_PANEL);
-    assert(0 < t.queries && lanes_of(&t) <= p->lanes);
-    const int64_t kv_head = t.head / p->group;
-    t.k = (const char *)t.sequence->k + kv_head * p->k_head * size_of(p->dtype);
-    t.v = (const char *)t.sequence->v + kv_head * p->v_head * size_of(p->dtype);
-    return t;
-}
-
-/* The keys that the window lets some query of the task see. */
-typedef struct {
-    int64_t first, last;
-} key_range;
-
-static key_range keys_in_reach(const attention_task *t)
-{
-    const fa_attention_plan *p = t->plan;
-    key_range keys = {t->position - p->left, t->position + t->queries + p->right};
-    if (keys.first < 0) keys.first = 0;
-    if (keys.last > t->sequence->seqlen_k) keys.last = t->sequence->seqlen_k;
-    return keys;
-}
-
 /* Reduce one chunk of keys from zero. Blocks out of reach are left out; the others start
  * at multiples of KEY_BLOCK, and the last ends where the reach does. */
-static void attend_chunk(attention_task *t, running *r, int64_t chunk)
+static void attend_chunk(attention_task *t, const attention_task *next, running *r,
+                         int64_t chunk)
 {
     const key_range reach = keys_in_reach(t);
     int64_t first = chunk * FA_KEY_CHUNK, last = first + FA_KEY_CHUNK;
@@ -236,6 +198,7 @@ static void attend_chunk(attention_task *t, running *r, int64_t chunk)
     if (last > reach.last) last = reach.last;
     clear(t, r);
     for (int64_t key = first; key < last; key += KEY_BLOCK) {
+        look_ahead(t, next, key + KEY_BLOCK, reach.last);
         attend_block(t, r, key, last - key < KEY_BLOCK ? last - key : KEY_BLOCK);
     }
 }
@@ -244,7 +207,10 @@ static void attention_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_attention_plan *p = plan;
     assert_task(task, attention_tasks(p), scratch);
-    attention_task t = locate(p, p->chunks ? task / p->chunks : task);
+    const int64_t block = p->chunks ? task / p->chunks : task;
+    attention_task t, next;
+    locate(&t, p, block);
+    locate(&next, p, p->chunks || task + 1 == attention_tasks(p) ? block : block + 1);
     t.q = scratch;
     t.s = t.q + FA_QUERY_BLOCK * p->head_dim;
     t.bias = t.s + FA_QUERY_BLOCK * KEY_BLOCK;
@@ -256,14 +222,14 @@ static void attention_run(const void *plan, int64_t task, void *scratch)
     if (t.queries == 1) memset(t.s, 0, sizeof(float[KEY_BLOCK * FA_PANEL]));
     if (p->chunks) {
         running part = running_in(p, p->partials + task * running_floats(p));
-        attend_chunk(&t, &part, task % p->chunks);
+        attend_chunk(&t, &next, &part, task % p->chunks);
         return;
     }
     const key_range keys = keys_in_reach(&t);
     const int64_t first = keys.first / FA_KEY_CHUNK;
-    attend_chunk(&t, &total, first);
+    attend_chunk(&t, &next, &total, first);
     for (int64_t i = first + 1; i * FA_KEY_CHUNK < keys.last; i++) {
-        attend_chunk(&t, &chunk, i);
+        attend_chunk(&t, &next, &chunk, i);
         merge(&t, &total, &chunk);
     }
     write_output(&t, &total);
@@ -280,7 +246,8 @@ static int64_t attention_merge_tasks(const void *plan)
 static void attention_merge_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_attention_plan *p = plan;
-    const attention_task t = locate(p, task);
+    attention_task t;
+    locate(&t, p, task);
     assert_task(task, attention_merge_tasks(p), scratch);
     float *parts = p->partials + task * p->chunks * running_floats(p);
     running total = running_in(p, parts);

@@ -25,6 +25,9 @@ typedef struct {
     /* Whether the mask, and whether the window, has a say in the present block. */
     int masked, windowed;
     const char *k, *v;
+    const char *from; /* the first of its queries, and of its results */
+    char *to;
+    rows_ahead after_k[2], after_v[2]; /* what the products ask for while they run */
     float *q, *s, *bias;
     float *k_wide, *v_wide;
     uint64_t seen[KEY_BLOCK]; /* by a bool mask: bit i of word j is query i, key j */

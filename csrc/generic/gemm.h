@@ -146,6 +146,22 @@ static void strip_of_b(const fa_gemm_plan *p, int64_t panel, int panels, int64_t
     }
 }
 
+/* Let the tiles of a strip ask for the panels that come next, the first tile for the first
+ * one: those of the next KC terms, or of the next strip. A single tile has to wait for its
+ * own. */
+INLINE void ask_for_next_panels(const fa_gemm_plan *p, int64_t panel, int panels,
+                                int64_t start, int64_t tile, int64_t tiles, tile_plan *t)
+{
+    t->next = t->b;
+    t->next_step = 0;
+    if (tiles == 1 || tile >= panels) return;
+    start += t->k;
+    const int64_t row =
+        start < p->k ? (panel + tile) * p->k + start : (panel + panels + tile) * p->k;
+    t->next = (const char *)p->b + row * FA_PANEL * size_of(p->format);
+    t->next_step = FA_ALIGN;
+}
+
 /* One strip of panels, as wide as a tile, for the row tiles first_tile .. last_tile. The
  * sums of the strip stay in scratch, panel by panel, until the last KC terms are in; the
  * epilogue then runs on each tile while it is in the first-level cache. */
@@ -169,6 +185,8 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
             const int64_t rows = part_start(p->m, g->row_tiles, tile + 1) - row;
             t.a = p->a + row * p->lda + start;
             t.c = sums + (row - first_row) * FA_PANEL;
+            ask_for_next_panels(p, panel, panels, start, tile - first_tile,
+                                last_tile - first_tile, &t);
             if (t.format == FA_FLOAT32) multiply_tile((int)rows, panels, &t);
             else multiply_tile_narrow((int)rows, panels, &t);
             if (start + t.k == p->k) epilogue(p, t.c, c_panel, row, rows, column, columns);

@@ -20,6 +20,8 @@ static int64_t no_scratch(const void *plan)
 
 #include "attention_scores.h"
 
+#include "attention_task.h"
+
 #include "online_softmax.h"
 
 #include "one_query.h"

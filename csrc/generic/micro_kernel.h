@@ -12,7 +12,9 @@
  *
  * B of another format than float32 is widened as it is loaded, int8 times its scales. It is
  * asked for PREFETCH_ROWS before it is needed: weights may come from memory, and a tile of
- * few rows has so little to do with each row of B that nothing else would hide the way.
+ * few rows has so little to do with each row of B that nothing else would hide the way. A
+ * tall tile asks for what comes after it, too, a cache line at each p, so that memory is
+ * read while the units multiply and not before.
  *
  * The sum of an element is one chain of vfma over p from zero, whatever the tile: its
  * bits depend neither on MR and PANELS nor on which rows and columns stand beside it.
@@ -29,6 +31,8 @@ typedef struct {
     float *c;
     int64_t ldc, c_panel;
     const float *beta; /* 16 per panel, or NULL */
+    const char *next;  /* what a tall tile asks for early: a line at each step of p */
+    int64_t next_step; /* bytes between those lines */
 } tile_plan;
 
 /* Tiles come in two shapes. The tall one, MR x PANELS, reads the fewest bytes of B per
@@ -46,6 +50,24 @@ enum { MAX_PANELS = WIDE_PANELS > PANELS ? WIDE_PANELS : PANELS };
 
 /* The panels of a tile of so many rows. */
 INLINE int64_t panels_for(int64_t rows) { return rows <= WIDE_MR ? WIDE_PANELS : PANELS; }
+
+/* C = C beta + acc, or acc alone. */
+INLINE void store_tile(const int rows, const int panels, vf (*acc)[MAX_PANELS * VECTORS],
+                       const tile_plan *t)
+{
+    UNROLL
+    for (int j = 0; j < panels * VECTORS; j++) {
+        float *c = t->c + j / VECTORS * t->c_panel + j % VECTORS * LANES;
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            vf sum = acc[i][j];
+            if (t->beta) {
+                sum = vfma(vload(c + i * t->ldc), vload(t->beta + j * LANES), sum);
+            }
+            vstore(c + i * t->ldc, sum);
+        }
+    }
+}
 
 /* A[i, p] is a[i * lda + p], or a[p * lda + i] where A is given as its transpose.
  *
@@ -65,7 +87,12 @@ INLINE void micro_tile(const int rows, const int panels, const int transposed,
         KEEP_APART(a[i / 4]);
     }
     const char *b = t->b, *end = b + t->k * FA_PANEL * size_of(format);
+    const char *next = t->next;
     while (b != end) {
+        if (panels <= PANELS) {
+            __builtin_prefetch(next, 0, 2); /* to read, into the second-level cache */
+            next += t->next_step;
+        }
         vf b_row[MAX_PANELS * VECTORS];
         UNROLL
         for (int j = 0; j < panels * VECTORS; j++) {
@@ -89,18 +116,7 @@ INLINE void micro_tile(const int rows, const int panels, const int transposed,
         for (int i = 0; i < rows; i += 4) a[i / 4] += transposed ? lda : 1;
         b += FA_PANEL * size_of(format);
     }
-    UNROLL
-    for (int j = 0; j < panels * VECTORS; j++) {
-        float *c = t->c + j / VECTORS * t->c_panel + j % VECTORS * LANES;
-        UNROLL
-        for (int i = 0; i < rows; i++) {
-            vf sum = acc[i][j];
-            if (t->beta) {
-                sum = vfma(vload(c + i * t->ldc), vload(t->beta + j * LANES), sum);
-            }
-            vstore(c + i * t->ldc, sum);
-        }
-    }
+    store_tile(rows, panels, acc, t);
 }
 
 /* An unrolled copy for each height; the dead branches are gone before inlining. */
@@ -171,8 +187,32 @@ static __attribute__((noinline)) void multiply_tile_narrow(int rows, int panels,
 
 static const float ONES[FA_QUERY_BLOCK] = {[0 ... FA_QUERY_BLOCK - 1] = 1.0f};
 
-/* C (rows, panels) = A B (+ C beta) tile by tile, all float32; `tile` has the origin. */
-INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_plan tile)
+/* Rows in memory, as many as a block of keys or queries has: FA_QUERY_BLOCK. */
+typedef struct {
+    const char *first;
+    int64_t stride, width; /* bytes from one row to the next, and of each */
+} rows_ahead;
+
+INLINE rows_ahead columns_from(rows_ahead rows, int64_t bytes)
+{
+    return (rows_ahead){rows.first + bytes, rows.stride, rows.width - bytes};
+}
+
+/* Let a tile ask for a column of cache lines: in `steps` steps of p, the tiles before it
+ * have asked for a line each. */
+INLINE void ask_for_rows(const rows_ahead *rows, int64_t steps, tile_plan *t)
+{
+    const int64_t column = steps / FA_QUERY_BLOCK * FA_ALIGN;
+    const int more = column < rows->width;
+    t->next = rows->first;
+    if (more) t->next += column + steps % FA_QUERY_BLOCK * rows->stride;
+    t->next_step = more ? rows->stride : 0;
+}
+
+/* C (rows, panels) = A B (+ C beta) tile by tile, all float32; `tile` has the origin. The
+ * first strip and the second ask for the rows of ahead[0] and ahead[1]. */
+INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_plan tile,
+                     const rows_ahead *ahead)
 {
     if (rows == 0) return;
     const int64_t row_tiles = ceil_div(rows, MR);
@@ -188,6 +228,7 @@ INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_pl
             t.b = (const float *)t.b + panel * t.b_panel;
             t.c += row * t.ldc + panel * t.c_panel;
             if (t.beta) t.beta += panel * FA_PANEL;
+            ask_for_rows(ahead + (j ? 1 : 0), i * t.k, &t);
             if (transposed) multiply_tile_transposed(height, width, &t);
             else multiply_tile(height, width, &t);
         }
