@@ -104,9 +104,9 @@ def test_every_height_of_a_tile_has_its_loop(isa, name):
 @pytest.mark.parametrize("name", ["multiply_tile", "multiply_tile_transposed"])
 def test_the_main_tile_loads_nothing_twice(isa, name):
     # Per k: a vector of B is loaded once, and one further on prefetched; an element of A
-    # is broadcast once, out of memory; a line that comes later is asked for; beside them the
-    # addresses move, one of B, one of that line and one for each four rows of A, and the
-    # loop compares and jumps.
+    # is broadcast once, out of memory; a line that comes later is asked for; beside them
+    # the addresses move, one of B, one of that line and one for each four rows of A, and
+    # the loop compares and jumps.
     rows, vectors = geometry(isa)[0]
     found = [
         len(loop) / (count // (rows * vectors))
