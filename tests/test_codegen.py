@@ -25,14 +25,16 @@ TABLES = MACHINES[platform.machine()]
 
 
 def geometry(isa):
-    """Return the two shapes of micro-tile that a stub asks for, (rows, vectors) each."""
+    """Return the micro-tiles that a stub asks for, the main one first: (rows, vectors)."""
     text = (ROOT / "csrc/isa" / f"{isa}.c").read_text()
-    rows, panels, wide_rows, wide_panels, lanes = (
+    rows, panels, most_panels, lanes, registers = (
         int(re.search(rf"#define {name} (\d+)", text)[1])
-        for name in ("MR", "PANELS", "WIDE_MR", "WIDE_PANELS", "LANES")
+        for name in ("MR", "PANELS", "MAX_PANELS", "LANES", "REGISTERS")
     )
-    vectors = 16 // lanes
-    return (rows, panels * vectors), (wide_rows, wide_panels * vectors)
+    vectors = [16 // lanes * n for n in range(panels, most_panels + 1)]
+    # Beside the accumulators, a row of B and an element of A stand in registers.
+    wider = [((registers - 1) // count - 1, count) for count in vectors[1:]]
+    return (rows, vectors[0]), *wider
 
 
 @functools.cache

@@ -12,9 +12,9 @@
  *
  * B of another format than float32 is widened as it is loaded, int8 times its scales. It is
  * asked for PREFETCH_ROWS before it is needed: weights may come from memory, and a tile of
- * few rows has so little to do with each row of B that nothing else would hide the way. A
- * tall tile asks for what comes after it, too, a cache line at each p, so that memory is
- * read while the units multiply and not before.
+ * few rows has so little to do with each row of B that nothing else would hide the way. All
+ * but the widest tile ask for what comes after them, too, a cache line at each p, so that
+ * memory is read while the units multiply and not before.
  *
  * The sum of an element is one chain of vfma over p from zero, whatever the tile: its
  * bits depend neither on MR and PANELS nor on which rows and columns stand beside it.
@@ -31,25 +31,34 @@ typedef struct {
     float *c;
     int64_t ldc, c_panel;
     const float *beta; /* 16 per panel, or NULL */
-    const char *next;  /* what a tall tile asks for early: a line at each step of p */
+    const char *next;  /* what is asked for early: a line at each step of p */
     int64_t next_step; /* bytes between those lines */
 } tile_plan;
 
-/* Tiles come in two shapes. The tall one, MR x PANELS, reads the fewest bytes of B per
- * multiplication: its panels come from the second-level cache. The wide one serves few
- * rows, where the tall one would have too few accumulators to hide the latency of vfma. */
-_Static_assert(MR * PANELS * VECTORS + VECTORS * PANELS + 1 <= REGISTERS &&
-                   WIDE_MR * WIDE_PANELS * VECTORS + VECTORS * WIDE_PANELS + 1 <= REGISTERS,
-               "a micro-tile does not fit the registers");
 enum {
     /* Rows of B between the load and the prefetch: 2 KB of a panel of float32. From memory,
      * 24 and 48 are as good for most formats and shapes, 16 and 64 are worse. */
     PREFETCH_ROWS = 32,
 };
-enum { MAX_PANELS = WIDE_PANELS > PANELS ? WIDE_PANELS : PANELS };
+
+/* The most rows of a tile of so many panels: beside the accumulators a row of B and an
+ * element of A stand in registers. */
+#define TALLEST(panels) ((REGISTERS - 1) / ((panels) * VECTORS) - 1)
+
+/* The main tile, MR x PANELS, reads the fewest bytes of B per multiplication: its panels
+ * come from the second-level cache. Fewer rows take as many panels as the registers hold:
+ * the main tile would have too few accumulators to hide the latency of vfma, and load an
+ * element of A for fewer multiplications. */
+_Static_assert(MR <= TALLEST(PANELS) && TALLEST(MAX_PANELS) >= 1 && PANELS <= MAX_PANELS,
+               "a micro-tile does not fit the registers");
 
 /* The panels of a tile of so many rows. */
-INLINE int64_t panels_for(int64_t rows) { return rows <= WIDE_MR ? WIDE_PANELS : PANELS; }
+INLINE int64_t panels_for(int64_t rows)
+{
+    int panels = MAX_PANELS;
+    while (panels > PANELS && rows > TALLEST(panels)) panels--;
+    return panels;
+}
 
 /* C = C beta + acc, or acc alone. */
 INLINE void store_tile(const int rows, const int panels, vf (*acc)[MAX_PANELS * VECTORS],
@@ -89,7 +98,7 @@ INLINE void micro_tile(const int rows, const int panels, const int transposed,
     const char *b = t->b, *end = b + t->k * FA_PANEL * size_of(format);
     const char *next = t->next;
     while (b != end) {
-        if (panels <= PANELS) {
+        if (panels == PANELS || panels < MAX_PANELS) {
             __builtin_prefetch(next, 0, 2); /* to read, into the second-level cache */
             next += t->next_step;
         }
@@ -123,7 +132,7 @@ INLINE void micro_tile(const int rows, const int panels, const int transposed,
 INLINE void micro_tile_rows(int rows, const int panels, const int transposed,
                             const fa_dtype format, const tile_plan *t)
 {
-    const int most = panels <= PANELS ? MR : WIDE_MR;
+    const int most = panels <= PANELS ? MR : TALLEST(panels);
     assert(1 <= rows && rows <= most && panels <= MAX_PANELS);
     /* clang-format off */
     switch (rows) {

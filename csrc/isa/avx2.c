@@ -11,8 +11,7 @@
 #define REGISTERS 16
 #define MR 6
 #define PANELS 1
-#define WIDE_MR 2
-#define WIDE_PANELS 2
+#define MAX_PANELS 2
 FA_TARGET_BEGIN("avx2,fma,f16c")
 #include "../generic/kernels.h"
 FA_TARGET_END

@@ -11,8 +11,7 @@
 #define REGISTERS 32
 #define MR 14
 #define PANELS 2
-#define WIDE_MR 6
-#define WIDE_PANELS 4
+#define MAX_PANELS 4
 FA_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 #include "../generic/kernels.h"
 FA_TARGET_END

@@ -7,7 +7,6 @@
 #define REGISTERS 32
 #define MR 6
 #define PANELS 1
-#define WIDE_MR 2
-#define WIDE_PANELS 2
+#define MAX_PANELS 2
 #include "../generic/kernels.h"
 #endif

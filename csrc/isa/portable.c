@@ -9,6 +9,5 @@
 #define REGISTERS 32
 #define MR 14
 #define PANELS 2
-#define WIDE_MR 6
-#define WIDE_PANELS 4
+#define MAX_PANELS 4
 #include "../generic/kernels.h"

@@ -7,7 +7,6 @@
 #define REGISTERS 16
 #define MR 2
 #define PANELS 1
-#define WIDE_MR 2
-#define WIDE_PANELS 1
+#define MAX_PANELS 1
 #include "../generic/kernels.h"
 #endif
