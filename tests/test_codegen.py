@@ -118,3 +118,15 @@ def test_the_main_tile_loads_nothing_twice(isa, name):
     assert found
     others = 1 + 2 + math.ceil(rows / 4) + 2
     assert min(found) <= rows * vectors + 2 * vectors + rows + others
+
+
+@pytest.mark.parametrize("isa", TABLES)
+@pytest.mark.parametrize("name", ["multiply_tile", "multiply_tile_transposed"])
+def test_the_main_tile_asks_for_what_comes_after_it(isa, name):
+    rows, vectors = geometry(isa)[0]
+    asked = [
+        any(re.match(r"prefetcht1|prfm\s+pldl2", text) for text in loop)
+        for count, loop in multiplying_loops(isa, name)
+        if count % (rows * vectors) == 0
+    ]
+    assert any(asked)
