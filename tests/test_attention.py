@@ -71,7 +71,7 @@ class TestAccuracy:
     def test_of_grouped_heads(self, isa, kv_heads):
         assert_attends(*operands(2, 6, 20, 33, 16, kv_heads=kv_heads), causal=True)
 
-    @pytest.mark.parametrize("scale", [0.0, -0.5, -30.0, 1.0, 3])
+    @pytest.mark.parametrize("scale", [0.0, -0.5, -30.0, 1.0, 3, 2.0**-40, 2.0**40])
     @pytest.mark.parametrize("causal", [False, True])
     def test_of_any_scale(self, isa, scale, causal):
         assert_attends(*exact_operands(1, 2, 20, 79, 16), scale=scale, causal=causal)

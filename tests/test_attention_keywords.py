@@ -202,9 +202,10 @@ class TestBiases:
     def test_equal_slopes_of_all_heads_are_a_mask(self, isa):
         q, k, v = operands(1, 2, 20, 70)
         ahead = np.abs(np.arange(70) - np.arange(20)[:, None]).astype(np.float32)
-        # Halves times small integers are exact, so the sums are the same.
-        y = fa.attention(q, k, v, alibi_slopes=[0.5, 0.5])
-        assert_same_bits(y, fa.attention(q, k, v, -0.5 * ahead))
+        # Halves times small integers, divided by a power of 2, are exact: so the sums are
+        # the same.
+        y = fa.attention(q, k, v, alibi_slopes=[0.5, 0.5], scale=0.25)
+        assert_same_bits(y, fa.attention(q, k, v, -0.5 * ahead, scale=0.25))
 
     @pytest.mark.parametrize("m", [0, 1, 5, 64, 200])
     def test_distance_bias_is_a_mask(self, isa, m):

@@ -32,7 +32,7 @@ INLINE void gelu_each(const int n, vf *x)
     polynomial_each(n, 10, terms, r, q);
     UNROLL
     for (int i = 0; i < n; i++) q[i] = -vfma(-minus_a[i] - r[i], vsplat(9.0f), q[i]);
-    vexp2_each(n, q);
+    vexp2_each(n, vsplat(1.0f), q);
     UNROLL
     for (int i = 0; i < n; i++) x[i] = vfma(minus_a[i], q[i], relu(x[i]));
 }
@@ -46,7 +46,7 @@ INLINE vf gelu_tanh(vf x)
     const vf a = vmax(vsplat(-64.0f), x);
     const vf cubic = vfma(a * a, a * vsplat(0.044715f), a);
     const vf t = -vmax(vsplat(-126.0f), cubic * two_root_log2e);
-    return a / (1.0f + vexp2(t));
+    return a / (1.0f + vexp2(vsplat(1.0f), t));
 }
 
 /* SiLU, x / (1 + e^-x) (Elfwing, Uchibe & Doya 2018). x is cut where e^-x would overflow:
@@ -54,7 +54,7 @@ INLINE vf gelu_tanh(vf x)
 INLINE vf silu(vf x)
 {
     const vf a = vmax(vsplat(-88.0f), x);
-    return a / (1.0f + vexp2(a * vsplat(-LOG2_E)));
+    return a / (1.0f + vexp2(vsplat(1.0f), a * vsplat(-LOG2_E)));
 }
 
 INLINE void activate_each(const fa_activation activation, const int n, vf *x)

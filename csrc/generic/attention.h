@@ -7,7 +7,8 @@
  *      q^T (head_dim, queries)      packed once per task
  *      s   (keys, queries) = k q^T  a micro-kernel: rows are keys, read where they lie
  *                                   (attention_scores.h: biases and masks)
- *      p   = e^(s - m)              vertically: a query is a lane, no sum crosses lanes
+ *      p   = 2^(c (s - m))          c = scale log2 e. A query is a lane: no sum crosses
+ *                                   lanes
  *      o^T (value_dim, queries) += v^T p    a micro-kernel: rows are value dimensions
  *
  * so float32 k and v are never packed or copied and a result does not depend on the width
@@ -18,7 +19,7 @@
  * online softmax (Milakov & Gimelshein 2018; Dao et al. 2022) and chunks are merged in
  * order:
  *
- *      m' = max(m, max_j s_j)    alpha = e^(m - m')
+ *      m' = max(m, max_j s_j)    alpha = 2^(c (m - m'))
  *      l' = l alpha + sum_j p_j  o' = o alpha + sum_j p_j v_j
  *
  * A key that a query may not see has the score -infinity and so the weight 0, exactly; a
@@ -172,16 +173,17 @@ static void write_output(const attention_task *t, const running *r)
     }
 }
 
-/* lse = m + log l, -infinity where no key was seen. */
+/* lse = scale m + log l, -infinity where no key was seen. */
 static void write_lse(const attention_task *t, const running *r)
 {
     const fa_attention_plan *p = t->plan;
     if (!t->sequence->lse) return;
     float *lse = t->sequence->lse + t->head * p->lse_head + t->first_query * p->lse_row;
+    const vf scale = vsplat(t->scale);
     float lanes[FA_QUERY_BLOCK];
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         const vf l = vload(r->l + query);
-        const vf value = vload(r->m + query) + vlog(l);
+        const vf value = vfma(vload(r->m + query), scale, vlog(l));
         vstore(lanes + query, vselect(l == 0.0f, vsplat(-INFINITY), value));
     }
     for (int64_t i = 0; i < t->queries; i++) lse[i * p->lse_row] = lanes[i];

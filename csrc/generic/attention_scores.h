@@ -2,8 +2,9 @@
 /* attention_scores.h: what happens to a block of scores between q k^T and the softmax.
  *
  * The order is ONNX's: scale, softcap, biases, masks. A step that is not asked for costs
- * nothing: where no step adds to the scores, even the scale is left to the softmax. A block
- * that no query of the task sees is known before its scores are computed.
+ * nothing. Neither does the scale, since the softmax applies it: until then scores stay as
+ * q k^T made them, and what is added to them is divided by the scale. A block that no query
+ * of the task sees is known before its scores are computed.
  */
 
 enum {
@@ -21,7 +22,7 @@ typedef struct {
     const fa_sequence *sequence;
     int64_t head, first_query, queries, panels;
     int64_t position; /* of the first query */
-    float scale;      /* what is still to be done to finished scores */
+    float scale;      /* that the softmax applies: the plan's, or 1 */
     /* Whether the mask, and whether the window, has a say in the present block. */
     int masked, windowed;
     const char *k, *v;
@@ -182,13 +183,6 @@ INLINE int window_shows(const attention_task *t, int64_t first, int64_t last)
            t->position + t->queries - 1 - first <= t->plan->left;
 }
 
-/* Whether any step computes with scaled scores; masks of bool and windows only choose. */
-INLINE int adds_to_scores(const fa_attention_plan *p, const fa_sequence *sequence)
-{
-    return p->softcap != 0.0f || sequence->slopes || p->distance_bias ||
-           p->mask_kind == FA_FLOAT_MASK || p->scale <= 0.0f;
-}
-
 /* s = scale s */
 static void scale_scores(attention_task *t, int64_t keys)
 {
@@ -204,7 +198,7 @@ static void scale_scores(attention_task *t, int64_t keys)
 /* s = c tanh(s / c) */
 static void cap_scores(attention_task *t, int64_t keys)
 {
-    const float cap = t->plan->softcap;
+    const float cap = t->plan->softcap / t->scale;
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         for (int64_t key = 0; key < keys; key++) {
             float *s = scores_at(t->s, key, query);
@@ -217,7 +211,7 @@ static void cap_scores(attention_task *t, int64_t keys)
 static void add_alibi(attention_task *t, int64_t first_key, int64_t keys)
 {
     const fa_sequence *r = t->sequence;
-    const vf slope = vsplat(-r->slopes[t->head]);
+    const vf slope = vsplat(-r->slopes[t->head] / t->scale);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         vf position = {0};
         if (r->q_positions) {
@@ -241,6 +235,7 @@ static void add_distance_bias(attention_task *t, int64_t first_key, int64_t keys
 {
     const int64_t m = t->plan->distance;
     const float *table = t->plan->distance_bias + t->head * (2 * m + 1) + m;
+    const vf factor = vsplat(1.0f / t->scale);
     float strip[KEY_BLOCK + FA_QUERY_BLOCK]; /* by query - key + KEY_BLOCK */
     for (int64_t i = 0; i < KEY_BLOCK + FA_QUERY_BLOCK; i++) {
         const int64_t ahead = first_key - t->position - (i - KEY_BLOCK);
@@ -249,21 +244,25 @@ static void add_distance_bias(attention_task *t, int64_t first_key, int64_t keys
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         for (int64_t key = 0; key < keys; key++) {
             float *s = scores_at(t->s, key, query);
-            vstore(s, vload(s) + vload(strip + KEY_BLOCK + query - key));
+            vstore(s, vfma(vload(strip + KEY_BLOCK + query - key), factor, vload(s)));
         }
     }
 }
 
 /* s = mask added where the key is seen, -infinity where it is not: a select, so that NaN
- * in a hidden key stays hidden. */
+ * in a hidden key stays hidden. No bias becomes -infinity by the division: with
+ * the lowest of floats for all of its keys, a query attends to all of them. */
 static void mask_scores(attention_task *t, int64_t first_key, int64_t keys)
 {
     const int float_mask = t->masked && t->plan->mask_kind == FA_FLOAT_MASK;
+    const vf lowest = vsplat(-0x1p127f * t->scale), factor = vsplat(1.0f / t->scale);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         for (int64_t key = 0; key < keys; key++) {
             float *s = scores_at(t->s, key, query);
             vf score = vload(s);
-            if (float_mask) score += bias_of(t, key, query);
+            if (float_mask) {
+                score = vfma(vmax(lowest, bias_of(t, key, query)), factor, score);
+            }
             vstore(s, vselect(visible(t, first_key, key, query), score, vsplat(-INFINITY)));
         }
     }
@@ -273,7 +272,7 @@ static void mask_scores(attention_task *t, int64_t first_key, int64_t keys)
 static void finish_scores(attention_task *t, visibility seen, int64_t first_key,
                           int64_t keys)
 {
-    if (adds_to_scores(t->plan, t->sequence)) scale_scores(t, keys);
+    if (t->scale != t->plan->scale) scale_scores(t, keys);
     if (t->plan->softcap != 0.0f) cap_scores(t, keys);
     if (t->sequence->slopes) add_alibi(t, first_key, keys);
     if (t->plan->distance_bias) add_distance_bias(t, first_key, keys);

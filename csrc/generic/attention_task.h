@@ -20,7 +20,7 @@ static void locate(attention_task *t, const fa_attention_plan *p, int64_t block)
     t->head = local / blocks;
     t->first_query = local % blocks * FA_QUERY_BLOCK;
     t->position = t->sequence->offset + t->first_query;
-    t->scale = adds_to_scores(p, t->sequence) ? 1.0f : p->scale;
+    t->scale = 0x1p-30f < p->scale && p->scale < 0x1p30f ? p->scale : 1.0f;
     t->queries = t->sequence->seqlen_q - t->first_query;
     if (t->queries > FA_QUERY_BLOCK) t->queries = FA_QUERY_BLOCK;
     t->panels = ceil_div(t->queries, FA_PANEL);

@@ -4,8 +4,8 @@
 
 /* The online softmax of the queries of a task over the keys seen so far. */
 typedef struct {
-    float *m; /* (lanes,), maximum of the scores */
-    float *l; /* (lanes,), sum of e^(s - m) */
+    float *m; /* (lanes,), maximum of the scores, not yet scaled */
+    float *l; /* (lanes,), sum of 2^(c (s - m)) */
     float *o; /* (panels, value_dim, 16), not yet divided by l */
 } running;
 
@@ -23,13 +23,17 @@ INLINE running running_in(const fa_attention_plan *p, float *memory)
  * -inf - -inf would be NaN. */
 INLINE vf shift_of(vf m) { return vselect(m == -INFINITY, vsplat(0.0f), m); }
 
+/* c, with which e^(scale (s - m)) is 2^(c (s - m)): no operation of its own scales. */
+INLINE vf weight_scale(const attention_task *t) { return vsplat(t->scale * LOG2_E); }
+
 /* The maximum of the block joins m, the scores become weights, l and alpha follow. Four
  * partial sums by key modulo 4 hide the latency of the additions; keys past the last one
- * are rows of -infinity, which weigh 0. */
+ * are rows of -infinity, which weigh 0 and leave the sums as they are. */
 static void online_softmax(attention_task *t, running *r, int64_t keys)
 {
-    const int64_t rows = (keys + 3) & ~(int64_t)3;
-    const vf scale = vsplat(t->scale);
+    _Static_assert(EACH % 4 == 0 && KEY_BLOCK % EACH == 0, "keys in groups of EACH");
+    const int64_t rows = ceil_div(keys, EACH) * EACH;
+    const vf c = weight_scale(t);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         float *s = t->s + query / FA_PANEL * KEY_BLOCK * FA_PANEL + query % FA_PANEL;
         for (int64_t key = keys; key < rows; key++) {
@@ -49,17 +53,20 @@ static void online_softmax(attention_task *t, running *r, int64_t keys)
         }
         const vf m_old = vload(r->m + query);
         const vf block_max = vmax(vmax(max[0], max[1]), vmax(max[2], max[3]));
-        const vf m = vmax(m_old, block_max * scale), shift = shift_of(m);
-        for (int64_t key = 0; key < rows; key += 4) {
+        const vf m = vmax(m_old, block_max), shift = shift_of(m);
+        for (int64_t key = 0; key < rows; key += EACH) {
+            float *from = s + key * FA_PANEL;
+            vf p[EACH];
             UNROLL
-            for (int i = 0; i < 4; i++) {
-                float *weight = s + (key + i) * FA_PANEL;
-                const vf p = vexp_nonpositive(vload(weight) * scale - shift);
-                sum[i] += p;
-                vstore(weight, p);
+            for (int i = 0; i < EACH; i++) p[i] = vload(from + i * FA_PANEL) - shift;
+            vexp2_each(EACH, c, p);
+            UNROLL
+            for (int i = 0; i < EACH; i++) {
+                sum[i % 4] += p[i];
+                vstore(from + i * FA_PANEL, p[i]);
             }
         }
-        const vf alpha = vexp_nonpositive(m_old - shift);
+        const vf alpha = vexp2(c, m_old - shift);
         const vf l = (sum[0] + sum[1]) + (sum[2] + sum[3]);
         vstore(t->alpha + query, alpha);
         vstore(r->l + query, vfma(vload(r->l + query), alpha, l));
@@ -115,12 +122,13 @@ static void clear(const attention_task *t, running *r)
 /* r takes in a later chunk. Into an empty r the chunk goes unchanged, to the bit. */
 static void merge(const attention_task *t, running *r, const running *chunk)
 {
+    const vf c = weight_scale(t);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         const vf m_old = vload(r->m + query), m_chunk = vload(chunk->m + query);
         const vf m = vmax(m_old, m_chunk);
         const vf shift = shift_of(m);
-        const vf alpha = vexp_nonpositive(m_old - shift);
-        const vf beta = vexp_nonpositive(m_chunk - shift);
+        const vf alpha = vexp2(c, m_old - shift);
+        const vf beta = vexp2(c, m_chunk - shift);
         vstore(r->m + query, m);
         vstore(r->l + query,
                vfma(vload(r->l + query), alpha, vload(chunk->l + query) * beta));

@@ -31,10 +31,11 @@ INLINE void polynomial_each(const int n, const int degree, const float *terms, c
     }
 }
 
-/* x = 2^x for n vectors, at most 1 ulp from the true value for x from -126 to 127. Below
- * -126.5 the result is exactly 0, -infinity included: a masked score has the weight 0 and
- * not a small one. NaN stays NaN. x above 127.5 is not a use of this function. */
-INLINE void vexp2_each(const int n, vf *x)
+/* x = 2^y for n vectors, where y = scale x and 2^-100 <= scale <= 2^100. At most 1 ulp from
+ * the true value for y from -126 to 127, beside what the rounding of `scale` makes of y.
+ * Below -126.5 the result is exactly 0, -infinity included: a masked score has the weight 0
+ * and not a small one. NaN stays NaN. y above 127.5 is not a use of this function. */
+INLINE void vexp2_each(const int n, const vf scale, vf *x)
 {
     static const float terms[] = {0x1.41fbbap-13f,
                                   0x1.5f3e54p-10f,
@@ -43,21 +44,22 @@ INLINE void vexp2_each(const int n, vf *x)
                                   0x1.ebfbdcp-3f,
                                   0x1.62e430p-1f,
                                   1.0f};
+    const vf lowest = -127.0f / scale;
     vf rounded[EACH], r[EACH];
     UNROLL
     for (int i = 0; i < n; i++) {
-        const vf cut = vmax(vsplat(-127.0f), x[i]);
-        rounded[i] = cut + ROUND_TO_EXPONENT;
-        r[i] = cut - (rounded[i] - ROUND_TO_EXPONENT); /* exact, in [-1/2, 1/2] */
+        const vf cut = vmax(lowest, x[i]);
+        rounded[i] = vfma(cut, scale, vsplat(ROUND_TO_EXPONENT));
+        r[i] = vfma(cut, scale, ROUND_TO_EXPONENT - rounded[i]); /* in [-1/2, 1/2] */
     }
     polynomial_each(n, 6, terms, r, x);
     UNROLL
     for (int i = 0; i < n; i++) x[i] *= pow2_of_rounded(rounded[i]);
 }
 
-INLINE vf vexp2(vf x)
+INLINE vf vexp2(const vf scale, vf x)
 {
-    vexp2_each(1, &x);
+    vexp2_each(1, scale, &x);
     return x;
 }
 

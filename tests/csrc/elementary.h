@@ -13,7 +13,7 @@ void ELEMENTARY(int function, int64_t n, const float *x, float *y)
         const vf v = vload_tail(x + i, n - i);
         vf result = v;
         switch (function) {
-        case EXP2: result = vexp2(v); break;
+        case EXP2: result = vexp2(vsplat(1.0f), v); break;
         case EXP: result = vexp_nonpositive(v); break;
         case TANH: result = vtanh(v); break;
         case LOG: result = vlog(v); break;
