@@ -492,11 +492,14 @@ class MultiHeadAttention(Layer):
         as for :class:`SequenceLayer`.
         """
         heads = self._project(program, x, qkv=buffers.qkv)
-        if positions is None:
-            positions = np.arange(len(x))
-            positions -= np.repeat(cu_seqlens[:-1], np.diff(cu_seqlens))
-        self._turn(program, heads, positions, positions, angles=buffers.angles)
-        starts, alibi = (cu_seqlens, cu_seqlens), self._alibi(positions, positions)
+        alibi = None
+        if self.rotary is not None or self.alibi_slopes is not None:
+            if positions is None:
+                positions = np.arange(len(x))
+                positions -= np.repeat(cu_seqlens[:-1], np.diff(cu_seqlens))
+            self._turn(program, heads, positions, positions, angles=buffers.angles)
+            alibi = self._alibi(positions, positions)
+        starts = cu_seqlens, cu_seqlens
         attend(program, heads, buffers.context, *starts, causal, runs, alibi)
         add_and_norm(
             program, self.out_proj, buffers.context, out, residual, norm, "attention"

@@ -36,8 +36,10 @@ def project(
         out = None if qkv is None else qkv[:, : ends[-1]]
         whole = _projected(program, x, weights["in_proj_weight"], bias, out=out)
         # A row is q|k|v, each with its heads side by side: views are enough.
-        parts = np.split(whole, ends[:-1], axis=1)
-    elif "in_proj_weight" in weights:
+        heads = whole.reshape(len(x), ends[-1] // head_dim, head_dim)
+        first, second = ends[0] // head_dim, ends[1] // head_dim
+        return Heads(heads[:, :first], heads[:, first:second], heads[:, second:])
+    if "in_proj_weight" in weights:
         # Rows of a weight are taken from the beginning of a panel on.
         start, weight = ends[0] // PANEL * PANEL, weights["in_proj_weight"]
         query = _projected(program, x, weight, bias, (0, ends[0]))
