@@ -47,9 +47,8 @@ class Packing:
     @property
     def columns(self) -> NDArray[np.int64]:
         """In which column of the grid each token stands, (tokens,)."""
-        if self.index is None:
-            return np.tile(np.arange(self.length), self.batch)
-        return self.index % max(self.length, 1)
+        index = np.arange(self.batch * self.length) if self.index is None else self.index
+        return index % max(self.length, 1)
 
 
 def packing_of(

@@ -233,22 +233,22 @@ class BertModel:
                 f"input_ids must have at most {self.config.max_position_embeddings} "
                 f"positions, got {length}"
             )
-        types = np.zeros_like(ids)
-        if token_type_ids is not None:
-            types = as_integers(token_type_ids, "token_type_ids")
-        if types.shape != ids.shape:
-            raise ValueError(
-                f"token_type_ids must have the shape of input_ids {ids.shape}, "
-                f"got {types.shape}"
-            )
         packing = packing_of(batch, length, mask=attention_mask)
-        columns = np.broadcast_to(np.arange(length), ids.shape)
-        tokens, types, positions = (unpad(x, packing) for x in (ids, types, columns))
+        tokens = unpad(ids, packing)
         _check_range(tokens, "input_ids", self.config.vocab_size)
-        _check_range(types, "token_type_ids", self.config.type_vocab_size)
+        types = np.zeros_like(tokens)
+        if token_type_ids is not None:
+            given = as_integers(token_type_ids, "token_type_ids")
+            if given.shape != ids.shape:
+                raise ValueError(
+                    f"token_type_ids must have the shape of input_ids {ids.shape}, "
+                    f"got {given.shape}"
+                )
+            types = unpad(given, packing)
+            _check_range(types, "token_type_ids", self.config.type_vocab_size)
         hidden = np.empty((len(tokens), self.config.hidden_size), float32)
         program = program_for(packing)
-        self.steps(program, tokens, types, positions, packing.cu_seqlens, hidden)
+        self.steps(program, tokens, types, packing.columns, packing.cu_seqlens, hidden)
         program.run()
         return pad(hidden, packing)
 
@@ -323,6 +323,7 @@ def _state_dict(found: dict[str, Stored]) -> dict[str, ArrayLike]:
 
 def _check_range(ids: NDArray[int64], name: str, limit: int) -> None:
     """Make sure that ids are from 0 to limit - 1."""
-    wrong = ids[(ids < 0) | (ids >= limit)]
-    if wrong.size:
+    # As unsigned numbers, those below 0 are the largest.
+    if ids.view(np.uint64).max(initial=0) >= limit:
+        wrong = ids[(ids < 0) | (ids >= limit)]
         raise ValueError(f"{name} must be from 0 to {limit - 1}, got {wrong[0]}")
