@@ -146,20 +146,22 @@ static void strip_of_b(const fa_gemm_plan *p, int64_t panel, int panels, int64_t
     }
 }
 
-/* Let the tiles of a strip ask for the panels that come next, the first tile for the first
- * one: those of the next KC terms, or of the next strip. A single tile has to wait for its
- * own. */
+/* Let the tiles of a strip ask for the panels that come next: those of the next KC terms,
+ * or of the next strip. As many tiles as there are for each panel share it, so that lines
+ * come no faster than they must. A single tile has to wait for its own. */
 INLINE void ask_for_next_panels(const fa_gemm_plan *p, int64_t panel, int panels,
                                 int64_t start, int64_t tile, int64_t tiles, tile_plan *t)
 {
+    const int64_t sharing = tiles < panels ? 1 : tiles / panels, next = tile / sharing;
     t->next = t->b;
     t->next_step = 0;
-    if (tiles == 1 || tile >= panels) return;
+    if (tiles == 1 || next >= panels) return;
     start += t->k;
     const int64_t row =
-        start < p->k ? (panel + tile) * p->k + start : (panel + panels + tile) * p->k;
-    t->next = (const char *)p->b + row * FA_PANEL * size_of(p->format);
-    t->next_step = FA_ALIGN;
+        start < p->k ? (panel + next) * p->k + start : (panel + panels + next) * p->k;
+    t->next = (const char *)p->b + row * FA_PANEL * size_of(p->format) +
+              tile % sharing * t->k / sharing * FA_ALIGN;
+    t->next_step = FA_ALIGN / sharing;
 }
 
 /* One strip of panels, as wide as a tile, for the row tiles first_tile .. last_tile. The

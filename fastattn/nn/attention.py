@@ -414,9 +414,8 @@ class MultiHeadAttention(Layer):
                 length, self.rotary_dim, base=self.rotary, offset=offset
             )
         cos, sin = angles[table]
-        form = self.rotary_interleaved
-        for part, positions in ((heads.query, queries), (heads.key, keys)):
-            _rowwise.rotary(program, part, cos, sin, positions, interleaved=form)
+        for x, at in ((heads.query, queries), (heads.key, keys)):
+            _rowwise.rotary(program, x, cos, sin, at, interleaved=self.rotary_interleaved)
 
     def _alibi(self, queries: NDArray[np.int64], keys: NDArray[np.int64]) -> Alibi | None:
         """Give the slopes, where the layer has some, and the positions they count from."""
@@ -499,8 +498,7 @@ class MultiHeadAttention(Layer):
                 positions -= np.repeat(cu_seqlens[:-1], np.diff(cu_seqlens))
             self._turn(program, heads, positions, positions, angles=buffers.angles)
             alibi = self._alibi(positions, positions)
-        starts = cu_seqlens, cu_seqlens
-        attend(program, heads, buffers.context, *starts, causal, runs, alibi)
+        attend(program, heads, buffers.context, cu_seqlens, cu_seqlens, causal, runs, alibi)
         add_and_norm(
             program, self.out_proj, buffers.context, out, residual, norm, "attention"
         )
@@ -513,8 +511,7 @@ class MultiHeadAttention(Layer):
         qkv: Array | None = None,
     ) -> Heads:
         """Add the projections of x, and of a context, to a program."""
-        sizes = self._ends, self._head_dim
-        return project(program, self._weights, *sizes, x, context, qkv)
+        return project(program, self._weights, self._ends, self._head_dim, x, context, qkv)
 
 
 def _divisor(value: int, name: str, of: int, name_of: str) -> int:
