@@ -268,7 +268,8 @@ class BertModel:
         _rowwise.embed(program, self.embedding_tables, indices, out, norm=self._norm)
         program.record("embedding_norm", out)
         # Every layer may write where it reads: they all run in place, in out.
-        self.encoder.steps(program, out, out, cu_seqlens, self.encoder.buffers(len(out)))
+        buffers = self.encoder.buffers(len(out))
+        self.encoder.steps(program, out, out, cu_seqlens, buffers, positions=positions)
 
     def _record(self, program: Program, indices: Sequence[NDArray[int64]]) -> None:
         """Record what is looked up, none of which is stored."""

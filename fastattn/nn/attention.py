@@ -414,8 +414,9 @@ class MultiHeadAttention(Layer):
                 length, self.rotary_dim, base=self.rotary, offset=offset
             )
         cos, sin = angles[table]
-        for x, at in ((heads.query, queries), (heads.key, keys)):
-            _rowwise.rotary(program, x, cos, sin, at, interleaved=self.rotary_interleaved)
+        form = self.rotary_interleaved
+        for part, positions in ((heads.query, queries), (heads.key, keys)):
+            _rowwise.rotary(program, part, cos, sin, positions, interleaved=form)
 
     def _alibi(self, queries: NDArray[np.int64], keys: NDArray[np.int64]) -> Alibi | None:
         """Give the slopes, where the layer has some, and the positions they count from."""
@@ -491,14 +492,12 @@ class MultiHeadAttention(Layer):
         as for :class:`SequenceLayer`.
         """
         heads = self._project(program, x, qkv=buffers.qkv)
-        alibi = None
-        if self.rotary is not None or self.alibi_slopes is not None:
-            if positions is None:
-                positions = np.arange(len(x))
-                positions -= np.repeat(cu_seqlens[:-1], np.diff(cu_seqlens))
-            self._turn(program, heads, positions, positions, angles=buffers.angles)
-            alibi = self._alibi(positions, positions)
-        attend(program, heads, buffers.context, cu_seqlens, cu_seqlens, causal, runs, alibi)
+        if positions is None:
+            positions = np.arange(len(x))
+            positions -= np.repeat(cu_seqlens[:-1], np.diff(cu_seqlens))
+        self._turn(program, heads, positions, positions, angles=buffers.angles)
+        starts, alibi = (cu_seqlens, cu_seqlens), self._alibi(positions, positions)
+        attend(program, heads, buffers.context, *starts, causal, runs, alibi)
         add_and_norm(
             program, self.out_proj, buffers.context, out, residual, norm, "attention"
         )
@@ -511,7 +510,8 @@ class MultiHeadAttention(Layer):
         qkv: Array | None = None,
     ) -> Heads:
         """Add the projections of x, and of a context, to a program."""
-        return project(program, self._weights, self._ends, self._head_dim, x, context, qkv)
+        sizes = self._ends, self._head_dim
+        return project(program, self._weights, *sizes, x, context, qkv)
 
 
 def _divisor(value: int, name: str, of: int, name_of: str) -> int:
