@@ -7,8 +7,7 @@
  *      q^T (head_dim, queries)      packed once per task
  *      s   (keys, queries) = k q^T  a micro-kernel: rows are keys, read where they lie
  *                                   (attention_scores.h: biases and masks)
- *      p   = 2^(c (s - m))          c = scale log2 e. A query is a lane: no sum crosses
- *                                   lanes
+ *      p   = 2^(c (s - m))          c = scale log2 e; no sum crosses lanes
  *      o^T (value_dim, queries) += v^T p    a micro-kernel: rows are value dimensions
  *
  * so float32 k and v are never packed or copied and a result does not depend on the width

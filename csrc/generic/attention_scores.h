@@ -183,7 +183,7 @@ INLINE int window_shows(const attention_task *t, int64_t first, int64_t last)
            t->position + t->queries - 1 - first <= t->plan->left;
 }
 
-/* s = scale s */
+/* s = scale s, for a scale that the softmax does not apply. */
 static void scale_scores(attention_task *t, int64_t keys)
 {
     const vf scale = vsplat(t->plan->scale);
@@ -250,8 +250,8 @@ static void add_distance_bias(attention_task *t, int64_t first_key, int64_t keys
 }
 
 /* s = mask added where the key is seen, -infinity where it is not: a select, so that NaN
- * in a hidden key stays hidden. No bias becomes -infinity by the division: with
- * the lowest of floats for all of its keys, a query attends to all of them. */
+ * in a hidden key stays hidden. No bias becomes -infinity by the division: with the lowest
+ * of floats for all of its keys, a query attends to all of them. */
 static void mask_scores(attention_task *t, int64_t first_key, int64_t keys)
 {
     const int float_mask = t->masked && t->plan->mask_kind == FA_FLOAT_MASK;

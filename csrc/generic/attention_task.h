@@ -20,6 +20,8 @@ static void locate(attention_task *t, const fa_attention_plan *p, int64_t block)
     t->head = local / blocks;
     t->first_query = local % blocks * FA_QUERY_BLOCK;
     t->position = t->sequence->offset + t->first_query;
+    /* The softmax takes no scale that is 0 or negative, nor one whose quotients could
+     * overflow: the scores are multiplied by that. */
     t->scale = 0x1p-30f < p->scale && p->scale < 0x1p30f ? p->scale : 1.0f;
     t->queries = t->sequence->seqlen_q - t->first_query;
     if (t->queries > FA_QUERY_BLOCK) t->queries = FA_QUERY_BLOCK;
