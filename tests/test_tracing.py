@@ -112,7 +112,7 @@ class TestFastPath:
         program.run()
         read = [trace[name].swapaxes(0, 1) for name in ("queries", "keys", "values")]
         rows = np.concatenate([part.reshape(LENGTH, -1) for part in read], axis=1)
-        assert_same_bits(rows, buffers.qkv[:, : rows.shape[1]])
+        assert_same_bits(rows, buffers.qkv)
 
     def test_other_calls_are_not_recorded(self, layer):
         expected = layer(X)

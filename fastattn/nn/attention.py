@@ -13,10 +13,10 @@ from ..init import Initializer, Seed, initializer
 from ..padding import Packing, packing_of, pad, unpad
 from ..positions import rotary_positions
 from ..scaled_dot import attention_weights
+from .buffers import Buffers, Heads
 from .cache import KeyValueCache
 from .heads import (
     Alibi,
-    Heads,
     attend,
     by_head,
     causal_mask,
@@ -27,9 +27,9 @@ from .heads import (
 from .layer import Layer, draw_packed, positive
 from .linear import Linear, add_and_norm
 from .norm import RowNorm
-from .projection import SEPARATE, project
+from .projection import SEPARATE, project, project_rows
 from .recorder import program_for
-from .sequence import Buffers, MaskedRun, as_batch, masked_runs
+from .sequence import MaskedRun, as_batch, masked_runs
 from .torch_modules import attention_settings
 
 __all__ = ["MultiHeadAttention"]
@@ -334,11 +334,11 @@ class MultiHeadAttention(Layer):
         of_queries, of_keys = queries.columns, keys.columns
         self._turn(program, heads, of_queries, of_keys)
         alibi = self._alibi(of_queries, of_keys)
-        attended = np.empty(tokens.shape, np.float32)
+        attended = np.empty(heads.query.shape, np.float32)
         starts = queries.cu_seqlens, keys.cu_seqlens
         attend(program, heads, attended, *starts, causal, runs, alibi)
         out = np.empty(tokens.shape, np.float32)
-        self.out_proj.steps(program, attended, out)
+        self.out_proj.steps(program, attended.reshape(out.shape), out)
         program.record("output", out)
         program.run()
         if not return_weights:
@@ -467,9 +467,10 @@ class MultiHeadAttention(Layer):
         layer.load_state_dict(module.state_dict())
         return layer
 
-    def buffers(self, tokens: int) -> Buffers:
-        """Allocate the working memory that `steps` needs."""
-        return Buffers(tokens, self.hidden_size)
+    def buffers(self, tokens: int, intermediate_size: int = 0) -> Buffers:
+        """Allocate the working memory that `steps` needs, and a network behind it."""
+        sizes = self.num_heads, self._head_dim, self._ends[-1], intermediate_size
+        return Buffers(tokens, *sizes)
 
     def steps(
         self,
@@ -491,27 +492,25 @@ class MultiHeadAttention(Layer):
         `buffers.context`; out may be neither that nor residual. `runs` and `positions`
         as for :class:`SequenceLayer`.
         """
-        heads = self._project(program, x, qkv=buffers.qkv)
+        heads, context = buffers.heads, buffers.context
+        project_rows(program, self._weights, x, buffers.qkv)
         if positions is None:
             positions = np.arange(len(x))
             positions -= np.repeat(cu_seqlens[:-1], np.diff(cu_seqlens))
         self._turn(program, heads, positions, positions, angles=buffers.angles)
         starts, alibi = (cu_seqlens, cu_seqlens), self._alibi(positions, positions)
-        attend(program, heads, buffers.context, *starts, causal, runs, alibi)
-        add_and_norm(
-            program, self.out_proj, buffers.context, out, residual, norm, "attention"
-        )
+        attend(program, heads, buffers.context_heads, *starts, causal, runs, alibi)
+        add_and_norm(program, self.out_proj, context, out, residual, norm, "attention")
 
     def _project(
         self,
         program: Program,
         x: Array,
         context: Array | None = None,
-        qkv: Array | None = None,
     ) -> Heads:
         """Add the projections of x, and of a context, to a program."""
         sizes = self._ends, self._head_dim
-        return project(program, self._weights, *sizes, x, context, qkv)
+        return project(program, self._weights, *sizes, x, context)
 
 
 def _divisor(value: int, name: str, of: int, name_of: str) -> int:

@@ -1,7 +1,6 @@
 """The transformer encoder and its layers."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -10,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from .._cpu import Program
 from ..init import Seed
 from .attention import MultiHeadAttention
+from .buffers import Buffers
 from .feed_forward import FeedForward
 from .layer import Layer, positive
 from .norm import LayerNorm, RowNorm, make_norm
-from .sequence import Buffers, MaskedRun, SequenceLayer
+from .sequence import MaskedRun, SequenceLayer
 from .torch_modules import attributes, encoder_layer_settings
 
 __all__ = ["Encoder", "EncoderLayer"]
@@ -170,7 +170,7 @@ class EncoderLayer(SequenceLayer):
 
     def buffers(self, tokens: int) -> Buffers:
         """Allocate the working memory that `steps` needs."""
-        return Buffers(tokens, self.hidden_size, self.intermediate_size)
+        return self.self_attn.buffers(tokens, self.intermediate_size)
 
     def steps(
         self,
@@ -185,37 +185,34 @@ class EncoderLayer(SequenceLayer):
         positions: NDArray[np.int64] | None = None,
     ) -> None:
         """Add the layer to a program; x and out are packed tokens, out may be x."""
-        h = buffers.attended
-        attend = partial(
-            self.self_attn.steps,
+        h, normed = buffers.attended, buffers.context
+        if self.norm_first:
+            # Attention has read its input before it writes its context there.
+            self.norm1.steps(program, x, normed)
+            program.record("attention_norm", normed)
+        self.self_attn.steps(
             program,
-            out=h,
-            cu_seqlens=cu_seqlens,
-            buffers=buffers,
+            normed if self.norm_first else x,
+            h,
+            cu_seqlens,
+            buffers,
             causal=causal,
             runs=runs,
             positions=positions,
             residual=x,
-        )
-        feed_forward = partial(
-            self.feed_forward.steps,
-            program,
-            out=out,
-            intermediate=buffers.intermediate,
-            residual=h,
+            norm=None if self.norm_first else self.norm1,
         )
         if self.norm_first:
-            # Attention has read its input before it writes its context there.
-            normed = buffers.context
-            self.norm1.steps(program, x, normed)
-            program.record("attention_norm", normed)
-            attend(normed)
             self.norm2.steps(program, h, normed)
             program.record("feed_forward_norm", normed)
-            feed_forward(normed)
-        else:
-            attend(x, norm=self.norm1)
-            feed_forward(h, norm=self.norm2)
+        self.feed_forward.steps(
+            program,
+            normed if self.norm_first else h,
+            out,
+            buffers.intermediate,
+            residual=h,
+            norm=None if self.norm_first else self.norm2,
+        )
         program.record("output", out)
 
 

@@ -13,11 +13,11 @@ from ..arrays import as_float32, as_mask
 from ..functional import matmul
 from ..padding import Packing
 from ..positions import alibi_slopes
+from .buffers import Heads
 from .sequence import MaskedRun, real_positions
 
 __all__ = [
     "Alibi",
-    "Heads",
     "attend",
     "by_head",
     "causal_mask",
@@ -27,14 +27,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float32]
-
-
-class Heads(NamedTuple):
-    """Queries (query tokens, num_heads, head_dim); keys, values (tokens, kv heads, ...)."""
-
-    query: Array
-    key: Array
-    value: Array
 
 
 class Alibi(NamedTuple):
@@ -55,11 +47,11 @@ def attend(
     runs: Sequence[MaskedRun] | None,
     alibi: Alibi | None = None,
 ) -> None:
-    """Add attention over packed tokens to a program: out (query tokens, hidden_size)."""
+    """Add attention over packed tokens to a program; out has the shape of queries."""
     if program.recorder is not None:
         _record(program, heads, causal, runs, alibi)
     settings = score_settings(heads.query.shape[-1], causal)
-    arrays = (*heads, out.reshape(heads.query.shape))
+    arrays = (*heads, out)
     if runs is None:
         starts = cu_seqlens_q, cu_seqlens_k
         if alibi is not None:
@@ -75,7 +67,7 @@ def attend(
         if alibi is not None:
             settings |= _alibi_settings(alibi, len(run.mask), run.queries, run.keys)
         _attention.attention(program, *dense, mask=run.mask, **settings)
-    program.record("context", arrays[-1])
+    program.record("context", out)
 
 
 def _record(

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from .. import _gemm
 from .._cpu import Program
 from .._gemm import PANEL, PackedMatrix
-from .heads import Heads
+from .buffers import Heads
 
-__all__ = ["SEPARATE", "project"]
+__all__ = ["SEPARATE", "project", "project_rows"]
 
 Array = NDArray[np.float32]
 SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -24,21 +24,16 @@ def project(
     head_dim: int,
     x: Array,
     context: Array | None,
-    qkv: Array | None,
 ) -> Heads:
     """Add the projections of x, and of a context, to queries, keys and values.
 
-    `ends` say where queries, keys and values end in a projected vector. Without a context
-    they are written to `qkv` (tokens, at least the last end), or to new memory.
+    `ends` say where queries, keys and values end in a projected vector.
     """
     bias = weights.get("in_proj_bias")
     if context is None:
-        out = None if qkv is None else qkv[:, : ends[-1]]
-        whole = _projected(program, x, weights["in_proj_weight"], bias, out=out)
-        # A row is q|k|v, each with its heads side by side: views are enough.
-        heads = whole.reshape(len(x), ends[-1] // head_dim, head_dim)
-        first, second = ends[0] // head_dim, ends[1] // head_dim
-        return Heads(heads[:, :first], heads[:, first:second], heads[:, second:])
+        rows = np.empty((len(x), ends[-1]), np.float32)
+        project_rows(program, weights, x, rows)
+        return Heads.of_rows(rows, ends[0] // head_dim, head_dim)
     if "in_proj_weight" in weights:
         # Rows of a weight are taken from the beginning of a panel on.
         start, weight = ends[0] // PANEL * PANEL, weights["in_proj_weight"]
@@ -56,18 +51,24 @@ def project(
     )
 
 
+def project_rows(
+    program: Program, weights: Mapping[str, Any], x: Array, out: Array
+) -> None:
+    """Add the projection of x to rows q|k|v, by one matrix."""
+    weight, bias = weights["in_proj_weight"], weights.get("in_proj_bias")
+    _gemm.linear(program, x, weight, out, bias=bias)
+
+
 def _projected(
     program: Program,
     x: Array,
     weight: PackedMatrix,
     bias: Array | None,
     rows: tuple[int, int] | None = None,
-    out: Array | None = None,
 ) -> Array:
     """Add x weight^T + bias to a program, of some rows of the weight or of all."""
     start, stop = (0, weight.shape[0]) if rows is None else rows
-    if out is None:
-        out = np.empty((len(x), stop - start), np.float32)
+    out = np.empty((len(x), stop - start), np.float32)
     bias = None if bias is None else bias[start:stop]
     _gemm.linear(program, x, weight, out, bias=bias, rows=(start, stop))
     return out

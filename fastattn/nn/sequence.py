@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from .._cpu import Program
 from ..arrays import as_flag, as_float32, as_mask
 from ..padding import Packing, packing_of, pad, unpad
+from .buffers import Buffers
 from .layer import Layer
 from .recorder import program_for
 
 __all__ = [
-    "Buffers",
     "MaskedRun",
     "SequenceLayer",
     "as_batch",
@@ -28,34 +28,6 @@ __all__ = [
     "masked_runs",
     "real_positions",
 ]
-
-
-class Buffers:
-    """Working memory for a number of tokens, shared by all the layers of a call.
-
-    Attributes
-    ----------
-    qkv : float32 array (tokens, 3 * hidden_size)
-        Queries, keys and values.
-    intermediate : float32 array (tokens, intermediate_size)
-        What stands between the dense layers of a feed-forward network. It lies in the
-        memory of `qkv`: a layer never needs both at once.
-    context : float32 array (tokens, hidden_size)
-        What attention makes of the values.
-    attended : float32 array (tokens, hidden_size)
-        What an encoder layer hands from attention to the feed-forward network.
-    angles : dict of (length, dim, base) to arrays (cos, sin)
-        Rotary positions, once computed.
-    """
-
-    def __init__(self, tokens: int, hidden_size: int, intermediate_size: int = 0):
-        wide = max(3 * hidden_size, intermediate_size)
-        memory = np.empty(tokens * wide, np.float32)
-        self.qkv = _part(memory, tokens, 3 * hidden_size)
-        self.intermediate = _part(memory, tokens, intermediate_size)
-        self.context = np.empty((tokens, hidden_size), np.float32)
-        self.attended = np.empty((tokens, hidden_size), np.float32)
-        self.angles: dict[Any, Any] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,8 +206,3 @@ def _take(mask: NDArray[Any], positions: NDArray[np.int64], axis: int) -> NDArra
     if count == 0 or positions[-1] == count - 1:
         return mask[(*[slice(None)] * axis, slice(count))]
     return mask.take(positions, axis)
-
-
-def _part(memory: NDArray[np.float32], rows: int, cols: int) -> NDArray[np.float32]:
-    """View the beginning of some memory as a matrix."""
-    return memory[: rows * cols].reshape(rows, cols)
