@@ -102,6 +102,7 @@ setup(
         [
             extension("_threads"),
             extension("_cpu", *KERNELS),
+            extension("_program"),
             extension("_gemm"),
             extension("_rowwise"),
             extension("_attention"),

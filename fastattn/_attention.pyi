@@ -13,7 +13,7 @@ from typing import Any
 from numpy import bool_, float32, int64
 from numpy.typing import NDArray
 
-from ._cpu import Program
+from ._program import Program
 
 FAR: int
 

@@ -2,10 +2,10 @@
 from libc.stdint cimport int64_t
 
 from ._cpu cimport (
-    ELEMENT_WORK, FA_BFLOAT16, FA_BOOL_MASK, FA_FAR, FA_FLOAT16, FA_FLOAT32,
-    FA_FLOAT_MASK, FA_KEY_CHUNK, FA_PANEL, FA_QUERY_BLOCK, Program, fa_attention_plan,
-    fa_sequence, kernels,
+    FA_BFLOAT16, FA_BOOL_MASK, FA_FAR, FA_FLOAT16, FA_FLOAT32, FA_FLOAT_MASK,
+    FA_KEY_CHUNK, FA_PANEL, FA_QUERY_BLOCK, fa_attention_plan, fa_sequence, kernels,
 )
+from ._program cimport ELEMENT_WORK, Program
 
 from ._threads import thread_count
 

@@ -1,6 +1,4 @@
-"""The instruction set in use, and programs of kernels."""
-
-from typing import Any, Never, final
+"""The instruction set in use, and the threads that run its kernels."""
 
 __pyx_capi__: dict[str, object]  # what the other extension modules share
 
@@ -15,17 +13,3 @@ def set_isa(name: str) -> None:
 
 def build_flags() -> str:
     """Name the compiler that made this build and the flags that it was given."""
-
-@final
-class Program:
-    """Steps that run one after the other inside as few parallel regions as possible."""
-
-    @property
-    def recorder(self) -> Any: ...
-    def __init__(self, recorder: object | None = None) -> None: ...
-    def __reduce__(self) -> Never: ...
-    def record(self, name: str, value: object) -> None:
-        """Show a recorder the value that an array has after the steps so far."""
-
-    def run(self, num_threads: int | None = None) -> None:
-        """Run the steps in order; `num_threads` None means the current setting."""

@@ -1,18 +1,11 @@
-"""The instruction set in use, and programs of kernels.
+"""The instruction set in use, and the threads that run its kernels.
 
-The only module that links the kernels and the only one that runs them, on threads.
+The only module that links the kernels and the only one that runs them.
 """
 import os
 
-cimport cython
-from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer,
-    PyObject_GetBuffer,
-)
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport (
-    PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc,
-)
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cython.parallel cimport parallel, threadid
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t, uintptr_t
@@ -100,7 +93,7 @@ def build_flags():
     return f"{FA_COMPILER.decode()}: {FA_BUILD_FLAGS.decode()}"
 
 
-# ---- Programs -----------------------------------------------------------------------
+# ---- Threads ------------------------------------------------------------------------
 
 cdef enum:
     # Tasks that a thread takes at once: one where there are few or the last one took so
@@ -187,231 +180,53 @@ cdef void work(Run *run, int thread) noexcept nogil:
         run.step = at
 
 
-cdef void *grow(
-    void *items, Py_ssize_t count, Py_ssize_t *capacity, size_t size
-) except NULL:
-    if count < capacity[0]:
-        return items
-    items = PyMem_RawRealloc(items, 2 * (count + 8) * size)
-    if items == NULL:
+cdef int run_steps(
+    Step *steps, Py_ssize_t num_steps, double total_work, object num_threads
+) except -1:
+    """Run steps in order; `num_threads` None means the current setting."""
+    cdef Run run
+    cdef int64_t most_tasks = 1, scratch = 0
+    cdef int threads = 1, limit = INT_MAX
+    cdef size_t counters
+    if is_told(num_threads):
+        threads = thread_count(num_threads)
+    elif total_work >= WORK_PER_THREAD:
+        limit = thread_count()
+        threads = <int>min(limit, 1 + total_work / WORK_PER_THREAD)
+    for i in range(num_steps):
+        most_tasks = max(most_tasks, steps[i].tasks)
+        scratch = max(scratch, steps[i].op.scratch(steps[i].plan))
+    threads = min(threads, most_tasks)
+    run.steps = steps
+    run.num_steps = num_steps
+    run.step = 0
+    run.scratch_size = (scratch + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+    run.parts = threads
+    counters = threads * run.num_steps * sizeof(int64_t)
+    memory = PyMem_RawMalloc(counters + threads * run.scratch_size + FA_ALIGN)
+    if memory == NULL:
         raise MemoryError
-    capacity[0] = 2 * (count + 8)
-    return items
-
-
-@cython.final
-cdef class Program:
-    """Steps that run one after the other inside as few parallel regions as possible.
-
-    A step is an operation of the instruction set in use and its plan. The program owns
-    the plans and holds on to the arrays that they point into.
-
-    A recorder sees values between the steps: its `wants(name)` says which, and its
-    `keep(name, value)` gets them.
-    """
-
-    def __init__(self, recorder=None):
-        self.recorder = recorder
-
-    def __dealloc__(self):
-        for i in range(self.num_buffers):
-            PyBuffer_Release(self.buffers[i])
-        for i in range(self.num_blocks):
-            PyMem_RawFree(self.blocks[i])
-        PyMem_RawFree(self.buffers)
-        PyMem_RawFree(self.blocks)
-        PyMem_RawFree(self.steps)
-
-    cdef void *allocate(self, size_t size, size_t count=1) except NULL:
-        """Zeroed memory for `count` items, which lives as long as the program."""
-        cdef void *block
-        self.blocks = <void **>grow(
-            self.blocks, self.num_blocks, &self.max_blocks, sizeof(void *)
-        )
-        block = PyMem_RawCalloc(count, size)
-        if block == NULL:
-            raise MemoryError
-        self.blocks[self.num_blocks] = block
-        self.num_blocks += 1
-        return block
-
-    cdef int hold(self, object owner) except -1:
-        """Keep an object alive as long as the program."""
-        if self.held is None:
-            self.held = []
-        self.held.append(owner)
-        return 0
-
-    cdef Py_buffer *view(
-        self, object array, str name, str kind, int ndim, bint writable=False
-    ) except NULL:
-        """The memory of an array of `ndim` dimensions (-1: any) whose elements are
-        aligned and of the `kind` "float32", "int64" or "bool"."""
-        cdef Py_buffer *view
-        cdef Py_ssize_t size
-        cdef int i
-        if not PyObject_CheckBuffer(array):
-            raise TypeError(f"{name} must be an array, got {type(array).__name__}")
-        self.buffers = <Py_buffer **>grow(
-            self.buffers, self.num_buffers, &self.max_buffers, sizeof(void *)
-        )
-        view = <Py_buffer *>self.allocate(sizeof(Py_buffer))
-        PyObject_GetBuffer(
-            array, view, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0)
-        )
-        self.buffers[self.num_buffers] = view
-        self.num_buffers += 1
-        size = view.itemsize
-        code = view.format.decode() if view.format != NULL else "B"
-        if not (
-            (kind == "float32" and code == "f")
-            or (kind == "float16" and code == "e")
-            or (kind == "bfloat16" and code == "H")  # no buffer format: viewed as uint16
-            or (kind == "int64" and code in ("l", "q") and size == 8)
-            or (kind == "bool" and code == "?")
-        ):
-            raise TypeError(f"{name} must be {kind}, got the buffer format {code!r}")
-        if ndim >= 0 and view.ndim != ndim:
-            raise ValueError(f"{name} must have {ndim} dimensions, got {view.ndim}")
-        if <uintptr_t>view.buf % size:
-            raise ValueError(f"{name} is not aligned to its {size}-byte elements")
-        for i in range(view.ndim):
-            if view.shape[i] > 1 and view.strides[i] % size:
-                raise ValueError(f"{name} has strides that are no multiple of {size} bytes")
-        return view
-
-    cdef Py_buffer *matrix(
-        self, object array, str name, int64_t rows, int64_t cols, bint writable=False
-    ) except NULL:
-        """A float32 matrix with adjacent columns; -1 leaves rows or columns open."""
-        cdef Py_buffer *view = self.view(array, name, "float32", 2, writable)
-        if rows not in (-1, view.shape[0]) or cols not in (-1, view.shape[1]):
-            raise ValueError(
-                f"{name} must have shape ({rows}, {cols}) (-1: any), "
-                f"got ({view.shape[0]}, {view.shape[1]})"
-            )
-        if view.shape[1] > 1 and view.strides[1] != sizeof(float):
-            raise ValueError(f"{name} must have adjacent columns")
-        return view
-
-    cdef Py_buffer *adjacent(
-        self, object array, str name, str kind, int64_t size, bint writable
-    ) except NULL:
-        """A contiguous array of one dimension."""
-        cdef Py_buffer *view = self.view(array, name, kind, 1, writable)
-        if view.shape[0] != size:
-            raise ValueError(f"{name} must have shape ({size},), got ({view.shape[0]},)")
-        if size > 1 and view.strides[0] != view.itemsize:
-            raise ValueError(f"{name} must be contiguous")
-        return view
-
-    cdef const float *vector(
-        self, object array, str name, int64_t size, bint writable=False
-    ) except? NULL:
-        """The elements of a contiguous float32 array (size,), NULL for None."""
-        if array is None:
-            return NULL
-        return <const float *>self.adjacent(array, name, "float32", size, writable).buf
-
-    cdef const int64_t *integers(self, object array, str name, int64_t size) except? NULL:
-        """The elements of a contiguous int64 array (size,)."""
-        return <const int64_t *>self.adjacent(array, name, "int64", size, False).buf
-
-    cdef const int64_t *cu_seqlens(
-        self, object array, str name, int64_t sequences, int64_t tokens
-    ) except? NULL:
-        """The starts of packed sequences, first 0, never decreasing, last `tokens`."""
-        cdef const int64_t *starts
-        cdef int64_t i
-        if sequences < 0:
-            raise ValueError(f"{name} must have shape (sequences + 1,), got (0,)")
-        starts = self.integers(array, name, sequences + 1)
-        for i in range(sequences):
-            if starts[i] > starts[i + 1]:
-                raise ValueError(
-                    f"{name} must not decrease, got {starts[i]} before {starts[i + 1]}"
-                )
-        if starts[0] != 0 or starts[sequences] != tokens:
-            raise ValueError(
-                f"{name} must go from 0 to the {tokens} tokens, "
-                f"got {starts[0]} to {starts[sequences]}"
-            )
-        return starts
-
-    cdef int add(self, const fa_op *op, const void *plan, double work) except -1:
-        """Add a step; `work` says how many multiply-adds would take about as long."""
-        cdef Step *step
-        self.steps = <Step *>grow(
-            self.steps, self.num_steps, &self.max_steps, sizeof(Step)
-        )
-        step = self.steps + self.num_steps
-        step.op = op
-        step.plan = plan
-        step.tasks = op.tasks(plan)
-        self.num_steps += 1
-        self.work += work
-        return 0
-
-    def __reduce__(self):
-        raise TypeError("a program points into memory and cannot be pickled")
-
-    def record(self, str name, value):
-        """Show a recorder the value that an array has after the steps so far."""
-        if self.recorder is not None and self.recorder.wants(name):
-            self.run()
-            self.num_steps, self.work = 0, 0
-            self.recorder.keep(name, value)
-
-    def run(self, num_threads=None):
-        """Run the steps in order; `num_threads` None means the current setting."""
-        cdef Run run
-        cdef int64_t most_tasks = 1, scratch = 0
-        cdef int threads = 1, limit = INT_MAX
-        cdef size_t counters
-        if is_told(num_threads):
-            threads = thread_count(num_threads)
-        elif self.work >= WORK_PER_THREAD:
-            limit = thread_count()
-            threads = <int>min(limit, 1 + self.work / WORK_PER_THREAD)
-        for i in range(self.num_steps):
-            most_tasks = max(most_tasks, self.steps[i].tasks)
-            scratch = max(scratch, self.steps[i].op.scratch(self.steps[i].plan))
-        threads = min(threads, most_tasks)
-        run.steps = self.steps
-        run.num_steps = self.num_steps
-        run.step = 0
-        run.scratch_size = (scratch + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
-        run.parts = threads
-        counters = threads * run.num_steps * sizeof(int64_t)
-        memory = PyMem_RawMalloc(counters + threads * run.scratch_size + FA_ALIGN)
-        if memory == NULL:
-            raise MemoryError
-        run.taken = <int64_t *>memory
-        memset(run.taken, 0, counters)
-        run.scratch = <char *>memory + counters
-        run.scratch += FA_ALIGN - <uintptr_t>run.scratch % FA_ALIGN
-        try:
-            while run.step < run.num_steps:
-                run.deadline = seconds_now() + REGION_SECONDS
-                threads = enter_region(run.parts, limit)
-                if threads == 1:
-                    with nogil:
-                        work(&run, 0)
-                else:
-                    fegetenv(&run.rounding)
-                    with nogil, parallel(num_threads=threads):
-                        # Threads of earlier calls have the one of those calls.
-                        fesetenv(&run.rounding)
-                        work(&run, threadid())
-                leave_region(threads)
-                PyErr_CheckSignals()
-        finally:
-            PyMem_RawFree(memory)
-
-
-cdef int64_t row_stride(const Py_buffer *view) noexcept:
-    """Elements between the rows of a (rows, columns) view."""
-    return view.strides[0] // view.itemsize
+    run.taken = <int64_t *>memory
+    memset(run.taken, 0, counters)
+    run.scratch = <char *>memory + counters
+    run.scratch += FA_ALIGN - <uintptr_t>run.scratch % FA_ALIGN
+    try:
+        while run.step < run.num_steps:
+            run.deadline = seconds_now() + REGION_SECONDS
+            threads = enter_region(run.parts, limit)
+            if threads == 1:
+                with nogil:
+                    work(&run, 0)
+            else:
+                fegetenv(&run.rounding)
+                with nogil, parallel(num_threads=threads):
+                    # Threads of earlier calls have the one of those calls.
+                    fesetenv(&run.rounding)
+                    work(&run, threadid())
+            leave_region(threads)
+            PyErr_CheckSignals()
+    finally:
+        PyMem_RawFree(memory)
 
 
 set_isa(os.environ.get("FASTATTN_ISA") or available_isas()[0])

@@ -5,7 +5,7 @@ from typing import Any, final
 from numpy import float32
 from numpy.typing import NDArray
 
-from ._cpu import Program
+from ._program import Program
 
 PANEL: int  # rows of a weight that are packed together
 # Name of a format -> the kernels' number for it, bytes of an element, largest magnitude.

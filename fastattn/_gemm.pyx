@@ -7,9 +7,10 @@ cimport cython
 from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
-    ELEMENT_WORK, FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL,
-    Program, fa_dtype, fa_gemm_plan, fa_pack_plan, fa_unpack_plan, kernels, row_stride,
+    FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL, fa_dtype,
+    fa_gemm_plan, fa_pack_plan, fa_unpack_plan, kernels,
 )
+from ._program cimport ELEMENT_WORK, Program, row_stride
 
 from . import _rowwise, arena
 

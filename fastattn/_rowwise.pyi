@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from numpy import float32, int64
 from numpy.typing import NDArray
 
-from ._cpu import Program
+from ._program import Program
 
 ACTIVATIONS: dict[str, int]  # the names that `activate` and `linear` take
 

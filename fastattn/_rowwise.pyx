@@ -2,11 +2,11 @@
 from libc.stdint cimport int64_t
 
 from ._cpu cimport (
-    ELEMENT_WORK, FA_EMBED_TABLES, FA_GELU, FA_GELU_TANH, FA_IDENTITY, FA_POOL_CLS,
-    FA_POOL_MEAN, FA_RELU, FA_SILU, Program, fa_activate_plan, fa_embed_plan,
-    fa_layer_norm_plan, fa_pool_plan, fa_rotary_plan, fa_sinusoid_plan, fa_softmax_plan,
-    kernels, row_stride,
+    FA_EMBED_TABLES, FA_GELU, FA_GELU_TANH, FA_IDENTITY, FA_POOL_CLS, FA_POOL_MEAN,
+    FA_RELU, FA_SILU, fa_activate_plan, fa_embed_plan, fa_layer_norm_plan, fa_pool_plan,
+    fa_rotary_plan, fa_sinusoid_plan, fa_softmax_plan, kernels,
 )
+from ._program cimport ELEMENT_WORK, Program, row_stride
 
 ACTIVATIONS = {
     "identity": FA_IDENTITY,

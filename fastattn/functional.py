@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _gemm, _rowwise
-from ._cpu import Program
+from ._program import Program
 from .arrays import Float32, as_float32, as_number, output, rows_of
 
 ACTIVATIONS = {

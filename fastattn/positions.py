@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise
-from ._cpu import Program
+from ._program import Program
 from .arrays import Float32, as_flag, as_float32, as_number, rows_of
 from .score_options import broadcast_to
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _attention
-from ._cpu import Program
+from ._program import Program
 from .arrays import Float32, as_flag, as_integers, as_mask, as_storage, output
 from .functional import broadcast
 from .score_options import Window, broadcast_to, score_options

@@ -18,7 +18,7 @@ from numpy import float32
 from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise
-from ._cpu import Program
+from ._program import Program
 from .arrays import as_float32
 from .errors import TruncationWarning
 from .functional import linear

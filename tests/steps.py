@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastattn import _gemm, _rowwise
-from fastattn._cpu import Program
+from fastattn._program import Program
 
 Array = NDArray[Any]
 

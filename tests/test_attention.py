@@ -11,7 +11,7 @@ from strategies import guarded, normal, seeds
 
 import fastattn as fa
 from fastattn import _attention, reference
-from fastattn._cpu import Program
+from fastattn._program import Program
 
 HEAD_DIMS = [1, 5, 16, 20, 32, 64, 80, 128, 256, 300]
 # Around panels of 16 queries, blocks of 64 queries and keys and chunks of 512 keys.

@@ -12,7 +12,7 @@ from strategies import normal
 
 import fastattn as fa
 from fastattn import _attention, reference
-from fastattn._cpu import Program
+from fastattn._program import Program
 
 LENGTHS = [1, 2, 17, 63, 64, 65, 130, 520]
 

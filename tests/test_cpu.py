@@ -15,7 +15,7 @@ from strategies import normal
 
 import fastattn as fa
 from fastattn import _cpu
-from fastattn._cpu import Program
+from fastattn._program import Program
 
 
 class TestInstructionSets:

@@ -13,7 +13,7 @@ from steps import embed, pool, sinusoid
 from strategies import guarded, matrices, normal, seeds, tile_edges
 
 from fastattn import _cpu, _rowwise, reference
-from fastattn._cpu import Program
+from fastattn._program import Program
 
 
 class TestEmbed:

@@ -15,7 +15,7 @@ from steps import layer_norm, linear
 from strategies import LAYOUTS, guarded, matrices, normal, sum_edges, tile_edges
 
 from fastattn import _gemm, reference
-from fastattn._cpu import Program
+from fastattn._program import Program
 
 ACTIVATIONS = {
     "identity": lambda x: x,

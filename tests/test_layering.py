@@ -15,6 +15,7 @@ LAYERS = [
     {"arena", "arrays", "cpus", "errors"},
     {"_threads"},
     {"_cpu"},
+    {"_program"},
     {"_gemm", "_rowwise", "_attention"},
     {
         "functional",

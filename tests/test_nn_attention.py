@@ -23,7 +23,7 @@ from layers import (
 
 import fastattn as fa
 from fastattn import nn, reference
-from fastattn._cpu import Program
+from fastattn._program import Program
 
 # Queries of another number than keys, and vectors of another size.
 QUERIES, OTHER = 11, 20

@@ -24,7 +24,7 @@ from layers import (
 
 import fastattn as fa
 from fastattn import nn, reference
-from fastattn._cpu import Program
+from fastattn._program import Program
 from fastattn.nn.recorder import program_for
 from fastattn.tracing import LAYER_VALUES, MODEL_VALUES
 

@@ -14,7 +14,7 @@ from numpy import float32, int64
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _rowwise
-from .._cpu import Program
+from .._program import Program
 from ..arrays import as_integers
 from ..nn import Encoder
 from ..nn.recorder import program_for

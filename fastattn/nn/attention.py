@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _attention, _rowwise
-from .._cpu import Program
+from .._program import Program
 from ..arrays import as_flag, as_mask, as_number
 from ..init import Initializer, Seed, initializer
 from ..padding import Packing, packing_of, pad, unpad

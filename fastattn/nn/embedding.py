@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _rowwise
-from .._cpu import Program
+from .._program import Program
 from ..arrays import as_float32, as_integers
 from ..init import Seed, initializer, torch_embedding
 from ..positions import sinusoidal_positions

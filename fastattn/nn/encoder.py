@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._cpu import Program
+from .._program import Program
 from ..init import Seed
 from .attention import MultiHeadAttention
 from .buffers import Buffers

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._cpu import Program
+from .._program import Program
 from ..init import Seed
 from .layer import Layer, run_on_rows
 from .linear import Linear, add_and_norm

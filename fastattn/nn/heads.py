@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _attention
-from .._cpu import Program
+from .._program import Program
 from ..arrays import as_float32, as_mask
 from ..functional import matmul
 from ..padding import Packing

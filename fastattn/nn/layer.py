@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._cpu import Program
 from .._gemm import PackedMatrix, check_format, empty_packed
+from .._program import Program
 from ..arrays import as_array, as_float32
 from ..init import Initializer, zeros
 from .recorder import program_for

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _gemm
-from .._cpu import Program
+from .._program import Program
 from ..init import Seed, initializer, torch_bias, torch_weight
 from .layer import Layer, draw_packed, positive, run_on_rows
 from .norm import LayerNorm, RowNorm

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _rowwise
-from .._cpu import Program
+from .._program import Program
 from ..arrays import as_number
 from .layer import Layer, positive, run_on_rows
 from .torch_modules import attributes

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _gemm
-from .._cpu import Program
 from .._gemm import PANEL, PackedMatrix
+from .._program import Program
 from .buffers import Heads
 
 __all__ = ["SEPARATE", "project", "project_rows"]

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._cpu import Program
+from .._program import Program
 from ..padding import Packing, packing_of, pad
 
 __all__ = ["Complete", "Recorder", "program_for", "recording"]

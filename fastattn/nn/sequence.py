@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._cpu import Program
+from .._program import Program
 from ..arrays import as_flag, as_float32, as_mask
 from ..padding import Packing, packing_of, pad, unpad
 from .buffers import Buffers

@@ -1,0 +1,43 @@
+# What the extension modules that add steps share.
+from libc.stdint cimport int64_t
+
+from ._cpu cimport Step, fa_op
+
+
+cdef enum:
+    # The work of an element that is read, changed and written, in multiply-adds.
+    ELEMENT_WORK = 16
+
+
+cdef class Program:
+    cdef Step *steps
+    cdef Py_ssize_t num_steps, max_steps
+    cdef Py_buffer **buffers
+    cdef Py_ssize_t num_buffers, max_buffers
+    cdef void **blocks
+    cdef Py_ssize_t num_blocks, max_blocks
+    cdef list held
+    cdef double work  # of all steps, as multiply-adds
+    cdef readonly object recorder
+
+    cdef void *allocate(self, size_t size, size_t count=*) except NULL
+    cdef int hold(self, object owner) except -1
+    cdef Py_buffer *view(
+        self, object array, str name, str kind, int ndim, bint writable=*
+    ) except NULL
+    cdef Py_buffer *matrix(
+        self, object array, str name, int64_t rows, int64_t cols, bint writable=*
+    ) except NULL
+    cdef Py_buffer *adjacent(
+        self, object array, str name, str kind, int64_t size, bint writable
+    ) except NULL
+    cdef const float *vector(
+        self, object array, str name, int64_t size, bint writable=*
+    ) except? NULL
+    cdef const int64_t *integers(self, object array, str name, int64_t size) except? NULL
+    cdef const int64_t *cu_seqlens(
+        self, object array, str name, int64_t sequences, int64_t tokens
+    ) except? NULL
+    cdef int add(self, const fa_op *op, const void *plan, double work) except -1
+
+cdef int64_t row_stride(const Py_buffer *view) noexcept
