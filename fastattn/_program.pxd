@@ -9,18 +9,25 @@ cdef enum:
     ELEMENT_WORK = 16
 
 
+cdef struct Block:
+    Block *before
+
+
 cdef class Program:
     cdef Step *steps
     cdef Py_ssize_t num_steps, max_steps
     cdef Py_buffer **buffers
     cdef Py_ssize_t num_buffers, max_buffers
-    cdef void **blocks
-    cdef Py_ssize_t num_blocks, max_blocks
+    cdef Block *last_block
+    cdef char *free
+    cdef size_t room
     cdef list held
     cdef double work  # of all steps, as multiply-adds
     cdef readonly object recorder
 
     cdef void *allocate(self, size_t size, size_t count=*) except NULL
+    cdef void *new_block(self, size_t size) except NULL
+    cdef Py_buffer *buffer(self, object array, str name, bint writable) except NULL
     cdef int hold(self, object owner) except -1
     cdef Py_buffer *view(
         self, object array, str name, str kind, int ndim, bint writable=*

@@ -5,9 +5,19 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport SIZE_MAX, int64_t, uintptr_t
 
 from ._cpu cimport fa_op, run_steps
+
+
+cdef enum:
+    # Bytes that a program takes at once for plans and views: those of a single call.
+    BLOCK_BYTES = 1 << 11
+    # Between the things in a block: for any C type.
+    ALIGN = 16
+    # Arrays, of the first that a program sees, that are asked for their memory only once:
+    # those that all layers of a model work in are among them.
+    SHARED_VIEWS = 32
 
 
 cdef void *grow(
@@ -37,26 +47,38 @@ cdef class Program:
         self.recorder = recorder
 
     def __dealloc__(self):
+        cdef Block *before
         for i in range(self.num_buffers):
             PyBuffer_Release(self.buffers[i])
-        for i in range(self.num_blocks):
-            PyMem_RawFree(self.blocks[i])
         PyMem_RawFree(self.buffers)
-        PyMem_RawFree(self.blocks)
         PyMem_RawFree(self.steps)
+        while self.last_block != NULL:
+            before = self.last_block.before
+            PyMem_RawFree(self.last_block)
+            self.last_block = before
 
     cdef void *allocate(self, size_t size, size_t count=1) except NULL:
         """Zeroed memory for `count` items, which lives as long as the program."""
-        cdef void *block
-        self.blocks = <void **>grow(
-            self.blocks, self.num_blocks, &self.max_blocks, sizeof(void *)
-        )
-        block = PyMem_RawCalloc(count, size)
+        cdef void *memory
+        if size and count > (SIZE_MAX - BLOCK_BYTES) // size:
+            raise MemoryError
+        size = (size * count + ALIGN - 1) // ALIGN * ALIGN
+        if size > BLOCK_BYTES:
+            return self.new_block(size)
+        if size > self.room:
+            self.free, self.room = <char *>self.new_block(BLOCK_BYTES), BLOCK_BYTES
+        memory = self.free
+        self.free += size
+        self.room -= size
+        return memory
+
+    cdef void *new_block(self, size_t size) except NULL:
+        cdef Block *block = <Block *>PyMem_RawCalloc(1, ALIGN + size)
         if block == NULL:
             raise MemoryError
-        self.blocks[self.num_blocks] = block
-        self.num_blocks += 1
-        return block
+        block.before = self.last_block
+        self.last_block = block
+        return <char *>block + ALIGN
 
     cdef int hold(self, object owner) except -1:
         """Keep an object alive as long as the program."""
@@ -65,26 +87,36 @@ cdef class Program:
         self.held.append(owner)
         return 0
 
-    cdef Py_buffer *view(
-        self, object array, str name, str kind, int ndim, bint writable=False
-    ) except NULL:
-        """The memory of an array of `ndim` dimensions (-1: any) whose elements are
-        aligned and of the `kind` "float32", "int64" or "bool"."""
-        cdef Py_buffer *view
-        cdef Py_ssize_t size
-        cdef int i
+    cdef Py_buffer *buffer(self, object array, str name, bint writable) except NULL:
+        """The memory of an array, which some of the arrays before may be."""
+        cdef Py_buffer *buffer
+        cdef Py_ssize_t i
+        for i in range(min(self.num_buffers, SHARED_VIEWS)):
+            buffer = self.buffers[i]
+            if <void *>buffer.obj == <void *>array and not (writable and buffer.readonly):
+                return buffer
         if not PyObject_CheckBuffer(array):
             raise TypeError(f"{name} must be an array, got {type(array).__name__}")
         self.buffers = <Py_buffer **>grow(
             self.buffers, self.num_buffers, &self.max_buffers, sizeof(void *)
         )
-        view = <Py_buffer *>self.allocate(sizeof(Py_buffer))
+        buffer = <Py_buffer *>self.allocate(sizeof(Py_buffer))
         PyObject_GetBuffer(
-            array, view, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0)
+            array, buffer,
+            PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0),
         )
-        self.buffers[self.num_buffers] = view
+        self.buffers[self.num_buffers] = buffer
         self.num_buffers += 1
-        size = view.itemsize
+        return buffer
+
+    cdef Py_buffer *view(
+        self, object array, str name, str kind, int ndim, bint writable=False
+    ) except NULL:
+        """The memory of an array of `ndim` dimensions (-1: any) whose elements are
+        aligned and of the `kind` "float32", "int64" or "bool"."""
+        cdef Py_buffer *view = self.buffer(array, name, writable)
+        cdef Py_ssize_t size = view.itemsize
+        cdef int i
         code = view.format.decode() if view.format != NULL else "B"
         if not (
             (kind == "float32" and code == "f")

@@ -1,4 +1,4 @@
-"""Instruction sets and programs: the process that fastattn lives in."""
+"""Instruction sets and signals: the process that fastattn lives in."""
 
 import os
 import signal
@@ -7,15 +7,11 @@ import sys
 import textwrap
 import time
 
-import numpy as np
 import pytest
-from bits import assert_same_bits
 from processes import ROOT, environment, printed, python
-from strategies import normal
 
 import fastattn as fa
 from fastattn import _cpu
-from fastattn._program import Program
 
 
 class TestInstructionSets:
@@ -50,30 +46,6 @@ class TestInstructionSets:
         assert "ValueError" in message
         assert "altivec" in message
         assert ", ".join(_cpu.available_isas()) in message
-
-
-class TestPrograms:
-    def test_an_empty_program_does_nothing(self):
-        assert Program().run() is None
-
-    @pytest.mark.parametrize("n", [0, 2.0, "1"])
-    def test_checks_its_threads(self, n):
-        with pytest.raises((TypeError, ValueError), match="number of threads"):
-            Program().run(n)
-
-    def test_steps_run_in_order(self, isa):
-        from fastattn import _rowwise
-
-        x, y = normal(60, 40), np.empty((60, 40), np.float32)
-        program = Program()
-        for _ in range(20):
-            _rowwise.softmax(program, x, y)
-            _rowwise.layer_norm(program, y, None, None, 1e-5, x)
-        expected = x.copy()
-        for _ in range(20):
-            expected = fa.layer_norm(fa.softmax(expected))
-        program.run(3)
-        assert_same_bits(x, expected)
 
 
 def test_import_loads_neither_extras_nor_layers():
