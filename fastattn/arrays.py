@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
-FLOAT32 = np.dtype(np.float32)
+FLOAT32, INT64 = np.dtype(np.float32), np.dtype(np.int64)
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -148,6 +148,8 @@ def rows_of(array: Float32) -> Float32:
 def as_integers(value: Any, name: str) -> NDArray[np.int64]:
     """Return `value` as contiguous int64; TypeError for anything but integers."""
     array = as_array(value, name)
+    if array.dtype is INT64 and array.flags.c_contiguous and array.flags.aligned:
+        return array
     if isinstance(value, int) and array.dtype == object:
         raise ValueError(f"{name} is beyond 64-bit integers, got {value}")
     if array.dtype.kind not in "iu" and array.size:

@@ -90,3 +90,15 @@ def test_misaligned_integers_are_copied():
     x = np.ones((3, 1, 2), np.float32)
     assert as_integers(starts, "starts").flags.aligned
     assert_same_bits(fa.attention_varlen(x, x, x, starts), x)
+
+
+def test_integers_are_copied_only_where_they_must_be():
+    whole = np.arange(6)
+    whole.flags.writeable = False
+    assert as_integers(whole, "ids") is whole
+    misaligned = np.zeros(33, np.uint8)[1:].view(np.int64)
+    for other in (whole[::2], whole.astype(">i8"), whole.astype(np.uint8), misaligned):
+        integers = as_integers(other, "ids")
+        assert integers.flags.carray
+        assert integers.dtype == np.int64
+        np.testing.assert_array_equal(integers, other)

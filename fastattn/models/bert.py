@@ -236,7 +236,7 @@ class BertModel:
         packing = packing_of(batch, length, mask=attention_mask)
         tokens = unpad(ids, packing)
         _check_range(tokens, "input_ids", self.config.vocab_size)
-        types = np.zeros_like(tokens)
+        types = np.zeros(len(tokens), int64)
         if token_type_ids is not None:
             given = as_integers(token_type_ids, "token_type_ids")
             if given.shape != ids.shape:
