@@ -73,34 +73,75 @@ INLINE const float *rows_as_float(const fa_attention_plan *p, const char *x, int
     return wide;
 }
 
+/* The panels of queries that go through the same keys of a block: all of them, or those of
+ * one half. */
+typedef struct {
+    int64_t first, panels, keys;
+} panel_group;
+
+static int groups_of(const attention_task *t, panel_group *groups)
+{
+    const int64_t half = HALF / FA_PANEL;
+    if (t->panels <= half || t->keys[0] == t->keys[1]) {
+        groups[0] = (panel_group){0, t->panels, t->keys[0]};
+        return 1;
+    }
+    groups[0] = (panel_group){0, half, t->keys[0]};
+    groups[1] = (panel_group){half, t->panels - half, t->keys[1]};
+    return 2;
+}
+
 /* s = k q^T, in sums of HEAD_BLOCK products; all 0 where there are no dimensions. */
-static void multiply_scores(attention_task *t, const float *k, int64_t k_row, int64_t keys)
+static void multiply_scores(attention_task *t, const float *k, int64_t k_row)
 {
     const int64_t dim = t->plan->head_dim;
-    if (t->queries == 1) {
-        score_one_query(t, k, k_row, keys);
-        return;
+    panel_group groups[2];
+    const int count = groups_of(t, groups);
+    for (int g = 0; g < count; g++) {
+        const panel_group group = groups[g];
+        int64_t i = 0;
+        do {
+            const int64_t done = i * size_of(t->plan->dtype);
+            multiply(group.keys, group.panels, 0,
+                     (tile_plan){
+                         .k = dim - i < HEAD_BLOCK ? dim - i : HEAD_BLOCK,
+                         .a = k + i,
+                         .lda = k_row,
+                         .b = t->q + (group.first * dim + i) * FA_PANEL,
+                         .b_panel = dim * FA_PANEL,
+                         .c = t->s + group.first * KEY_BLOCK * FA_PANEL,
+                         .ldc = FA_PANEL,
+                         .c_panel = KEY_BLOCK * FA_PANEL,
+                         .beta = i ? ONES : 0,
+                     },
+                     columns_from(t->after_k[g], done), columns_from(t->after_k[1], done));
+            i += HEAD_BLOCK;
+        } while (i < dim);
     }
-    int64_t i = 0;
-    do {
-        const rows_ahead ahead[2] = {
-            columns_from(t->after_k[0], i * size_of(t->plan->dtype)),
-            columns_from(t->after_k[1], i * size_of(t->plan->dtype))};
-        multiply(keys, t->panels, 0,
+}
+
+/* o = o alpha + v^T p */
+static void add_values(attention_task *t, running *r, const float *v, int64_t v_row)
+{
+    const int64_t dim = t->plan->value_dim;
+    panel_group groups[2];
+    const int count = groups_of(t, groups);
+    for (int g = 0; g < count; g++) {
+        const panel_group group = groups[g];
+        multiply(dim, group.panels, 1,
                  (tile_plan){
-                     .k = dim - i < HEAD_BLOCK ? dim - i : HEAD_BLOCK,
-                     .a = k + i,
-                     .lda = k_row,
-                     .b = t->q + i * FA_PANEL,
-                     .b_panel = dim * FA_PANEL,
-                     .c = t->s,
+                     .k = group.keys,
+                     .a = v,
+                     .lda = v_row,
+                     .b = t->s + group.first * KEY_BLOCK * FA_PANEL,
+                     .b_panel = KEY_BLOCK * FA_PANEL,
+                     .c = r->o + group.first * dim * FA_PANEL,
                      .ldc = FA_PANEL,
-                     .c_panel = KEY_BLOCK * FA_PANEL,
-                     .beta = i ? ONES : 0,
+                     .c_panel = dim * FA_PANEL,
+                     .beta = t->alpha + group.first * FA_PANEL,
                  },
-                 ahead);
-        i += HEAD_BLOCK;
-    } while (i < dim);
+                 t->after_v[g], t->after_v[1]);
+    }
 }
 
 /* Take the keys first_key .. first_key + keys of one block into r. */
@@ -113,35 +154,23 @@ static void attend_block(attention_task *t, running *r, int64_t first_key, int64
     t->masked = seen == SEEN_BY_SOME;
     t->windowed = !window_shows(t, first_key, first_key + keys - 1);
     if (t->windowed) seen = SEEN_BY_SOME;
+    count_keys(t, first_key, keys);
     int64_t k_row = p->k_row, v_row = p->v_row;
     const float *k =
         rows_as_float(p, t->k, first_key, keys, p->head_dim, t->k_wide, &k_row);
-    multiply_scores(t, k, k_row, keys);
-    finish_scores(t, seen, first_key, keys);
-    online_softmax(t, r, keys);
+    if (t->queries == 1) score_one_query(t, k, k_row, t->keys[0]);
+    else multiply_scores(t, k, k_row);
+    finish_scores(t, seen, first_key);
+    online_softmax(t, r);
     const float *v =
         rows_as_float(p, t->v, first_key, keys, p->value_dim, t->v_wide, &v_row);
     if (seen == SEEN_BY_SOME && has_non_finite(v, v_row, p->value_dim, keys)) {
         add_visible_values(t, r, v, v_row, first_key, keys);
-        return;
+    } else if (t->queries == 1) {
+        add_values_one_query(t, r, v, v_row, t->keys[0]);
+    } else {
+        add_values(t, r, v, v_row);
     }
-    if (t->queries == 1) {
-        add_values_one_query(t, r, v, v_row, keys);
-        return;
-    }
-    multiply(p->value_dim, t->panels, 1,
-             (tile_plan){
-                 .k = keys,
-                 .a = v,
-                 .lda = v_row,
-                 .b = t->s,
-                 .b_panel = KEY_BLOCK * FA_PANEL,
-                 .c = r->o,
-                 .ldc = FA_PANEL,
-                 .c_panel = p->value_dim * FA_PANEL,
-                 .beta = t->alpha,
-             },
-             t->after_v);
 }
 
 /* out = o / l, back in rows; 0 where no key was seen. Adding 0 turns -0 into +0: which of

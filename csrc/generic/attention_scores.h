@@ -13,6 +13,9 @@ enum {
      * error is what attention's error is made of; one long sum would double that of a
      * library whose dot product has several partial sums. */
     HEAD_BLOCK = 64,
+    /* Queries whose keys are counted together: on the diagonal of a causal mask the first
+     * half of a task needs only half of the keys. */
+    HALF = FA_QUERY_BLOCK / 2,
 };
 
 /* What a task works on. Blocks of scores are (panels, KEY_BLOCK, 16): a query is a lane,
@@ -25,6 +28,7 @@ typedef struct {
     float scale;      /* that the softmax applies: the plan's, or 1 */
     /* Whether the mask, and whether the window, has a say in the present block. */
     int masked, windowed;
+    int64_t keys[2]; /* of the present block, for each half of the queries */
     const char *k, *v;
     const char *from; /* the first of its queries, and of its results */
     char *to;
@@ -41,6 +45,11 @@ typedef enum { SEEN_BY_NONE, SEEN_BY_ALL, SEEN_BY_SOME } visibility;
 INLINE float *scores_at(float *block, int64_t key, int64_t query)
 {
     return block + (query / FA_PANEL * KEY_BLOCK + key) * FA_PANEL + query % FA_PANEL;
+}
+
+INLINE int64_t keys_for(const attention_task *t, int64_t query)
+{
+    return t->keys[query / HALF];
 }
 
 INLINE int64_t lanes_of(const attention_task *t) { return t->panels * FA_PANEL; }
@@ -183,12 +192,21 @@ INLINE int window_shows(const attention_task *t, int64_t first, int64_t last)
            t->position + t->queries - 1 - first <= t->plan->left;
 }
 
+/* Count the keys of a block that each half of the queries goes through. The first half may
+ * leave out what the window hides from all of it: that would have the weight 0. */
+static void count_keys(attention_task *t, int64_t first_key, int64_t keys)
+{
+    const int64_t seen = t->position + HALF + t->plan->right - first_key;
+    t->keys[0] = t->queries <= HALF || keys < seen ? keys : seen < 0 ? 0 : seen;
+    t->keys[1] = keys;
+}
+
 /* s = scale s, for a scale that the softmax does not apply. */
-static void scale_scores(attention_task *t, int64_t keys)
+static void scale_scores(attention_task *t)
 {
     const vf scale = vsplat(t->plan->scale);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
-        for (int64_t key = 0; key < keys; key++) {
+        for (int64_t key = 0; key < keys_for(t, query); key++) {
             float *s = scores_at(t->s, key, query);
             vstore(s, vload(s) * scale);
         }
@@ -196,11 +214,11 @@ static void scale_scores(attention_task *t, int64_t keys)
 }
 
 /* s = c tanh(s / c) */
-static void cap_scores(attention_task *t, int64_t keys)
+static void cap_scores(attention_task *t)
 {
     const float cap = t->plan->softcap / t->scale;
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
-        for (int64_t key = 0; key < keys; key++) {
+        for (int64_t key = 0; key < keys_for(t, query); key++) {
             float *s = scores_at(t->s, key, query);
             vstore(s, vtanh(vload(s) / vsplat(cap)) * cap);
         }
@@ -208,7 +226,7 @@ static void cap_scores(attention_task *t, int64_t keys)
 }
 
 /* s = s - slope |position - key| (Press, Smith & Lewis 2022). */
-static void add_alibi(attention_task *t, int64_t first_key, int64_t keys)
+static void add_alibi(attention_task *t, int64_t first_key)
 {
     const fa_sequence *r = t->sequence;
     const vf slope = vsplat(-r->slopes[t->head] / t->scale);
@@ -218,7 +236,7 @@ static void add_alibi(attention_task *t, int64_t first_key, int64_t keys)
             const float *from = r->q_positions + t->first_query + query;
             position = vload_tail(from, t->queries - query);
         }
-        for (int64_t key = 0; key < keys; key++) {
+        for (int64_t key = 0; key < keys_for(t, query); key++) {
             float *s = scores_at(t->s, key, query);
             const vi ahead = distance_to(t, first_key + key, query);
             const vf far = r->q_positions ? position - r->k_positions[first_key + key]
@@ -231,7 +249,7 @@ static void add_alibi(attention_task *t, int64_t first_key, int64_t keys)
 /* s = s + bias of the distance, the same beyond +-distance (Raffel et al. 2020). The
  * biases of a block are written out once, backwards, so that the queries of a vector find
  * theirs side by side. */
-static void add_distance_bias(attention_task *t, int64_t first_key, int64_t keys)
+static void add_distance_bias(attention_task *t, int64_t first_key)
 {
     const int64_t m = t->plan->distance;
     const float *table = t->plan->distance_bias + t->head * (2 * m + 1) + m;
@@ -242,7 +260,7 @@ static void add_distance_bias(attention_task *t, int64_t first_key, int64_t keys
         strip[i] = table[ahead < -m ? -m : ahead > m ? m : ahead];
     }
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
-        for (int64_t key = 0; key < keys; key++) {
+        for (int64_t key = 0; key < keys_for(t, query); key++) {
             float *s = scores_at(t->s, key, query);
             vstore(s, vfma(vload(strip + KEY_BLOCK + query - key), factor, vload(s)));
         }
@@ -252,12 +270,12 @@ static void add_distance_bias(attention_task *t, int64_t first_key, int64_t keys
 /* s = mask added where the key is seen, -infinity where it is not: a select, so that NaN
  * in a hidden key stays hidden. No bias becomes -infinity by the division: with the lowest
  * of floats for all of its keys, a query attends to all of them. */
-static void mask_scores(attention_task *t, int64_t first_key, int64_t keys)
+static void mask_scores(attention_task *t, int64_t first_key)
 {
     const int float_mask = t->masked && t->plan->mask_kind == FA_FLOAT_MASK;
     const vf lowest = vsplat(-0x1p127f * t->scale), factor = vsplat(1.0f / t->scale);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
-        for (int64_t key = 0; key < keys; key++) {
+        for (int64_t key = 0; key < keys_for(t, query); key++) {
             float *s = scores_at(t->s, key, query);
             vf score = vload(s);
             if (float_mask) {
@@ -269,12 +287,11 @@ static void mask_scores(attention_task *t, int64_t first_key, int64_t keys)
 }
 
 /* Everything above that the plan asks for, in the order of ONNX. */
-static void finish_scores(attention_task *t, visibility seen, int64_t first_key,
-                          int64_t keys)
+static void finish_scores(attention_task *t, visibility seen, int64_t first_key)
 {
-    if (t->scale != t->plan->scale) scale_scores(t, keys);
-    if (t->plan->softcap != 0.0f) cap_scores(t, keys);
-    if (t->sequence->slopes) add_alibi(t, first_key, keys);
-    if (t->plan->distance_bias) add_distance_bias(t, first_key, keys);
-    if (seen == SEEN_BY_SOME) mask_scores(t, first_key, keys);
+    if (t->scale != t->plan->scale) scale_scores(t);
+    if (t->plan->softcap != 0.0f) cap_scores(t);
+    if (t->sequence->slopes) add_alibi(t, first_key);
+    if (t->plan->distance_bias) add_distance_bias(t, first_key);
+    if (seen == SEEN_BY_SOME) mask_scores(t, first_key);
 }

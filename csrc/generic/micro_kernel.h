@@ -219,9 +219,9 @@ INLINE void ask_for_rows(const rows_ahead *rows, int64_t steps, tile_plan *t)
 }
 
 /* C (rows, panels) = A B (+ C beta) tile by tile, all float32; `tile` has the origin. The
- * first strip and the second ask for the rows of ahead[0] and ahead[1]. */
+ * first strip asks for the rows of `ahead`, the others for those of `later`. */
 INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_plan tile,
-                     const rows_ahead *ahead)
+                     const rows_ahead ahead, const rows_ahead later)
 {
     if (rows == 0) return;
     const int64_t row_tiles = ceil_div(rows, MR);
@@ -237,7 +237,7 @@ INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_pl
             t.b = (const float *)t.b + panel * t.b_panel;
             t.c += row * t.ldc + panel * t.c_panel;
             if (t.beta) t.beta += panel * FA_PANEL;
-            ask_for_rows(ahead + (j ? 1 : 0), i * t.k, &t);
+            ask_for_rows(j ? &later : &ahead, i * t.k, &t);
             if (transposed) multiply_tile_transposed(height, width, &t);
             else multiply_tile(height, width, &t);
         }

@@ -29,12 +29,12 @@ INLINE vf weight_scale(const attention_task *t) { return vsplat(t->scale * LOG2_
 /* The maximum of the block joins m, the scores become weights, l and alpha follow. Four
  * partial sums by key modulo 4 hide the latency of the additions; keys past the last one
  * are rows of -infinity, which weigh 0 and leave the sums as they are. */
-static void online_softmax(attention_task *t, running *r, int64_t keys)
+static void online_softmax(attention_task *t, running *r)
 {
     _Static_assert(EACH % 4 == 0 && KEY_BLOCK % EACH == 0, "keys in groups of EACH");
-    const int64_t rows = ceil_div(keys, EACH) * EACH;
     const vf c = weight_scale(t);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
+        const int64_t keys = keys_for(t, query), rows = ceil_div(keys, EACH) * EACH;
         float *s = t->s + query / FA_PANEL * KEY_BLOCK * FA_PANEL + query % FA_PANEL;
         for (int64_t key = keys; key < rows; key++) {
             vstore(s + key * FA_PANEL, vsplat(-INFINITY));
