@@ -62,6 +62,9 @@ def as_float32(value: Any, name: str) -> Float32:
 
 def readable(array: NDArray[Any]) -> NDArray[Any]:
     """Return `array`, copied where its layout is not one that the kernels read."""
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and array.dtype.isnative:
+        return array
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if not array.flags.aligned:
@@ -73,6 +76,8 @@ def readable(array: NDArray[Any]) -> NDArray[Any]:
 
 def as_storage(value: Any, name: str) -> NDArray[Any]:
     """Return `value` as :func:`as_float32` does, or as float16 or bfloat16 if it is."""
+    if type(value) is np.ndarray and value.dtype is FLOAT32:
+        return readable(value)
     array = as_array(value, name)
     if array.dtype is FLOAT32 or is_half(array.dtype):
         return readable(array)

@@ -16,6 +16,7 @@ from .functional import broadcast
 from .score_options import Window, broadcast_to, score_options
 
 Array = NDArray[Any]  # float32, float16 or bfloat16
+Operands = tuple[Array, Array, Array, Array]
 
 
 def attention(
@@ -143,8 +144,11 @@ def attention(
     True
     """
     q, k, v = _operands(query, key, value)
-    (*batch, heads, rows, dim), keys, values = q.shape, k.shape, v.shape
-    leading = broadcast("query, key and value", tuple(batch), keys[:-3], values[:-3])
+    queries, keys, values = q.shape, k.shape, v.shape
+    leading, (heads, rows, dim) = queries[:-3], queries[-3:]
+    alike = leading == keys[:-3] == values[:-3]
+    if not alike:
+        leading = broadcast("query, key and value", leading, keys[:-3], values[:-3])
     shape = (*leading, heads, rows, values[-1])
     bias = None if mask is None else as_mask(mask, "mask", (*shape[:-1], keys[-2]))
     position = (causal, query_offset, window)
@@ -154,15 +158,14 @@ def attention(
     result = output(out, shape[1:] if flat else shape, q, k, v, bias, dtype=q.dtype)
     lse = _empty_lse(return_lse, result)
     lengths = _lengths(key_lengths, leading, keys[-2])
-    program, dtype = Program(), _format(q)
-    q, k, v = (_stored(_spread(array, leading), dtype) for array in (q, k, v))
+    if not alike:
+        q, k, v = (_spread(array, leading) for array in (q, k, v))
+    dtype, arrays = _stored(q, k, v, result[None] if flat else result)
+    program = Program()
     if math.prod(shape[:-1]):  # else no sequence has a query, however many there are
         _attention.attention(
             program,
-            q,
-            k,
-            v,
-            _stored(result[None] if flat else result, dtype),
+            *arrays,
             dtype=dtype,
             mask=bias,
             key_lengths=lengths,
@@ -248,13 +251,11 @@ def attention_varlen(
     options = score_options((starts_q.size - 1,), q.shape[1], q.shape[2], position, score)
     result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=q.dtype)
     lse = _empty_lse(return_lse, result)
-    program, dtype = Program(), _format(q)
+    dtype, arrays = _stored(q, k, v, result)
+    program = Program()
     _attention.attention_varlen(
         program,
-        _stored(q, dtype),
-        _stored(k, dtype),
-        _stored(v, dtype),
-        _stored(result, dtype),
+        *arrays,
         starts_q,
         starts_k,
         dtype=dtype,
@@ -354,19 +355,13 @@ def _operands(
     query: ArrayLike, key: ArrayLike, value: ArrayLike, *, packed: bool = False
 ) -> tuple[Array, Array, Array]:
     """Return the three arrays with at least three dimensions, of one dtype, checked."""
-    arrays = []
-    for array, name in ((query, "query"), (key, "key"), (value, "value")):
-        array = as_storage(array, name)
-        if packed and array.ndim != 3:
-            raise ValueError(
-                f"{name} must have shape (tokens, heads, dim), got {array.shape}"
-            )
-        if array.ndim < 2:
-            raise ValueError(
-                f"{name} must have at least 2 dimensions, (length, dim), got {array.shape}"
-            )
-        arrays.append(array if array.ndim > 2 else array[None])
-    q, k, v = arrays
+    q, k = as_storage(query, "query"), as_storage(key, "key")
+    v = as_storage(value, "value")
+    if packed or q.ndim < 3 or k.ndim < 3 or v.ndim < 3:
+        q, k, v = (
+            _with_heads(array, name, packed)
+            for array, name in ((q, "query"), (k, "key"), (v, "value"))
+        )
     if not q.dtype == k.dtype == v.dtype:
         raise TypeError(
             "query, key and value must have one dtype, "
@@ -379,18 +374,30 @@ def _operands(
             f"got {queries[-1]} and {keys[-1]}"
         )
     rows, heads = (-3, -2) if packed else (-2, -3)
-    for axis, what in ((rows, "length"), (heads, "number of heads")):
-        if keys[axis] != values[axis]:
-            raise ValueError(
-                f"key and value must have the same {what} (dimension {axis}), "
-                f"got {keys[axis]} and {values[axis]}"
-            )
+    if keys[rows] != values[rows] or keys[heads] != values[heads]:
+        wrong_length = keys[rows] != values[rows]
+        axis, what = (rows, "length") if wrong_length else (heads, "number of heads")
+        raise ValueError(
+            f"key and value must have the same {what} (dimension {axis}), "
+            f"got {keys[axis]} and {values[axis]}"
+        )
     if queries[heads] % keys[heads] if keys[heads] else queries[heads]:
         raise ValueError(
             "the number of query heads must be a multiple of the number of key heads "
             f"(dimension {heads}), got {queries[heads]} and {keys[heads]}"
         )
     return q, k, v
+
+
+def _with_heads(array: Array, name: str, packed: bool) -> Array:
+    """Return an array of at least three dimensions; a packed one has exactly three."""
+    if packed and array.ndim != 3:
+        raise ValueError(f"{name} must have shape (tokens, heads, dim), got {array.shape}")
+    if array.ndim < 2:
+        raise ValueError(
+            f"{name} must have at least 2 dimensions, (length, dim), got {array.shape}"
+        )
+    return array if array.ndim > 2 else array[None]
 
 
 def _empty_lse(return_lse: bool, out: Array) -> Float32 | None:
@@ -402,18 +409,18 @@ def _empty_lse(return_lse: bool, out: Array) -> Float32 | None:
 
 def _spread(array: Array, leading: tuple[int, ...]) -> Array:
     """Give (..., heads, length, dim) the leading dimensions that broadcasting makes."""
-    shape = array.shape
-    return array if shape[:-3] == leading else np.broadcast_to(array, leading + shape[-3:])
+    return np.broadcast_to(array, leading + array.shape[-3:])
 
 
-def _stored(array: Array, dtype: str) -> Array:
-    """Return what the extension reads: bfloat16, which has no buffer format, as uint16."""
-    return array.view(np.uint16) if dtype == "bfloat16" else array
-
-
-def _format(array: Array) -> str:
-    """Name the dtype of what :func:`as_storage` returned, sooner than its name would."""
-    return {"f": "float32", "e": "float16"}.get(array.dtype.char, "bfloat16")
+def _stored(q: Array, k: Array, v: Array, out: Array) -> tuple[str, Operands]:
+    """Name the dtype of what :func:`as_storage` returned, and give what is read of it."""
+    char = q.dtype.char
+    if char == "f":
+        return "float32", (q, k, v, out)
+    if char == "e":
+        return "float16", (q, k, v, out)
+    bits = np.uint16  # there is no buffer format for it
+    return "bfloat16", (q.view(bits), k.view(bits), v.view(bits), out.view(bits))
 
 
 def _lengths(
