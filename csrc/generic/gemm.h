@@ -94,14 +94,16 @@ INLINE void epilogue_rows(const fa_gemm_plan *p, const fa_activation activation,
 {
     for (int64_t j = 0; j < columns; j += LANES) {
         const float *from = sums + j / FA_PANEL * c_panel + j % FA_PANEL;
+        const int64_t count = columns - j < LANES ? columns - j : LANES;
         int64_t i = 0;
-        for (; rows - i >= EPILOGUE_ROWS; i += EPILOGUE_ROWS) {
+        /* Whole vectors, as almost all are, need not ask how long they are. */
+        for (; count == LANES && rows - i >= EPILOGUE_ROWS; i += EPILOGUE_ROWS) {
             epilogue_block(p, activation, EPILOGUE_ROWS, from + i * FA_PANEL, row + i,
-                           column + j, columns - j);
+                           column + j, LANES);
         }
         for (; i < rows; i++) {
             epilogue_block(p, activation, 1, from + i * FA_PANEL, row + i, column + j,
-                           columns - j);
+                           count);
         }
     }
 }
