@@ -1,4 +1,4 @@
-"""Instructions per call on tiny arrays, counted by valgrind: overhead without a clock.
+"""Instructions per call on small arrays, counted by valgrind: overhead without a clock.
 
 ``python benchmarks/call_overhead.py`` prints a line per function and fails when one takes
 more than its bound. Counts of two runs differ by a few instructions, on a busy machine
@@ -14,7 +14,15 @@ from pathlib import Path
 
 # Measured with AVX2 kernels, which valgrind knows, and rounded up by up to a tenth. Of two
 # builds of CPython 3.11 it was the slower: Debian's takes an eighth less.
-BOUNDS = {"softmax": 31_500, "linear": 34_000, "attention": 78_500}
+# What a causal mask hides in a block of 64 keys, and what six layers of an encoder spend in
+# Python between their kernels, show in the last two.
+BOUNDS = {
+    "softmax": 31_500,
+    "linear": 34_000,
+    "attention": 78_500,
+    "causal": 300_000,
+    "encoder": 598_000,
+}
 CALLS = 100
 SCRIPT = """
 import sys
@@ -22,11 +30,15 @@ import numpy as np
 import fastattn as fa
 
 x, heads = np.ones((1, 8), np.float32), np.ones((3, 1, 1, 2, 8), np.float32)
-layer = fa.nn.Linear(8, 8, rng=0)
+block = np.ones((3, 1, 64, 64), np.float32)
+layer, encoder = fa.nn.Linear(8, 8, rng=0), fa.nn.Encoder(16, 2, 32, 6, rng=0)
+tokens = np.ones((1, 2, 16), np.float32)
 calls = {
     "softmax": lambda: fa.softmax(x),
     "linear": lambda: layer(x),
     "attention": lambda: fa.attention(*heads),
+    "causal": lambda: fa.attention(*block, causal=True),
+    "encoder": lambda: encoder(tokens),
 }
 for call in calls.values():
     call()
