@@ -76,8 +76,6 @@ def readable(array: NDArray[Any]) -> NDArray[Any]:
 
 def as_storage(value: Any, name: str) -> NDArray[Any]:
     """Return `value` as :func:`as_float32` does, or as float16 or bfloat16 if it is."""
-    if type(value) is np.ndarray and value.dtype is FLOAT32:
-        return readable(value)
     array = as_array(value, name)
     if array.dtype is FLOAT32 or is_half(array.dtype):
         return readable(array)

@@ -59,7 +59,7 @@ def test_arrays_live_as_long_as_the_program():
     program.run()
     assert_same_bits(out, np.concatenate([fa.softmax(x()) for x in inputs]))
     del program
-    assert not any(x() for x in inputs)
+    assert all(x() is None for x in inputs)
 
 
 def test_what_was_read_is_not_written_if_it_is_read_only():
