@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from bits import using_isa
 from hypothesis import HealthCheck, settings
+from support.bits import using_isa
 
 import fastattn
 from fastattn import _cpu

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from folders import write_smallest
+from support.folders import write_smallest
 
 import fastattn as fa
 

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from attention_calls import Array, Call, draw
+from support.attention_calls import Array, Call, draw
 
 from fastattn import reference
 
@@ -133,7 +133,7 @@ def main() -> int:
     options = parser.parse_args()
     drawn, oracle, switch = draw, None, ""
     if options.onnxruntime:
-        import onnx_attention
+        from support import onnx_attention
 
         drawn, oracle = onnx_attention.draw, onnx_attention.attention
         switch = " --onnxruntime"

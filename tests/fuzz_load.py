@@ -25,7 +25,7 @@ import atheris
 with atheris.instrument_imports(include=["fastattn"]):
     from fastattn import ModelFormatError, load, set_num_threads
 
-from folders import write_smallest
+from support.folders import write_smallest
 
 # All files load the same code, so that their coverage does not tell them apart. Words of
 # libFuzzer: seconds and megabytes that no input may take.

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 import pytest
-from promises import BOUNDS
-from steps import promised
-from strategies import VALUES, normal
+from support.promises import BOUNDS
+from support.steps import promised
+from support.strategies import VALUES, normal
 
 import fastattn as fa
 from fastattn import reference

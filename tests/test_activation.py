@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from criterion import assert_accurate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from steps import activate
-from strategies import LAYOUTS, guarded, normal, seeds, tile_edges
+from support.bits import assert_same_bits
+from support.criterion import assert_accurate
+from support.steps import activate
+from support.strategies import LAYOUTS, guarded, normal, seeds, tile_edges
 
 from fastattn import reference
 

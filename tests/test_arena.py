@@ -3,11 +3,11 @@
 import itertools
 
 import pytest
-from bits import assert_same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import printed
-from strategies import normal, tile_edges
+from support.bits import assert_same_bits
+from support.processes import printed
+from support.strategies import normal, tile_edges
 
 from fastattn import _gemm, arena
 

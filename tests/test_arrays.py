@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
+from support.bits import assert_same_bits
 
 import fastattn as fa
 from fastattn.arrays import as_array, as_float32, as_integers

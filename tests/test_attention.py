@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from criterion import assert_accurate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import printed
-from strategies import guarded, normal, seeds
+from support.bits import assert_same_bits
+from support.criterion import assert_accurate
+from support.processes import printed
+from support.strategies import guarded, normal, seeds
 
 import fastattn as fa
 from fastattn import _attention, reference

@@ -5,10 +5,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import normal, seeds
+from support.bits import THREADS, assert_same_bits, assert_same_on_fma_isas
+from support.strategies import normal, seeds
 
 import fastattn as fa
 

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
-from criterion import assert_accurate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import normal
+from support.bits import THREADS, assert_same_bits, assert_same_on_fma_isas
+from support.criterion import assert_accurate
+from support.strategies import normal
 
 import fastattn as fa
 from fastattn import _attention, reference

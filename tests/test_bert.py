@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from bits import THREADS, assert_same_bits
-from folders import DATA, TINY, change_json, change_tensors, copy_tiny, drop_json
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bits import THREADS, assert_same_bits
+from support.folders import DATA, TINY, change_json, change_tensors, copy_tiny, drop_json
 
 import fastattn as fa
 from fastattn.models import read_model

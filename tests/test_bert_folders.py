@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from folders import TINY, change_json, change_tensors, copy_tiny, drop_json
 from safetensors.numpy import load_file
+from support.folders import TINY, change_json, change_tensors, copy_tiny, drop_json
 
 import fastattn as fa
 from fastattn.models import read_model

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import memory_of
 from safetensors.numpy import save_file
+from support.folders import memory_of
 
 from fastattn import ModelFormatError
 from fastattn.models.checkpoint import JSON_BYTES, Settings, Tensors, open_weights

@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from command_line import TEXTS, assert_one_line, encode
-from folders import TINY, copy_tiny
+from support.bits import assert_same_bits
+from support.command_line import TEXTS, assert_one_line, encode
+from support.folders import TINY, copy_tiny
 
 import fastattn as fa
 from fastattn.cli import main, read_lines

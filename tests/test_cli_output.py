@@ -6,10 +6,10 @@ import signal
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from command_line import TEXTS, assert_one_line, encode
-from folders import TINY
-from processes import python
+from support.bits import assert_same_bits
+from support.command_line import TEXTS, assert_one_line, encode
+from support.folders import TINY
+from support.processes import python
 
 import fastattn as fa
 from fastattn import cli

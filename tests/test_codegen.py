@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import pytest
-from processes import ROOT
+from support.processes import ROOT
 
 from fastattn import _cpu
 

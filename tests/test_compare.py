@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from processes import ROOT
+from support.processes import ROOT
 
 # Behind everything else: fastattn stays the installed one.
 sys.path.append(str(ROOT))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calls import CALLS, MODEL
-from processes import printed
-from scale import scaled
+from support.calls import CALLS, MODEL
+from support.processes import printed
+from support.scale import scaled
 
 TEXTS = ["one text", "another one, which is longer", ""]
 
@@ -48,7 +48,7 @@ IN_A_PROCESS = f"""
 import os, resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np, fastattn as fa
-from calls import CALLS
+from support.calls import CALLS
 
 x = np.random.default_rng(0).standard_normal((90, 48), np.float32)
 calls = [lambda f=f, a=a: f(**a(np.random.default_rng(0))) for f, a in CALLS.values()]

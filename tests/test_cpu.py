@@ -8,7 +8,7 @@ import textwrap
 import time
 
 import pytest
-from processes import ROOT, environment, printed, python
+from support.processes import ROOT, environment, printed, python
 
 import fastattn as fa
 from fastattn import _cpu

@@ -8,8 +8,8 @@ import time
 
 import pytest
 from damage import SECONDS
-from folders import change_json, write_smallest
-from processes import ROOT, environment
+from support.folders import change_json, write_smallest
+from support.processes import ROOT, environment
 
 import fastattn as fa
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from attention_calls import Call, draw
 from differential import judge
-from strategies import normal
+from support.attention_calls import Call, draw
+from support.strategies import normal
 
 SEED, COUNT, PARTS = 0, 240, 8
 

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from criterion import assert_accurate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from steps import embed, pool, sinusoid
-from strategies import guarded, matrices, normal, seeds, tile_edges
+from support.bits import assert_same_bits
+from support.criterion import assert_accurate
+from support.steps import embed, pool, sinusoid
+from support.strategies import guarded, matrices, normal, seeds, tile_edges
 
 from fastattn import _cpu, _rowwise, reference
 from fastattn._program import Program

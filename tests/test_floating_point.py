@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calls import CALLS, MODEL
-from floating_point import FLUSH, UPWARD, changed, control
-from processes import printed
+from support.calls import CALLS, MODEL
+from support.floating_point import FLUSH, UPWARD, changed, control
+from support.processes import printed
 
 import fastattn as fa
 
@@ -18,7 +18,7 @@ def test_import_leaves_it_alone():
         import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import numpy as np
-        from floating_point import control
+        from support.floating_point import control
 
         before = control()
         import fastattn, fastattn.nn, fastattn.text
@@ -51,7 +51,7 @@ def test_threads_compute_in_that_of_their_caller(bits):
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import numpy as np
         import fastattn as fa
-        from floating_point import changed
+        from support.floating_point import changed
 
         x = np.random.default_rng(0).standard_normal((2000, 100), np.float32)
         x[::2] *= np.float32(1e-39)

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from criterion import assert_accurate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from steps import promised
-from strategies import normal, seeds, sum_edges, tile_edges
+from support.bits import assert_same_bits
+from support.criterion import assert_accurate
+from support.steps import promised
+from support.strategies import normal, seeds, sum_edges, tile_edges
 
 import fastattn as fa
 from fastattn import reference

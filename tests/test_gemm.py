@@ -7,12 +7,12 @@ import pickle
 
 import numpy as np
 import pytest
-from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
-from criterion import assert_accurate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from steps import layer_norm, linear
-from strategies import LAYOUTS, guarded, matrices, normal, sum_edges, tile_edges
+from support.bits import THREADS, assert_same_bits, assert_same_on_fma_isas
+from support.criterion import assert_accurate
+from support.steps import layer_norm, linear
+from support.strategies import LAYOUTS, guarded, matrices, normal, sum_edges, tile_edges
 
 from fastattn import _gemm, reference
 from fastattn._program import Program

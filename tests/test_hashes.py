@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from bits import FMA_ISAS
 from make_hashes import HASHES, hashes
+from support.bits import FMA_ISAS
 
 import fastattn as fa
 

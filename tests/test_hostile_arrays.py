@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bits import assert_same_bits, computed_on_fma_isas
-from calls import CALLS
-from hostile import hostile_calls
 from hypothesis import given, settings
-from scale import scaled
-from strategies import normal
+from support.bits import assert_same_bits, computed_on_fma_isas
+from support.calls import CALLS
+from support.hostile import hostile_calls
+from support.scale import scaled
+from support.strategies import normal
 
 import fastattn as fa
 

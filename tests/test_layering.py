@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from support.processes import ROOT
 
 PACKAGE, CSRC = ROOT / "fastattn", ROOT / "csrc"
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from folders import TINY
+from support.folders import TINY
 
 from fastattn.models.locate import cache_folder, locate
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
-from folders import DATA, memory_of
-from promises import BOUNDS
+from support.bits import THREADS, assert_same_bits, assert_same_on_fma_isas
+from support.folders import DATA, memory_of
+from support.promises import BOUNDS
 
 import fastattn as fa
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from criterion import assert_accurate
-from layers import (
+from support.criterion import assert_accurate
+from support.layers import (
     ACTIVATIONS,
     BATCH,
     GAPS,

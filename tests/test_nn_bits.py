@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from layers import (
+from support.layers import (
     BATCH,
     GAPS,
     HEADS,

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from layers import batch, randomized
+from support.layers import batch, randomized
 
 import fastattn as fa
 from fastattn import nn

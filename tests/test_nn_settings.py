@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from layers import (
+from support.layers import (
     BATCH,
     HEADS,
     HIDDEN,

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from folders import TINY, change_tensors, copy_tiny
+from support.folders import TINY, change_tensors, copy_tiny
 
 import fastattn as fa
 from fastattn.cli import main

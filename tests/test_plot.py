@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from matplotlib import pyplot
-from processes import printed
+from support.processes import printed
 
 import fastattn as fa
 

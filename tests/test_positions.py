@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from criterion import assert_accurate
+from support.criterion import assert_accurate
 
 import fastattn as fa
 from fastattn import reference

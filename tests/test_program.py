@@ -5,8 +5,8 @@ import weakref
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from strategies import normal
+from support.bits import assert_same_bits
+from support.strategies import normal
 
 import fastattn as fa
 from fastattn import _rowwise

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from steps import promised
+from support.bits import assert_same_bits
+from support.steps import promised
 
 import fastattn as fa
 from fastattn import reference

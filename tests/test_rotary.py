@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from criterion import assert_accurate
-from steps import rotary
+from support.bits import assert_same_bits
+from support.criterion import assert_accurate
+from support.steps import rotary
 
 import fastattn as fa
 from fastattn import reference

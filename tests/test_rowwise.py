@@ -4,12 +4,21 @@ import math
 
 import numpy as np
 import pytest
-from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
-from criterion import assert_accurate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from steps import activate, embed, layer_norm, pool, promised, rotary, sinusoid, softmax
-from strategies import guarded, matrices, normal, seeds, tile_edges
+from support.bits import THREADS, assert_same_bits, assert_same_on_fma_isas
+from support.criterion import assert_accurate
+from support.steps import (
+    activate,
+    embed,
+    layer_norm,
+    pool,
+    promised,
+    rotary,
+    sinusoid,
+    softmax,
+)
+from support.strategies import guarded, matrices, normal, seeds, tile_edges
 
 import fastattn as fa
 from fastattn import reference

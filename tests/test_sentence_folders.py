@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from folders import TINY, change_json, copy_tiny, drop_json
+from support.bits import assert_same_bits
+from support.folders import TINY, change_json, copy_tiny, drop_json
 
 import fastattn as fa
 

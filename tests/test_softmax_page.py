@@ -5,7 +5,7 @@ import re
 import measure_softmax
 import numpy as np
 import pytest
-from criterion import assert_accurate
+from support.criterion import assert_accurate
 
 from fastattn import reference
 

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from bits import THREADS, assert_same_bits
-from folders import TINY
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bits import THREADS, assert_same_bits
+from support.folders import TINY
 
 import fastattn as fa
 from fastattn.models.batches import SLICE_TEXTS, WINDOW_BATCHES

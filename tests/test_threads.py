@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from processes import printed
-from strategies import normal
+from support.processes import printed
+from support.strategies import normal
 
 import fastattn as fa
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from bits import assert_same_bits
-from folders import TINY, change_json, copy_tiny
+from support.bits import assert_same_bits
+from support.folders import TINY, change_json, copy_tiny
 
 import fastattn as fa
 

@@ -4,10 +4,10 @@ import threading
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from criterion import assert_accurate
-from folders import TINY
-from layers import (
+from support.bits import assert_same_bits
+from support.criterion import assert_accurate
+from support.folders import TINY
+from support.layers import (
     GAPS,
     HEADS,
     HIDDEN,

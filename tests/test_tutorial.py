@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import pytest
-from criterion import assert_accurate
+from support.criterion import assert_accurate
 
 import fastattn as fa
 from fastattn import nn, reference

@@ -4,11 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
-from bits import THREADS, assert_same_bits, assert_same_on_fma_isas
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from steps import linear
-from strategies import matrices, normal, sum_edges, tile_edges
+from support.bits import THREADS, assert_same_bits, assert_same_on_fma_isas
+from support.steps import linear
+from support.strategies import matrices, normal, sum_edges, tile_edges
 
 from fastattn import reference
 from fastattn._gemm import FORMATS, PackedMatrix

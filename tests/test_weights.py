@@ -4,11 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
-from bits import assert_same_bits
-from folders import DATA
-from processes import printed
-from steps import promised
-from strategies import normal
+from support.bits import assert_same_bits
+from support.folders import DATA
+from support.processes import printed
+from support.steps import promised
+from support.strategies import normal
 
 import fastattn as fa
 from fastattn import nn

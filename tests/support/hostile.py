@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from calls import CALLS, Array
 from hypothesis import strategies as st
-from strategies import LAYOUTS, seeds
+
+from support.calls import CALLS, Array
+from support.strategies import LAYOUTS, seeds
 
 
 def misaligned(x: Array) -> Array:

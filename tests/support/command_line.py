@@ -1,8 +1,7 @@
 """The command line, called as a function, with the tiny model."""
 
-from folders import TINY
-
 from fastattn.cli import main
+from support.folders import TINY
 
 TEXTS = ["the cat", "a dog", "the sun is red"]
 

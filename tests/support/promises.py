@@ -2,7 +2,7 @@
 
 import re
 
-from processes import ROOT
+from support.processes import ROOT
 
 ROW = re.compile(r"^\| ([^|]+?) \| `?([^|`]+?)`? \|", re.M)
 

@@ -3,11 +3,12 @@
 import dataclasses
 from typing import Any
 
-import attention_calls
 import numpy as np
 import onnxruntime
-from attention_calls import Array, Call
 from onnx import helper
+
+from support import attention_calls
+from support.attention_calls import Array, Call
 
 INPUTS = ["query", "key", "value", "mask", "past_key", "past_value", "key_lengths"]
 

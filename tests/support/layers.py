@@ -1,9 +1,9 @@
 """Layers for the tests, and what they must compute: the formulas, for any dtype."""
 
 import numpy as np
-from criterion import assert_accurate
 
 from fastattn import nn, reference
+from support.criterion import assert_accurate
 
 HIDDEN, HEADS, INTERMEDIATE = 48, 3, 80
 BATCH, LENGTH = 4, 19

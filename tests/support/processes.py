@@ -6,7 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Set by whoever runs the tests, they would change what is tested.
 UNSET = ("FASTATTN_ISA", "OMP_NUM_THREADS")
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from folders import TINY
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 import fastattn as fa
 from fastattn import nn
+from support.folders import TINY
 
 MODEL = fa.load(TINY)
 HIDDEN, CONTEXT = 24, 10

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bits import using_isa
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 import fastattn as fa
 from fastattn import _cpu, reference
+from support.bits import using_isa
 
 try:
     from ml_dtypes import bfloat16

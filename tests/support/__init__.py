@@ -1,0 +1,1 @@
+"""What the tests share: oracles, criteria, shapes, calls and small models."""
