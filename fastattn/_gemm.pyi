@@ -27,9 +27,6 @@ class PackedMatrix:
         """Copy the weights into a float32 array (out_features, in_features)."""
     def __reduce__(self) -> tuple[Any, ...]: ...
 
-def check_format(format: str) -> None:
-    """Refuse what is not the name of a format."""
-
 def pack(program: Program, weight: NDArray[float32], packed: PackedMatrix) -> None:
     """Add the step that packs `weight` (out_features, in_features) into `packed`."""
 

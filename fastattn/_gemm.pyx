@@ -14,6 +14,8 @@ from ._program cimport ELEMENT_WORK, Program, row_stride
 
 from . import _rowwise, arena
 
+from .arrays import as_choice
+
 PANEL = FA_PANEL
 
 # How weights are stored: the kernels' number for it, the bytes of an element, and the
@@ -53,6 +55,7 @@ cdef class PackedMatrix:
         """
         if self.panels != NULL:
             raise TypeError("packed weights are immutable: make new ones")
+        as_choice(format, "format", FORMATS)
         program = Program()
         rows = [weight.shape[0] for weight in weights]
         self.reserve(sum(rows), weights[0].shape[1], format, arena.take)
@@ -67,7 +70,6 @@ cdef class PackedMatrix:
     cdef int reserve(self, int64_t n, int64_t k, str format, object allocate) except -1:
         """Have zeroed memory allocated; panels start on a cache line."""
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
-        check_format(format)
         self.kind, self.itemsize, _ = FORMATS[format]
         self.format = format
         if k and panels > (<int64_t>1 << 60) // FA_PANEL // k:
@@ -107,14 +109,6 @@ cdef class PackedMatrix:
 
     def __reduce__(self):
         return partial(PackedMatrix, format=self.format), (self.unpack(),)
-
-
-def check_format(format):
-    """Refuse what is not the name of a format."""
-    if format not in FORMATS:
-        raise ValueError(
-            f"the format of weights must be one of {', '.join(FORMATS)}, got {format!r}"
-        )
 
 
 cdef int check_magnitudes(tuple weights, str format) except -1:

@@ -5,6 +5,7 @@ The policy stands here. The parallel region itself is in :mod:`fastattn._cpu`.
 import os
 from contextvars import ContextVar
 
+from .arrays import as_index
 from .cpus import available_cpus
 
 cdef extern from *:
@@ -103,11 +104,7 @@ def openmp_runtime():
 
 
 cdef int checked_threads(object n) except -1:
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"the number of threads must be an integer, got {n!r}")
-    if not 1 <= n <= MAX_THREADS:
-        raise ValueError(f"the number of threads must be 1 to {MAX_THREADS}, got {n}")
-    return n
+    return as_index(n, "the number of threads", 1, MAX_THREADS)
 
 
 def thread_count(num_threads=None):

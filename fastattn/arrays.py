@@ -1,6 +1,8 @@
 """What people pass, made into arrays that the kernels read, or refused in their words."""
 
 import math
+import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -162,6 +164,32 @@ def as_integers(value: Any, name: str) -> NDArray[np.int64]:
     if array.dtype.kind == "u" and integers.size and integers.min() < 0:
         raise ValueError(f"{name} has a value beyond 64-bit integers")
     return integers
+
+
+def as_index(
+    value: Any, name: str, least: float = -math.inf, most: float = math.inf
+) -> int:
+    """Return a Python int from `least` to `most`; TypeError or ValueError otherwise."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    # Python counts with bools, too, but nobody means a number by one.
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if not least <= number <= most:
+        span = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise ValueError(f"{name} must be {span}, got {number}")
+    return number
+
+
+def as_choice(value: Any, name: str, choices: Iterable[str | None]) -> Any:
+    """Return `value` if it is one of `choices`; ValueError that lists them otherwise."""
+    known = tuple(choices)
+    if not isinstance(value, str | None) or value not in known:
+        listed = ", ".join(map(repr, known))
+        raise ValueError(f"{name} must be one of {listed}, got {value!r}")
+    return value
 
 
 def as_number(value: Any, name: str) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import _cpu, _threads
+from .arrays import as_choice
 from .cpus import available_cpus, cgroup_quota
 
 
@@ -33,8 +34,7 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     >>> fa.show_config("dicts")["threads"] == fa.get_num_threads()
     True
     """
-    if mode not in ("print", "dicts"):
-        raise ValueError(f"mode must be 'print' or 'dicts', got {mode!r}")
+    as_choice(mode, "mode", ("print", "dicts"))
     from . import __version__
 
     facts = {

@@ -4,14 +4,12 @@ Here what people pass becomes arrays and plans: any number of dimensions, defaul
 errors in the caller's words. The arithmetic is in csrc/.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _gemm, _rowwise
 from ._program import Program
-from .arrays import Float32, as_float32, as_number, output, rows_of
+from .arrays import Float32, as_choice, as_float32, as_index, as_number, output, rows_of
 
 ACTIVATIONS = {
     None: "identity",
@@ -148,7 +146,7 @@ def linear(
         )
     if bias is not None:
         bias = parameter(bias, "bias", weight.shape[0])
-    name = chosen("activation", activation, ACTIVATIONS)
+    name = ACTIVATIONS[as_choice(activation, "activation", ACTIVATIONS)]
     y = output(out, (*x.shape[:-1], weight.shape[0]), x, weight, bias)
     if y.size == 0:
         return y
@@ -203,10 +201,7 @@ def softmax(x: ArrayLike, *, axis: int = -1, out: Float32 | None = None) -> Floa
     x = as_float32(x, "x")
     if x.ndim == 0:
         raise ValueError("x must have at least one dimension, got a scalar")
-    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-        raise TypeError(f"axis must be an integer, got {axis!r}")
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"axis must be {-x.ndim} to {x.ndim - 1}, got {axis}")
+    axis = as_index(axis, "axis", -x.ndim, x.ndim - 1)
     y = output(out, x.shape, *beside(out, x))
     moved = np.ascontiguousarray(x.swapaxes(axis, -1))
     in_place = moved.shape == y.shape and axis in (-1, x.ndim - 1)
@@ -365,7 +360,7 @@ def gelu(x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None)
     array([-0.1587,  0.    ,  0.8413], dtype=float32)
     """
     x = as_float32(x, "x")
-    form = chosen("approximate", approximate, GELU_FORMS)
+    form = GELU_FORMS[as_choice(approximate, "approximate", GELU_FORMS)]
     y = output(out, x.shape, *beside(out, x))
     target = y if y.flags.c_contiguous else np.empty(y.shape, np.float32)
     if y.size:
@@ -423,14 +418,6 @@ def parameter(value: ArrayLike, name: str, size: int) -> Float32:
     if array.shape != (size,):
         raise ValueError(f"{name} must have shape ({size},), got {array.shape}")
     return array
-
-
-def chosen(name: str, value: Any, choices: dict[Any, str]) -> str:
-    """Return what `value` stands for; ValueError that lists the choices otherwise."""
-    if not isinstance(value, str | None) or value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {listed}, got {value!r}")
-    return choices[value]
 
 
 def beside(out: Float32 | None, x: Float32) -> tuple[Float32, ...]:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from .arrays import as_choice, as_index
+
 __all__ = [
     "kaiming_normal",
     "kaiming_uniform",
@@ -256,10 +258,7 @@ INITIALIZERS: dict[str, Initializer] = {
 
 def initializer(name: str) -> Initializer:
     """Find an initializer by its name."""
-    if name not in INITIALIZERS:
-        known = ", ".join(INITIALIZERS)
-        raise ValueError(f"init must be one of {known}, got {name!r}")
-    return INITIALIZERS[name]
+    return INITIALIZERS[as_choice(name, "init", INITIALIZERS)]
 
 
 def torch_weight(shape: Shape, rng: Seed = None) -> NDArray[np.float32]:
@@ -295,9 +294,7 @@ def _kaiming_std(shape: Shape, negative_slope: float) -> float:
 
 def _fans(shape: Shape) -> tuple[int, int]:
     """Read (fan_in, fan_out) off the shape of a weight."""
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(
-            f"shape must be (out_features, in_features), both positive, got {shape}"
-        )
-    fan_out, fan_in = shape
+    if len(shape) != 2:
+        raise ValueError(f"shape must be (out_features, in_features), got {shape}")
+    fan_out, fan_in = (as_index(size, "a size in shape", 1) for size in shape)
     return fan_in, fan_out

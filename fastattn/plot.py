@@ -10,7 +10,6 @@ finite, as the score of a hidden key, are grey.
 """
 
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import as_array, is_half
+from .arrays import as_array, as_index, is_half
 from .display import label
 
 if TYPE_CHECKING:
@@ -293,12 +292,12 @@ def links(
         raise TypeError("tokens must be a sequence of str, got None")
     left = _labels(tokens, "tokens", len(array))
     right = _labels(tokens if keys is None else keys, "keys", array.shape[1])
-    number, rows = _integer(query, "query"), len(array)
+    number, rows = as_index(query, "query"), len(array)
     if not -rows <= number < rows:
         raise IndexError(f"query must be from {-rows} to {rows - 1}, got {number}")
     row = array[number].tolist()
     order = sorted(range(len(row)), key=row.__getitem__, reverse=True)
-    linked = [key for key in order[: _integer(count, "count", 1)] if row[key] > 0]
+    linked = [key for key in order[: as_index(count, "count", 1)] if row[key] > 0]
     places = max(array.shape)
     # As high as the smallest type needs: here no label is left out.
     line = max(min(LABEL_CELL, LONGEST_SIDE / places), SMALLEST_TYPE * LINE / 72)
@@ -343,17 +342,6 @@ def _labels(words: Any, name: str, count: int) -> list[str]:
     return [label(word, LABEL_LETTERS) for word in words]
 
 
-def _integer(value: Any, name: str, least: float = -math.inf) -> int:
-    """Check an integer."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
-
-
 @contextmanager
 def _picture(ax: Any, width: float, height: float) -> Iterator[Any]:
     """Give the Axes to draw into: `ax`, or those of a new figure, of this size in inches.
@@ -390,7 +378,7 @@ def _matrix(
     **names: str,
 ) -> "Axes":
     """Draw cells with labels, and with numbers or a colour bar."""
-    digits = None if digits is None else _integer(digits, "digits", 0)
+    digits = None if digits is None else as_index(digits, "digits", 0)
     cell = NUMBER_CELL if digits is not None else LABEL_CELL if rows or columns else CELL
     longest = max(array.shape)
     cell = min(max(cell * longest, SHORTEST_SIDE), LONGEST_SIDE) / longest

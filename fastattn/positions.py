@@ -1,17 +1,19 @@
 """Positions: what tells attention the order of its tokens."""
 
 import math
-import operator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise
 from ._program import Program
-from .arrays import Float32, as_flag, as_float32, as_number, rows_of
+from .arrays import Float32, as_flag, as_float32, as_index, as_number, rows_of
 from .score_options import broadcast_to
 
 __all__ = ["alibi_slopes", "apply_rotary", "rotary_positions", "sinusoidal_positions"]
+
+# Positions and what counts them stay below 2**31.
+MOST = 2**31 - 1
 
 
 def alibi_slopes(num_heads: int) -> Float32:
@@ -47,12 +49,7 @@ def alibi_slopes(num_heads: int) -> Float32:
     >>> fa.alibi_slopes(4)
     array([0.25      , 0.0625    , 0.015625  , 0.00390625], dtype=float32)
     """
-    try:
-        heads = operator.index(num_heads)
-    except TypeError:
-        raise TypeError(f"num_heads must be an integer, got {num_heads!r}") from None
-    if not 1 <= heads < 2**31:
-        raise ValueError(f"num_heads must be 1 to {2**31 - 1}, got {num_heads}")
+    heads = as_index(num_heads, "num_heads", 1, MOST)
     lower = 1 << (heads.bit_length() - 1)
     slopes = np.concatenate([_powers(lower), _powers(2 * lower)[::2]])
     return slopes[:heads].astype(np.float32)
@@ -232,21 +229,8 @@ def _powers(count: int) -> NDArray[np.float64]:
 
 def _table(length: int, dim: int, base: float, first: int = 0) -> Float32:
     """Compute the sinusoidal table from position `first` on, after checking its sizes."""
-    try:
-        shape = operator.index(length), operator.index(dim)
-        start = operator.index(first)
-    except TypeError:
-        raise TypeError(
-            f"length, dim and offset must be integers, got {length!r}, {dim!r}, {first!r}"
-        ) from None
-    if start < 0:
-        raise ValueError(f"offset must not be negative, got {first}")
-    if shape[0] < 0 or shape[1] < 1:
-        raise ValueError(
-            f"length must be at least 0 and dim at least 1, got {length} and {dim}"
-        )
-    if max(start, shape[0]) >= 1 << 31:
-        raise ValueError(f"offset and length must be below 2**31, got {first} and {length}")
+    shape = as_index(length, "length", 0, MOST), as_index(dim, "dim", 1)
+    start = as_index(first, "offset", 0, MOST)
     base = as_number(base, "base")
     if base < 1:
         raise ValueError(f"base must be at least 1, got {base}")

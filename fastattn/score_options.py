@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _attention
-from .arrays import Float32, as_array, as_flag, as_float32, as_integers, as_number
+from .arrays import Float32, as_array, as_flag, as_float32, as_index, as_integers, as_number
 
 Window = tuple[int | None, int | None]
 
@@ -69,14 +69,9 @@ def _bounds(window: Window | None) -> tuple[int, int]:
         raise TypeError(f"window must be (left, right), got {window!r}")
     bounds = []
     for side, name in zip(window, ("left", "right"), strict=True):
-        if side is None:
-            side = -1
-        if isinstance(side, bool) or not hasattr(side, "__index__"):
-            raise TypeError(f"window's {name} must be an integer or None, got {side!r}")
-        if side < -1:
-            raise ValueError(f"window's {name} must be -1 (unbounded) or more, got {side}")
+        reach = -1 if side is None else as_index(side, f"window's {name}", -1)
         far = _attention.FAR
-        bounds.append(far if side == -1 else min(int(side), far))
+        bounds.append(far if reach == -1 else min(reach, far))
     return bounds[0], bounds[1]
 
 

@@ -5,7 +5,6 @@ Texts are tokenized and computed a few batches at a time, so that memory depends
 does not exist here.
 """
 
-import operator
 import os
 import sys
 import warnings
@@ -18,8 +17,9 @@ from numpy import float32
 from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise
+from ._gemm import FORMATS
 from ._program import Program
-from .arrays import as_float32
+from .arrays import as_choice, as_flag, as_float32, as_index
 from .errors import TruncationWarning
 from .functional import linear
 from .models import read_model
@@ -100,12 +100,13 @@ def load(
     >>> model.encode(["a text", "another"]).shape
     (2, 384)
     """
+    as_choice(weights, "weights", FORMATS)
     folder = Folder(locate(name_or_folder))
     modules = read_modules(folder)
-    model = read_model(modules.transformer, weights)
-    tokenizer, max_length = read_tokenizer(modules.transformer, model.config)
+    encoder = read_model(modules.transformer, weights)
+    tokenizer, max_length = read_tokenizer(modules.transformer, encoder.config)
     return TextEncoder(
-        model,
+        encoder,
         tokenizer,
         max_length,
         pooling=modules.pooling,
@@ -128,8 +129,8 @@ class TextEncoder:
 
     Attributes
     ----------
-    model : BertModel
-        ``model(input_ids, attention_mask=None, token_type_ids=None)`` gives the
+    encoder : BertModel
+        ``encoder(input_ids, attention_mask=None, token_type_ids=None)`` gives the
         hidden states (batch, length, hidden) of token ids.
     tokenizer : tokenizers.Tokenizer
         Cuts at `max_length` tokens and does not pad.
@@ -147,7 +148,7 @@ class TextEncoder:
 
     def __init__(
         self,
-        model: BertModel,
+        encoder: BertModel,
         tokenizer: "Tokenizer",
         max_length: int,
         *,
@@ -155,7 +156,7 @@ class TextEncoder:
         normalize: bool,
         prompt: str,
     ) -> None:
-        self.model = model
+        self.encoder = encoder
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.pooling = pooling
@@ -165,7 +166,7 @@ class TextEncoder:
     @property
     def config(self) -> BertConfig:
         """The settings of the model."""
-        return self.model.config
+        return self.encoder.config
 
     def __repr__(self) -> str:
         """Show the settings."""
@@ -253,11 +254,11 @@ class TextEncoder:
         array([0.0677, 0.0635, 0.0487], dtype=float32)
         """
         texts = _check_texts(inputs)
-        batch_tokens = _check_integer(batch_tokens, "batch_tokens")
+        batch_tokens = as_index(batch_tokens, "batch_tokens", 1)
         if prompt is not None and not isinstance(prompt, str):
             raise TypeError(f"prompt must be a str, got {_kind(prompt)}")
         prompt = self.prompt if prompt is None else prompt
-        _check_choice(on_truncation, "on_truncation", ("warn", "ignore", "error"))
+        as_choice(on_truncation, "on_truncation", ("warn", "ignore", "error"))
         wanted = self._check_output(output, normalize, truncate_dim)
         results: Any = [None] * len(texts)
         if wanted is not None:
@@ -326,13 +327,15 @@ class TextEncoder:
         self, output: str, normalize: bool | None, truncate_dim: int | None
     ) -> _Vectors | None:
         """Find out what is wanted: sentence vectors, or None for hidden states."""
-        _check_choice(output, "output", ("sentence", "tokens"))
+        as_choice(output, "output", ("sentence", "tokens"))
         if output == "sentence":
             hidden_size = self.config.hidden_size
             dim = hidden_size if truncate_dim is None else truncate_dim
             return _Vectors(
-                dim=_check_integer(dim, "truncate_dim", hidden_size),
-                normalize=self.normalize if normalize is None else bool(normalize),
+                dim=as_index(dim, "truncate_dim", 1, hidden_size),
+                normalize=(
+                    self.normalize if normalize is None else as_flag(normalize, "normalize")
+                ),
             )
         if normalize is not None or truncate_dim is not None:
             raise ValueError(
@@ -348,7 +351,7 @@ class TextEncoder:
         ids, types, positions, cu_seqlens = pack(texts)
         hidden = np.empty((len(ids), self.config.hidden_size), float32)
         program = Program()
-        self.model.steps(program, ids, types, positions, cu_seqlens, hidden)
+        self.encoder.steps(program, ids, types, positions, cu_seqlens, hidden)
         if wanted is None:
             program.run(num_threads)
             return np.split(hidden, cu_seqlens[1:-1])
@@ -369,6 +372,8 @@ class TextEncoder:
 @contextmanager
 def _progress(total: int, show: bool | None) -> Iterator[Callable[[int], Any]]:
     """Show a progress bar over `total` texts; give the function that advances it."""
+    if show is not None:
+        as_flag(show, "show_progress")
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     if show or (show is None and total > SLICE_TEXTS and on_terminal):
         try:
@@ -397,23 +402,6 @@ def _check_texts(inputs: Any) -> list[str]:
         if not isinstance(text, str):
             raise TypeError(f"inputs[{index}] must be a str, got {_kind(text)}")
     return texts
-
-
-def _check_choice(value: Any, name: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        known = ", ".join(map(repr, choices))
-        raise ValueError(f"{name} must be one of {known}, got {value!r}")
-
-
-def _check_integer(value: Any, name: str, highest: int = sys.maxsize) -> int:
-    """Check an integer from 1 to `highest`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {_kind(value)}") from None
-    if not 1 <= number <= highest:
-        raise ValueError(f"{name} must be from 1 to {highest}, got {number}")
-    return number
 
 
 def _unit_rows(vectors: ArrayLike, name: str) -> NDArray[float32]:

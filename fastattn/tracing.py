@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import as_choice, as_index
 from .errors import TruncationWarning
 from .models.batches import has_surrogate
 from .models.bert import BertModel
@@ -131,7 +132,7 @@ def trace(
     inputs : str, list of str, or array_like
         For a TextEncoder, a text, several, or token ids; else what `model` is called with.
     *arguments, **keywords
-        What else `model` takes when it is called: masks, lengths, a source. For a text,
+        What else `model` takes when it is called: masks, lengths, a context. For a text,
         ``pair="another text"`` puts a second one behind it.
     names : str or iterable of str, optional
         The values to keep, all by default. Nothing is computed that comes after the last
@@ -227,7 +228,7 @@ def trace(
             return _trace_text(model, inputs, *asked, *arguments, **keywords)
         if isinstance(inputs, list | tuple) and all(isinstance(x, str) for x in inputs):
             return [_trace_text(model, x, *asked, *arguments, **keywords) for x in inputs]
-        model = model.model
+        model = model.encoder
     if not isinstance(model, Traceable):
         raise TypeError(f"there is nothing to look into in a {type(model).__name__}")
     for name in {"cache", "return_weights"} & keywords.keys():
@@ -258,8 +259,8 @@ def _trace_text(
     if encoding.overflowing:
         message = f"the text was cut at {model.max_length} tokens"
         warnings.warn(message, TruncationWarning, stacklevel=3)
-    call = partial(model.model, [encoding.ids], token_type_ids=[encoding.type_ids])
-    return _record(model.model, names, layers, call, operator.itemgetter(0), encoding)
+    call = partial(model.encoder, [encoding.ids], token_type_ids=[encoding.type_ids])
+    return _record(model.encoder, names, layers, call, operator.itemgetter(0), encoding)
 
 
 def _record(
@@ -304,8 +305,8 @@ def _names(names: str | Iterable[str] | None) -> frozenset[str] | None:
         return None
     asked = frozenset([names] if isinstance(names, str) else names)
     known = (*MODEL_VALUES[:-1], *LAYER_VALUES)
-    for name in asked - set(known):
-        raise ValueError(f"names must be of {', '.join(known)}, got {name!r}")
+    for name in asked:
+        as_choice(name, "names", known)
     return asked
 
 
@@ -314,7 +315,7 @@ def _indices(layers: int | Iterable[int] | None, count: int) -> list[int]:
     if layers is None:
         return list(range(count))
     asked = layers if isinstance(layers, Iterable) else [layers]
-    indices = [operator.index(i) for i in asked]
+    indices = [as_index(i, "layers") for i in asked]
     for i in indices:
         if not -count <= i < count:
             raise ValueError(f"there are {count} layers to look into, got {i}")

@@ -5,6 +5,7 @@ import pytest
 from support.bits import assert_same_bits
 
 import fastattn as fa
+from fastattn import nn
 from fastattn.arrays import as_array, as_float32, as_integers
 
 
@@ -102,3 +103,94 @@ def test_integers_are_copied_only_where_they_must_be():
         assert integers.flags.carray
         assert integers.dtype == np.int64
         np.testing.assert_array_equal(integers, other)
+
+
+class Count:
+    """An integer of another library."""
+
+    def __index__(self):
+        return 1
+
+
+X = np.ones((2, 2), np.float32)
+INTEGERS = {
+    "axis": lambda n: fa.softmax(X, axis=n),
+    "window's left": lambda n: fa.attention(X, X, X, window=(n, None)),
+    "window's right": lambda n: fa.attention(X, X, X, window=(None, n)),
+    "num_heads": fa.alibi_slopes,
+    "length": lambda n: fa.rotary_positions(n, 2),
+    "dim": lambda n: fa.sinusoidal_positions(2, n),
+    "offset": lambda n: fa.rotary_positions(2, 2, offset=n),
+    "the number of threads": fa.num_threads,
+    "a size in shape": lambda n: fa.init.xavier_uniform((2, n)),
+    "in_features": lambda n: nn.Linear(n, 2),
+    "num_layers": lambda n: nn.Encoder(2, 1, 2, n),
+    "num_kv_heads": lambda n: nn.MultiHeadAttention(4, 2, num_kv_heads=n),
+    "max_length": lambda n: nn.PositionalEncoding(2, n),
+    "digits": lambda n: fa.plot.attention(X, digits=n),
+    "count": lambda n: fa.plot.links(X, ["a", "b"], 0, count=n),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_an_integer_is_the_same_thing_everywhere(name):
+    if name in ("digits", "count"):
+        pytest.importorskip("matplotlib")
+    for one in (1, np.int8(1), np.array(1), Count()):
+        INTEGERS[name](one)
+    for other in (True, np.True_, 1.0, "1", [1], np.array([1, 1]), 1j):
+        with pytest.raises(TypeError, match=rf"^{name} must be an integer, got "):
+            INTEGERS[name](other)
+    for beyond in (-(2**70), -3):
+        with pytest.raises(ValueError, match=rf"^{name} must be .*, got {beyond}$"):
+            INTEGERS[name](beyond)
+
+
+CHOICES = {
+    "activation": [
+        lambda name: fa.linear(X, X, activation=name),
+        lambda name: nn.FeedForward(2, 2, name),
+    ],
+    "approximate": [lambda name: fa.gelu(X, approximate=name)],
+    "mode": [fa.show_config],
+    "init": [lambda name: nn.Linear(2, 2, init=name)],
+    "norm": [lambda name: nn.EncoderLayer(2, 1, 2, norm=name)],
+    "format": [lambda name: nn.Linear(2, 2).store_weights_as(name)],
+    "weights": [lambda name: fa.load("nowhere", weights=name)],
+    "names": [lambda name: fa.trace(nn.Encoder(2, 1, 2, 2), X, names=[name])],
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("other", ["", "another", 0, ("gelu",)])
+def test_one_of_several_is_refused_alike_everywhere(name, other):
+    for call in CHOICES[name]:
+        with pytest.raises(ValueError, match=rf"^{name} must be one of .*'.*', got "):
+            call(other)
+
+
+FLAGS = {
+    "causal": lambda flag: fa.attention(X, X, X, causal=flag),
+    "return_lse": lambda flag: fa.attention(X, X, X, return_lse=flag),
+    "bias": lambda flag: [
+        nn.Linear(2, 2, bias=flag),
+        nn.LayerNorm(2, bias=flag),
+        nn.FeedForward(2, 2, bias=flag),
+        nn.MultiHeadAttention(2, 1, bias=flag),
+        nn.EncoderLayer(2, 1, 2, bias=flag),
+    ],
+    "gated": lambda flag: nn.FeedForward(2, 2, gated=flag),
+    "norm_first": lambda flag: nn.EncoderLayer(2, 1, 2, norm_first=flag),
+    "rotary_interleaved": lambda flag: nn.MultiHeadAttention(2, 1, rotary_interleaved=flag),
+    "final_norm": lambda flag: nn.Encoder(2, 1, 2, 1, final_norm=flag),
+    "interleaved": lambda flag: fa.apply_rotary(X, X[:, :1], X[:, :1], interleaved=flag),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_flag_is_true_or_false_everywhere(name):
+    for flag in (True, False, np.True_, np.False_):
+        FLAGS[name](flag)
+    for other in (0, 1, "no", None, np.array(True)):
+        with pytest.raises(TypeError, match=rf"^{name} must be True or False, got "):
+            FLAGS[name](other)

@@ -172,7 +172,7 @@ class TestErrors:
             (["a", "--field", "text"], "give --input FILE"),
             (["--input", "no/file"], "no/file: No such file or directory"),
             (["a", "--threads", "0"], "number of threads"),
-            (["a", "--batch-tokens", "0"], "batch_tokens must be from 1"),
+            (["a", "--batch-tokens", "0"], "batch_tokens must be at least 1"),
             (["\udcff"], "inputs[0] is not valid Unicode"),
         ],
     )

@@ -287,7 +287,7 @@ class TestOptions:
 
     @pytest.mark.parametrize(("axis", "error"), [(2, ValueError), (-3, ValueError)])
     def test_softmax_axis_out_of_range(self, axis, error):
-        with pytest.raises(error, match="axis must be -2 to 1"):
+        with pytest.raises(error, match="axis must be from -2 to 1"):
             fa.softmax(self.x, axis=axis)
 
     @pytest.mark.parametrize("axis", [1.0, "0", None, True, (0, 1)])

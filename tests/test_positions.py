@@ -45,10 +45,10 @@ def test_no_positions():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"length": 2.0, "dim": 4}, TypeError, "integers, got 2.0, 4"),
-        ({"length": "2", "dim": 4}, TypeError, "integers, got '2', 4"),
-        ({"length": -1, "dim": 4}, ValueError, "got -1 and 4"),
-        ({"length": 2, "dim": 0}, ValueError, "got 2 and 0"),
+        ({"length": 2.0, "dim": 4}, TypeError, "length must be an integer, got 2.0"),
+        ({"length": "2", "dim": 4}, TypeError, "length must be an integer, got '2'"),
+        ({"length": -1, "dim": 4}, ValueError, "length must be from 0 .* got -1"),
+        ({"length": 2, "dim": 0}, ValueError, "dim must be at least 1, got 0"),
         ({"length": 2, "dim": 4, "base": 0.5}, ValueError, "base.*0.5"),
         ({"length": 2, "dim": 4, "base": np.inf}, ValueError, "base.*inf"),
         ({"length": 2, "dim": 4, "base": "many"}, TypeError, "base.*many"),

@@ -97,14 +97,14 @@ def test_a_row_outside_the_table_is_refused():
     [
         (lambda: fa.rotary_positions(3, 5), ValueError, "dim must be even"),
         (lambda: fa.rotary_positions(3, 4, offset=-1), ValueError, "offset"),
-        (lambda: fa.rotary_positions(3.0, 4), TypeError, "integers"),
+        (lambda: fa.rotary_positions(3.0, 4), TypeError, "length must be an integer"),
         (lambda: fa.apply_rotary([[1, 2]], [[1, 1]], [[0, 0]]), ValueError, "dim / 2"),
         (
             lambda: fa.apply_rotary([[1, 2]], [[1]], [[1, 1]]),
             ValueError,
             "cos and sin must have one shape",
         ),
-        (lambda: fa.alibi_slopes(0), ValueError, "num_heads must be 1 to"),
+        (lambda: fa.alibi_slopes(0), ValueError, "num_heads must be from 1 to"),
         (lambda: fa.alibi_slopes(2.0), TypeError, "num_heads must be an integer"),
         (lambda: fa.apply_rotary(np.zeros((3, 2)), [[1]], [[0]]), TypeError, "x must be"),
         (lambda: fa.apply_rotary([[1, 2]] * 3, [[1]] * 2, [[0]] * 2), ValueError, "cos"),

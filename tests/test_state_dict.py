@@ -40,11 +40,11 @@ def model(request, torch_file):
         state=state,
         results={
             run: torch_file[f"{name}/{run}"]
-            for run in ("plain", "padding", "causal", "mask")
+            for run in ("plain", "padding", "causal", "attention_mask")
         },
         x=torch_file["x"],
         padding=torch_file["padding"],
-        mask=torch_file["mask"],
+        attention_mask=torch_file["attention_mask"],
     )
 
 
@@ -57,10 +57,10 @@ def test_torchs_results(model):
     everything = np.ones_like(padding)
     calls = {
         "plain": (layer(x), everything),
-        "padding": (layer(x, padding_mask=padding), padding),
+        "padding": (layer(x, padding), padding),
         "causal": (layer(x, causal=True), everything),
-        "mask": (
-            layer(x, padding_mask=padding, mask=model.mask),
+        "attention_mask": (
+            layer(x, padding, attention_mask=model.attention_mask),
             padding,
         ),
     }

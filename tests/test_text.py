@@ -49,7 +49,7 @@ class TestShapes:
         assert [len(state) for state in states] == [4, 13, 2, 3, 4]
         for text, state in zip(TEXTS, states, strict=True):
             ids = model.tokenizer.encode(text).ids
-            assert_same_bits(state, model.model([ids])[0])
+            assert_same_bits(state, model.encoder([ids])[0])
         assert_same_bits(model.encode("x", output="tokens"), states[3])
 
 
@@ -121,8 +121,11 @@ class TestOptions:
                 ValueError,
                 "on_truncation must be one of 'warn'",
             ),
-            ({"batch_tokens": 0}, ValueError, "batch_tokens must be from 1"),
+            ({"batch_tokens": 0}, ValueError, "batch_tokens must be at least 1"),
             ({"batch_tokens": 1.5}, TypeError, "batch_tokens must be an integer"),
+            ({"batch_tokens": True}, TypeError, "batch_tokens must be an integer"),
+            ({"normalize": 1}, TypeError, "normalize must be True or False, got 1"),
+            ({"show_progress": "no"}, TypeError, "show_progress must be True or False"),
             (
                 {"truncate_dim": 0},
                 ValueError,

@@ -80,7 +80,7 @@ def test_every_float16_is_widened(isa):
 
 @pytest.mark.parametrize("format", ["float64", "INT8", ""])
 def test_refuses_other_formats(format):
-    message = "must be one of float32, float16, bfloat16, int8"
+    message = "format must be one of 'float32', 'float16', 'bfloat16', 'int8'"
     with pytest.raises(ValueError, match=message):
         PackedMatrix(normal(2, 3), format=format)
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _rowwise
 from .._program import Program
-from ..arrays import as_float32, as_integers
+from ..arrays import as_float32, as_integers, as_number
 from ..init import Seed, initializer, torch_embedding
 from ..positions import sinusoidal_positions
 from .layer import Layer, positive
@@ -22,7 +22,7 @@ class Embedding(Layer):
 
     Parameters
     ----------
-    num_embeddings : int
+    num : int
         Number of ids: they go from 0 to ``num - 1``.
     dim : int
         Size of a vector.
@@ -47,17 +47,17 @@ class Embedding(Layer):
 
     def __init__(
         self,
-        num_embeddings: int,
+        num: int,
         dim: int,
         *,
         init: str | None = None,
         rng: Seed = None,
     ) -> None:
         super().__init__()
-        self.num_embeddings = positive(num_embeddings, "num_embeddings")
+        self.num = positive(num, "num")
         self.dim = positive(dim, "dim")
         draw = torch_embedding if init is None else initializer(init)
-        table = draw((self.num_embeddings, self.dim), np.random.default_rng(rng))
+        table = draw((self.num, self.dim), np.random.default_rng(rng))
         self._weights["weight"] = table
 
     @property
@@ -113,7 +113,7 @@ class Embedding(Layer):
         TypeError
             When `ids` does not hold integers.
         IndexError
-            When an id is negative or not less than `num_embeddings`.
+            When an id is negative or not less than `num`.
         """
         indices = as_integers(ids, "ids")
         out = np.empty((indices.size, self.dim), np.float32)
@@ -173,8 +173,8 @@ class PositionalEncoding(Layer):
         super().__init__()
         self.dim = positive(dim, "dim")
         self.max_length = positive(max_length, "max_length")
-        self.base = float(base)
-        self._table = sinusoidal_positions(self.max_length, self.dim, base=base)
+        self.base = as_number(base, "base")
+        self._table = sinusoidal_positions(self.max_length, self.dim, base=self.base)
 
     def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
         """Add to each vector the encoding of its position.

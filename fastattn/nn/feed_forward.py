@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._program import Program
+from ..arrays import as_choice, as_flag
 from ..init import Seed
 from .layer import Layer, run_on_rows
 from .linear import Linear, add_and_norm
@@ -84,15 +85,12 @@ class FeedForward(Layer):
         rng: Seed = None,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activation must be one of {known}, got {activation!r}")
         rng = np.random.default_rng(rng)
-        self.activation = activation
-        self.gated = bool(gated)
+        self.activation = as_choice(activation, "activation", ACTIVATIONS)
+        self.gated = as_flag(gated, "gated")
         self.linear1 = Linear(hidden_size, intermediate_size, bias, init=init, rng=rng)
         self.up_proj = None
-        if gated:
+        if self.gated:
             self.up_proj = Linear(hidden_size, intermediate_size, bias, init=init, rng=rng)
         self.linear2 = Linear(intermediate_size, hidden_size, bias, init=init, rng=rng)
 

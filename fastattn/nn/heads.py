@@ -174,7 +174,7 @@ def by_head(tokens: Array, batch: int) -> Array:
 
 def slopes_of(alibi: bool | ArrayLike, num_heads: int) -> Array | None:
     """Give the slopes that a layer is asked for: none, the paper's, or its own."""
-    if isinstance(alibi, bool):
+    if isinstance(alibi, bool | np.bool_):
         return alibi_slopes(num_heads) if alibi else None
     slopes = as_float32(alibi, "alibi").copy()
     if slopes.shape != (num_heads,):
@@ -194,7 +194,7 @@ def causal_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[Any]:
     seen = np.tri(*shape[-2:], dtype=np.bool_)
     if mask is None:
         return seen
-    given = as_mask(mask, "mask", shape)
+    given = as_mask(mask, "attention_mask", shape)
     if given.dtype == np.bool_:
         return given & seen
     return np.where(seen, given, np.float32(-np.inf))

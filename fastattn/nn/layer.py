@@ -1,15 +1,14 @@
 """What all layers have in common: weights with names, and state dicts."""
 
-import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._gemm import PackedMatrix, check_format, empty_packed
+from .._gemm import FORMATS, PackedMatrix, empty_packed
 from .._program import Program
-from ..arrays import as_array, as_float32
+from ..arrays import as_array, as_choice, as_float32, as_index
 from ..init import Initializer, zeros
 from .recorder import program_for
 
@@ -157,7 +156,7 @@ class Layer:
         >>> layer.nbytes
         602112
         """
-        check_format(format)
+        as_choice(format, "format", FORMATS)
         fresh = []
         for key, layer, name in self._owners():
             weight = layer._weights[name]
@@ -201,13 +200,7 @@ def run_on_rows(
 
 def positive(value: int, name: str) -> int:
     """Check a size."""
-    try:
-        size = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1, got {size}")
-    return size
+    return as_index(value, name, 1)
 
 
 def _real(value: Any, key: str) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _gemm
 from .._program import Program
+from ..arrays import as_flag
 from ..init import Seed, initializer, torch_bias, torch_weight
 from .layer import Layer, draw_packed, positive, run_on_rows
 from .norm import LayerNorm, RowNorm
@@ -69,10 +70,9 @@ class Linear(Layer):
         draw = torch_weight if init is None else initializer(init)
         shape = self.out_features, self.in_features
         self._weights["weight"] = draw_packed(draw, shape, rng)
-        if bias and init is None:
-            self._weights["bias"] = torch_bias(shape, rng)
-        elif bias:
-            self._weights["bias"] = np.zeros(self.out_features, np.float32)
+        if as_flag(bias, "bias"):
+            zeros = np.zeros(self.out_features, np.float32)
+            self._weights["bias"] = torch_bias(shape, rng) if init is None else zeros
 
     @property
     def weight(self) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _rowwise
 from .._program import Program
-from ..arrays import as_number
+from ..arrays import as_choice, as_flag, as_number
 from .layer import Layer, positive, run_on_rows
 from .torch_modules import attributes
 
@@ -94,7 +94,7 @@ class LayerNorm(RowNorm):
         if self.eps < 0:
             raise ValueError(f"eps must not be negative, got {eps}")
         self._weights["weight"] = np.ones(self.dim, np.float32)
-        if bias:
+        if as_flag(bias, "bias"):
             self._weights["bias"] = np.zeros(self.dim, np.float32)
 
     @property
@@ -235,11 +235,9 @@ class RMSNorm(RowNorm):
 
 def make_norm(kind: str, dim: int, eps: float, bias: bool) -> RowNorm:
     """Make the norm of an encoder layer, "layer" or "rms"; the latter has no bias."""
-    if kind == "layer":
-        return LayerNorm(dim, eps, bias)
-    if kind == "rms":
+    if as_choice(kind, "norm", ("layer", "rms")) == "rms":
         return RMSNorm(dim, eps)
-    raise ValueError(f"norm must be one of layer, rms, got {kind!r}")
+    return LayerNorm(dim, eps, bias)
 
 
 def _one_dim(shape: Sequence[int]) -> int:
