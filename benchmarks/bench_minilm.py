@@ -14,7 +14,7 @@ NAME = "all-MiniLM-L6-v2"
 
 @pytest.fixture(scope="module")
 def encoder():
-    return fa.load(NAME).encoder
+    return fa.load(NAME).model
 
 
 @pytest.fixture(scope="module")

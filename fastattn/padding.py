@@ -56,7 +56,7 @@ def packing_of(
     length: int,
     *,
     lengths: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
+    padding_mask: ArrayLike | None = None,
 ) -> Packing:
     """Find the real positions of a batch from its lengths or its padding mask.
 
@@ -67,7 +67,7 @@ def packing_of(
     lengths : array_like of int (batch,), optional
         How many positions of each row are real, counted from the left. For a batch of
         one, a single integer will do.
-    mask : array_like of bool or of the integers 0 and 1, (batch, length), optional
+    padding_mask : array_like of bool or of the integers 0 and 1, (batch, length), optional
         True or 1 at real positions; the gaps may be anywhere. For a batch of one,
         (length,) will do.
 
@@ -79,7 +79,7 @@ def packing_of(
     Raises
     ------
     TypeError
-        When `lengths` does not hold integers, or `mask` neither bools nor integers.
+        When `lengths` does not hold integers, or `padding_mask` neither bools nor integers.
     ValueError
         When both are given, a shape is wrong, a length is negative or greater than
         `length`, or an integer mask holds anything but 0 and 1.
@@ -93,12 +93,12 @@ def packing_of(
     >>> packing.cu_seqlens
     array([0, 2, 5])
     """
-    if lengths is not None and mask is not None:
-        raise ValueError("lengths and mask say the same thing: give one of them")
+    if lengths is not None and padding_mask is not None:
+        raise ValueError("lengths and padding_mask say the same thing: give one of them")
     if lengths is not None:
         real = np.arange(length) < _check_lengths(lengths, batch, length)[:, None]
-    elif mask is not None:
-        real = _check_mask(mask, batch, length)
+    elif padding_mask is not None:
+        real = _check_mask(padding_mask, batch, length)
     else:
         return Packing(batch, length, None, np.arange(batch + 1) * length)
     cu_seqlens = np.zeros(batch + 1, np.int64)
@@ -198,20 +198,20 @@ def _check_lengths(lengths: ArrayLike, batch: int, length: int) -> NDArray[np.in
 
 def _check_mask(mask: ArrayLike, batch: int, length: int) -> NDArray[np.bool_]:
     """Convert a padding mask to bool (batch, length)."""
-    array = as_array(mask, "mask")
+    array = as_array(mask, "padding_mask")
     if array.dtype.kind not in "biu":
         raise TypeError(
-            "mask must be bool, or integers 0 and 1 (True or 1 = a real token), "
+            "padding_mask must be bool, or integers 0 and 1 (True or 1 = a real token), "
             f"got an array of {array.dtype}"
         )
     rows = np.atleast_2d(array)
     if rows.shape != (batch, length):
         raise ValueError(
-            f"mask must have shape (batch, length) = ({batch}, {length}), "
-            f"got {array.shape}; what a query may attend to goes in attention_mask"
+            f"padding_mask must have shape (batch, length) = ({batch}, {length}), "
+            f"got {array.shape}; what a query may see goes in mask"
         )
     real = rows.astype(np.bool_)
     if not np.array_equal(real, rows):
         wrong = rows[real != rows][0]
-        raise ValueError(f"an integer mask must hold 0 and 1 only, got {wrong}")
+        raise ValueError(f"an integer padding_mask must hold 0 and 1 only, got {wrong}")
     return real

@@ -103,10 +103,10 @@ def load(
     as_choice(weights, "weights", FORMATS)
     folder = Folder(locate(name_or_folder))
     modules = read_modules(folder)
-    encoder = read_model(modules.transformer, weights)
-    tokenizer, max_length = read_tokenizer(modules.transformer, encoder.config)
+    model = read_model(modules.transformer, weights)
+    tokenizer, max_length = read_tokenizer(modules.transformer, model.config)
     return TextEncoder(
-        encoder,
+        model,
         tokenizer,
         max_length,
         pooling=modules.pooling,
@@ -129,8 +129,8 @@ class TextEncoder:
 
     Attributes
     ----------
-    encoder : BertModel
-        ``encoder(input_ids, attention_mask=None, token_type_ids=None)`` gives the
+    model : BertModel
+        ``model(input_ids, attention_mask=None, token_type_ids=None)`` gives the
         hidden states (batch, length, hidden) of token ids.
     tokenizer : tokenizers.Tokenizer
         Cuts at `max_length` tokens and does not pad.
@@ -148,7 +148,7 @@ class TextEncoder:
 
     def __init__(
         self,
-        encoder: BertModel,
+        model: BertModel,
         tokenizer: "Tokenizer",
         max_length: int,
         *,
@@ -156,7 +156,7 @@ class TextEncoder:
         normalize: bool,
         prompt: str,
     ) -> None:
-        self.encoder = encoder
+        self.model = model
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.pooling = pooling
@@ -166,7 +166,7 @@ class TextEncoder:
     @property
     def config(self) -> BertConfig:
         """The settings of the model."""
-        return self.encoder.config
+        return self.model.config
 
     def __repr__(self) -> str:
         """Show the settings."""
@@ -351,7 +351,7 @@ class TextEncoder:
         ids, types, positions, cu_seqlens = pack(texts)
         hidden = np.empty((len(ids), self.config.hidden_size), float32)
         program = Program()
-        self.encoder.steps(program, ids, types, positions, cu_seqlens, hidden)
+        self.model.steps(program, ids, types, positions, cu_seqlens, hidden)
         if wanted is None:
             program.run(num_threads)
             return np.split(hidden, cu_seqlens[1:-1])

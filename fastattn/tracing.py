@@ -132,7 +132,7 @@ def trace(
     inputs : str, list of str, or array_like
         For a TextEncoder, a text, several, or token ids; else what `model` is called with.
     *arguments, **keywords
-        What else `model` takes when it is called: masks, lengths, a context. For a text,
+        What else `model` takes when it is called: masks, lengths, a source. For a text,
         ``pair="another text"`` puts a second one behind it.
     names : str or iterable of str, optional
         The values to keep, all by default. Nothing is computed that comes after the last
@@ -228,7 +228,7 @@ def trace(
             return _trace_text(model, inputs, *asked, *arguments, **keywords)
         if isinstance(inputs, list | tuple) and all(isinstance(x, str) for x in inputs):
             return [_trace_text(model, x, *asked, *arguments, **keywords) for x in inputs]
-        model = model.encoder
+        model = model.model
     if not isinstance(model, Traceable):
         raise TypeError(f"there is nothing to look into in a {type(model).__name__}")
     for name in {"cache", "return_weights"} & keywords.keys():
@@ -259,8 +259,8 @@ def _trace_text(
     if encoding.overflowing:
         message = f"the text was cut at {model.max_length} tokens"
         warnings.warn(message, TruncationWarning, stacklevel=3)
-    call = partial(model.encoder, [encoding.ids], token_type_ids=[encoding.type_ids])
-    return _record(model.encoder, names, layers, call, operator.itemgetter(0), encoding)
+    call = partial(model.model, [encoding.ids], token_type_ids=[encoding.type_ids])
+    return _record(model.model, names, layers, call, operator.itemgetter(0), encoding)
 
 
 def _record(

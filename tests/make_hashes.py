@@ -98,7 +98,7 @@ def minilm_cases():
     ids = (1000 + np.arange(3 * 130) * 7919 % 20000).reshape(3, 130)
     mask = np.arange(130) < np.array([130, 64, 1])[:, None]
     model = fa.load("all-MiniLM-L6-v2")
-    yield "MiniLM, hidden states", model.encoder(ids, mask)
+    yield "MiniLM, hidden states", model.model(ids, mask)
 
 
 def hashes():

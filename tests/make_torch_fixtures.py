@@ -10,7 +10,7 @@ computes in float64, without its fused paths. Names in the files:
     <model>/state/<key>     the state dict, float32
     <model>/<run>           the output for x, float64
     <model>/weights         of attention, in the last run, float64
-    x, padding, attention_mask, <model>/context
+    x, padding, mask, <model>/source
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 HIDDEN, HEADS, INTERMEDIATE, LAYERS, BATCH, LENGTH = 32, 4, 64, 2, 3, 7
-# Of cross-attention: how many queries there are, and another size of context vectors.
+# Of cross-attention: how many queries there are, and another size of source vectors.
 QUERIES, OTHER = 5, 20
 
 
@@ -78,12 +78,12 @@ def make_encoders() -> None:
         "plain": (None, None),
         "padding": (None, ignored),
         "causal": (causal, None),
-        "attention_mask": (forbidden, ignored),
+        "mask": (forbidden, ignored),
     }
     arrays = {
         "x": x.numpy(),
         "padding": ~ignored.numpy(),
-        "attention_mask": ~forbidden.numpy(),
+        "mask": ~forbidden.numpy(),
     }
     for name, model in models.items():
         save_state(arrays, name, model)
@@ -110,21 +110,21 @@ def make_attention() -> None:
         "plain": {},
         "padding": {"key_padding_mask": ignored},
         "causal": {"attn_mask": torch.ones_like(forbidden).triu(1)},
-        "attention_mask": {"key_padding_mask": ignored, "attn_mask": forbidden},
+        "mask": {"key_padding_mask": ignored, "attn_mask": forbidden},
     }
     arrays = {
         "x": x.numpy(),
         "padding": ~ignored.numpy(),
-        "attention_mask": ~forbidden.numpy(),
+        "mask": ~forbidden.numpy(),
     }
     for name, options in models.items():
         model = torch.nn.MultiheadAttention(HIDDEN, HEADS, batch_first=True, **options)
         save_state(arrays, name, model)
-        context = torch.randn(BATCH, LENGTH, model.kdim)
-        arrays[f"{name}/context"] = context.numpy()
+        source = torch.randn(BATCH, LENGTH, model.kdim)
+        arrays[f"{name}/source"] = source.numpy()
         for run, masks in runs.items():
             with torch.no_grad():
-                inputs = (x.double(), context.double(), context.double())
+                inputs = (x.double(), source.double(), source.double())
                 out, weights = model(*inputs, average_attn_weights=False, **masks)
             arrays[f"{name}/{run}"] = out.numpy()
         arrays[f"{name}/weights"] = weights.numpy()

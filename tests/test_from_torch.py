@@ -107,25 +107,25 @@ def torch_encoder(state, norm=None, **settings):
 
 
 @pytest.mark.parametrize("name", ["same_size", "other_size", "without_bias"])
-@pytest.mark.parametrize("run", ["plain", "padding", "causal", "attention_mask"])
+@pytest.mark.parametrize("run", ["plain", "padding", "causal", "mask"])
 def test_attention(name, run):
     file = read("torch_attention")
     state = below(file, f"{name}/state/")
     layer = nn.MultiHeadAttention.from_torch(torch_attention(state))
     masks = {
         "plain": {},
-        "padding": {"mask": file["padding"]},
+        "padding": {"padding_mask": file["padding"]},
         "causal": {"causal": True},
-        "attention_mask": {
-            "mask": file["padding"],
-            "attention_mask": file["attention_mask"],
+        "mask": {
+            "padding_mask": file["padding"],
+            "mask": file["mask"],
         },
     }
     result, weights = layer(
-        file["x"], file[f"{name}/context"], return_weights=True, **masks[run]
+        file["x"], source=file[f"{name}/source"], return_weights=True, **masks[run]
     )
     assert np.abs(result - file[f"{name}/{run}"]).max() <= TORCH_TOLERANCE
-    if run == "attention_mask":
+    if run == "mask":
         assert np.abs(weights - file[f"{name}/weights"]).max() <= TORCH_TOLERANCE
     assert list(layer.state_dict()) == list(state)
     for key, weight in layer.state_dict().items():
@@ -159,7 +159,7 @@ def test_encoders(name):
     layer = cls.from_torch(torchs)
     assert np.abs(layer(file["x"]) - file[f"{name}/plain"]).max() <= TORCH_TOLERANCE
     real = file["padding"]
-    difference = np.abs(layer(file["x"], real) - file[f"{name}/padding"])
+    difference = np.abs(layer(file["x"], padding_mask=real) - file[f"{name}/padding"])
     assert difference[real].max() <= TORCH_TOLERANCE
     assert list(layer.state_dict()) == list(torchs.state_dict())
 

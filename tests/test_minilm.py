@@ -44,7 +44,7 @@ def many(texts):
 
 def run(model, expected):
     names = ("input_ids", "attention_mask", "token_type_ids")
-    return model.encoder(*(expected[name] for name in names))
+    return model.model(*(expected[name] for name in names))
 
 
 class TestParity:
@@ -112,7 +112,7 @@ class TestBits:
         mask = expected["attention_mask"]
         hidden = run(model, expected)
         for row, length in enumerate(mask.sum(axis=1)):
-            alone = model.encoder(
+            alone = model.model(
                 expected["input_ids"][row : row + 1, :length],
                 token_type_ids=expected["token_type_ids"][row : row + 1, :length],
             )
@@ -151,5 +151,5 @@ class TestLoad:
 
     def test_embedding_tables_stay_in_the_file(self, model):
         # A word's row is a page of the map, which is read-only, not a copy of 47 MB.
-        for table in model.encoder.embedding_tables:
+        for table in model.model.embedding_tables:
             assert isinstance(memory_of(table), mmap.mmap)

@@ -114,7 +114,7 @@ def test_positional_encoding_adds_the_table():
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("padding", [None, RIGHT, GAPS])
 def test_layers(layer, padding, causal):
-    actual = layer(X, mask=padding, causal=causal)
+    actual = layer(X, padding_mask=padding, causal=causal)
     assert_layer_accurate(actual, layer, X, padding, causal=causal)
 
 
@@ -123,16 +123,16 @@ def test_layers(layer, padding, causal):
     "shape", [(LENGTH, LENGTH), (BATCH, 1, 1, LENGTH), (BATCH, HEADS, LENGTH, LENGTH)]
 )
 @pytest.mark.parametrize("kind", ["bool", "float"])
-def test_attention_masks(layer, padding, shape, kind):
+def test_masks(layer, padding, shape, kind):
     mask = batch(*shape, seed=2)
     mask = mask > -0.5 if kind == "bool" else np.where(mask > -0.5, mask, -np.inf)
-    actual = layer(X, mask=padding, attention_mask=mask)
+    actual = layer(X, padding_mask=padding, mask=mask)
     assert_layer_accurate(actual, layer, X, padding, mask)
 
 
-def test_attention_mask_and_causal_combine(layer):
+def test_mask_and_causal_combine(layer):
     mask = batch(LENGTH, LENGTH, seed=2) > -0.5
-    actual = layer(X, mask=GAPS, attention_mask=mask, causal=True)
+    actual = layer(X, padding_mask=GAPS, mask=mask, causal=True)
     assert_layer_accurate(actual, layer, X, GAPS, mask, causal=True)
 
 
@@ -150,7 +150,7 @@ def test_encoder_options(norm_first, activation, bias, kind):
         activation=activation,
         norm=kind,
         norm_first=norm_first,
-        layer_norm_eps=0.01,
+        norm_eps=0.01,
         bias=bias,
         rng=0,
     )
@@ -172,8 +172,8 @@ def test_sizes(hidden, heads, length):
 @pytest.mark.parametrize("padding", [RIGHT, GAPS])
 def test_padding_is_neither_read_nor_written(layer, padding):
     poisoned = np.where(padding[..., None], X, np.float32(np.nan))
-    result = layer(poisoned, mask=padding)
-    np.testing.assert_array_equal(result, layer(X, mask=padding))
+    result = layer(poisoned, padding_mask=padding)
+    np.testing.assert_array_equal(result, layer(X, padding_mask=padding))
     assert not result[~padding].any()
 
 
@@ -182,18 +182,18 @@ def test_an_empty_batch_and_empty_sequences(layer):
     assert layer(X[:0], lengths=[]).shape == (0, LENGTH, HIDDEN)
     assert layer(X[:, :0]).shape == (BATCH, 0, HIDDEN)
     assert layer(X[0, :0]).shape == (0, HIDDEN)
-    for attention_mask in (None, np.ones((LENGTH, LENGTH), bool)):
-        result = layer(X, lengths=[0] * BATCH, attention_mask=attention_mask)
+    for mask in (None, np.ones((LENGTH, LENGTH), bool)):
+        result = layer(X, lengths=[0] * BATCH, mask=mask)
         np.testing.assert_array_equal(result, np.zeros_like(X))
     empty = np.ones((0, 0), bool)
-    assert layer(X[:, :0], attention_mask=empty).shape == (BATCH, 0, HIDDEN)
+    assert layer(X[:, :0], mask=empty).shape == (BATCH, 0, HIDDEN)
 
 
 def test_a_token_that_sees_nothing_gets_zeros_from_attention():
     layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, rng=0))
     mask = np.ones((LENGTH, LENGTH), bool)
     mask[3] = False
-    result = layer(X, attention_mask=mask)
+    result = layer(X, mask=mask)
     bias = layer.state_dict()["out_proj.bias"]
     np.testing.assert_array_equal(result[:, 3], np.broadcast_to(bias, (BATCH, HIDDEN)))
 

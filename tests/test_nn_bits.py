@@ -30,20 +30,20 @@ def layer(request):
 
 
 def test_lengths_equal_mask(layer):
-    np.testing.assert_array_equal(layer(X, lengths=LENGTHS), layer(X, mask=RIGHT))
+    np.testing.assert_array_equal(layer(X, lengths=LENGTHS), layer(X, padding_mask=RIGHT))
     np.testing.assert_array_equal(
-        layer(X, mask=RIGHT.astype(np.int64)), layer(X, mask=RIGHT)
+        layer(X, padding_mask=RIGHT.astype(np.int64)), layer(X, padding_mask=RIGHT)
     )
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
 @pytest.mark.parametrize("masked", [False, True])
 def test_threads(layer, threads, masked):
-    attention_mask = batch(LENGTH, LENGTH) > -0.5 if masked else None
+    mask = batch(LENGTH, LENGTH) > -0.5 if masked else None
     with fa.num_threads(1):
-        alone = layer(X, lengths=LENGTHS, attention_mask=attention_mask)
+        alone = layer(X, lengths=LENGTHS, mask=mask)
     with fa.num_threads(threads):
-        together = layer(X, lengths=LENGTHS, attention_mask=attention_mask)
+        together = layer(X, lengths=LENGTHS, mask=mask)
     np.testing.assert_array_equal(together, alone)
 
 
@@ -57,24 +57,24 @@ def test_a_sequence_alone_in_a_batch_and_padded(layer):
 
 def test_a_masked_sequence_alone_in_a_batch_and_padded(layer):
     masks = batch(BATCH, HEADS, LENGTH, LENGTH, seed=2) > -0.5
-    padded = layer(X, lengths=LENGTHS, attention_mask=masks)
+    padded = layer(X, lengths=LENGTHS, mask=masks)
     for row, length in enumerate(LENGTHS):
-        mask = masks[row, :, :length, :length]
-        alone = layer(X[row, :length], attention_mask=mask)
+        cut = masks[row, :, :length, :length]
+        alone = layer(X[row, :length], mask=cut)
         np.testing.assert_array_equal(padded[row, :length], alone)
 
 
 def test_a_mask_that_says_causal_is_causal(layer):
     mask = np.tri(LENGTH, dtype=bool)
     np.testing.assert_array_equal(
-        layer(X, mask=RIGHT, attention_mask=mask), layer(X, mask=RIGHT, causal=True)
+        layer(X, padding_mask=RIGHT, mask=mask), layer(X, padding_mask=RIGHT, causal=True)
     )
 
 
 def test_a_mask_that_hides_nothing_is_no_mask(layer):
     np.testing.assert_array_equal(
-        layer(X, mask=GAPS, attention_mask=np.ones((LENGTH, LENGTH), bool)),
-        layer(X, mask=GAPS),
+        layer(X, padding_mask=GAPS, mask=np.ones((LENGTH, LENGTH), bool)),
+        layer(X, padding_mask=GAPS),
     )
 
 

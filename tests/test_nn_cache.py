@@ -65,14 +65,14 @@ def test_what_is_not_causal_sees_its_own_part_too(layer):
 def test_masks_and_weights(layer, kind):
     mask = batch(BATCH, HEADS, LENGTH, LENGTH, seed=2)
     mask = mask > -0.5 if kind == "bool" else mask
-    whole, weights = layer(X, attention_mask=mask, causal=True, return_weights=True)
+    whole, weights = layer(X, mask=mask, causal=True, return_weights=True)
     cache = nn.KeyValueCache()
     first = mask[:, :, :90, :90]
-    layer(X[:, :90], cache=cache, attention_mask=first, causal=True)
+    layer(X[:, :90], cache=cache, mask=first, causal=True)
     part, seen = layer(
         X[:, 90:],
         cache=cache,
-        attention_mask=mask[:, :, 90:],
+        mask=mask[:, :, 90:],
         causal=True,
         return_weights=True,
     )
@@ -141,18 +141,18 @@ def test_a_call_that_fails_changes_nothing(layer):
     layer(X[:, :2], cache=cache)
     before = cache.keys.copy()
     with pytest.raises(ValueError, match=r"does not broadcast to .*1, 3\)"):
-        layer(X[:, 2:3], cache=cache, attention_mask=np.ones((1, 4), bool))
+        layer(X[:, 2:3], cache=cache, mask=np.ones((1, 4), bool))
     with pytest.raises(
         ValueError, match=r"holds 2 sequences with . heads of size 6, got 1"
     ):
         layer(X[:1, 2:3], cache=cache)
     with pytest.raises(ValueError, match="belongs to one layer and one batch"):
         nn.MultiHeadAttention(HIDDEN, 2)(X[:, 2:3], cache=cache)
-    for padding in ({"mask": np.ones((BATCH, 1), bool)}, {"lengths": [1, 1]}):
-        with pytest.raises(ValueError, match="with a cache, context, mask and lengths"):
+    for padding in ({"padding_mask": np.ones((BATCH, 1), bool)}, {"lengths": [1, 1]}):
+        with pytest.raises(ValueError, match="a cache, source, padding_mask and lengths"):
             layer(X[:, 2:3], cache=cache, **padding)
-    with pytest.raises(ValueError, match="with a cache, context"):
-        layer(X[:, 2:3], X, cache=cache)
+    with pytest.raises(ValueError, match="with a cache, source"):
+        layer(X[:, 2:3], source=X, cache=cache)
     np.testing.assert_array_equal(cache.keys, before)
     result = layer(X[:, 2:3], cache=cache, causal=True)
     np.testing.assert_array_equal(result, expected[:, 2:])

@@ -139,9 +139,9 @@ def test_layers_show_their_settings():
             "'layer', 'rms'.*batch",
         ),
         (
-            lambda: nn.MultiHeadAttention(12, 6, context_size=0),
+            lambda: nn.MultiHeadAttention(12, 6, source_size=0),
             ValueError,
-            "context_size must be at least 1",
+            "source_size must be at least 1",
         ),
         (lambda: nn.FeedForward(4, 6, "swish"), ValueError, "'relu', 'gelu'.*'swish'"),
         (lambda: nn.EncoderLayer(4, 2, 6, activation=None), ValueError, "got None"),
@@ -180,15 +180,15 @@ def test_wrong_calls_are_named(layer):
     with pytest.raises(ValueError, match=r"x must have shape.*got \(48,\)"):
         layer(X[0, 0])
     with pytest.raises(ValueError, match="one of them"):
-        layer(X, mask=RIGHT, lengths=LENGTHS)
-    with pytest.raises(ValueError, match=r"mask must have shape.*attention_mask"):
-        layer(X, mask=np.ones((LENGTH, LENGTH), bool))
+        layer(X, padding_mask=RIGHT, lengths=LENGTHS)
+    with pytest.raises(ValueError, match=r"padding_mask must have shape.*in mask"):
+        layer(X, padding_mask=np.ones((LENGTH, LENGTH), bool))
     with pytest.raises(ValueError, match=r"\(4, 19\) does not broadcast"):
-        layer(X, attention_mask=RIGHT)
-    with pytest.raises(TypeError, match=r"attention_mask must be bool.*int64.*astype"):
-        layer(X, attention_mask=np.ones((LENGTH, LENGTH), np.int64))
-    with pytest.raises(TypeError, match=r"attention_mask must be float32.*float64"):
-        layer(X, attention_mask=np.zeros((LENGTH, LENGTH)))
+        layer(X, mask=RIGHT)
+    with pytest.raises(TypeError, match=r"mask must be bool.*int64.*astype"):
+        layer(X, mask=np.ones((LENGTH, LENGTH), np.int64))
+    with pytest.raises(TypeError, match=r"mask must be float32.*float64"):
+        layer(X, mask=np.zeros((LENGTH, LENGTH)))
 
 
 def test_wrong_ids_are_named():

@@ -22,7 +22,7 @@ def numbered(batch, length, hidden=3):
 
 @given(masks)
 def test_tokens_are_the_real_positions_in_order(mask):
-    packing = packing_of(*mask.shape, mask=mask)
+    packing = packing_of(*mask.shape, padding_mask=mask)
     x = numbered(*mask.shape)
     np.testing.assert_array_equal(unpad(x, packing), x[mask])
     np.testing.assert_array_equal(np.diff(packing.cu_seqlens), mask.sum(axis=1))
@@ -32,7 +32,7 @@ def test_tokens_are_the_real_positions_in_order(mask):
 
 @given(masks)
 def test_padding_comes_back_as_zeros(mask):
-    packing = packing_of(*mask.shape, mask=mask)
+    packing = packing_of(*mask.shape, padding_mask=mask)
     x = numbered(*mask.shape)
     expected = np.where(mask[..., None], x, 0)
     np.testing.assert_array_equal(pad(unpad(x, packing), packing), expected)
@@ -47,7 +47,7 @@ def test_lengths_mean_a_mask_with_its_gaps_on_the_right(case):
     mask = np.array([[j < n for j in range(length)] for n in lengths], bool)
     mask = mask.reshape(len(lengths), length)
     by_lengths = packing_of(*mask.shape, lengths=lengths)
-    by_mask = packing_of(*mask.shape, mask=mask)
+    by_mask = packing_of(*mask.shape, padding_mask=mask)
     np.testing.assert_array_equal(by_lengths.cu_seqlens, by_mask.cu_seqlens)
     assert (by_lengths.index is None) == (by_mask.index is None) == bool(mask.all())
     if by_mask.index is not None:
@@ -55,7 +55,7 @@ def test_lengths_mean_a_mask_with_its_gaps_on_the_right(case):
 
 
 @pytest.mark.parametrize(
-    "given_by", [{}, {"lengths": [4, 4]}, {"mask": np.ones((2, 4), bool)}]
+    "given_by", [{}, {"lengths": [4, 4]}, {"padding_mask": np.ones((2, 4), bool)}]
 )
 def test_nothing_is_copied_where_nothing_is_padded(given_by):
     packing = packing_of(2, 4, **given_by)
@@ -75,7 +75,7 @@ def test_anything_can_be_packed():
 
 
 def test_strided_arrays_are_read_and_written():
-    packing = packing_of(2, 3, mask=[[1, 0, 1], [0, 1, 0]])
+    packing = packing_of(2, 3, padding_mask=[[1, 0, 1], [0, 1, 0]])
     wide = numbered(2, 6)
     x = wide[:, ::2]
     tokens = unpad(x, packing)
@@ -89,29 +89,33 @@ def test_strided_arrays_are_read_and_written():
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int64])
 def test_masks_of_zeros_and_ones(dtype):
     mask = np.array([[1, 1, 0], [0, 1, 1]], dtype)
-    np.testing.assert_array_equal(packing_of(2, 3, mask=mask).index, [0, 1, 4, 5])
+    np.testing.assert_array_equal(packing_of(2, 3, padding_mask=mask).index, [0, 1, 4, 5])
 
 
 def test_one_sequence_may_leave_the_batch_out():
     np.testing.assert_array_equal(packing_of(1, 3, lengths=2).index, [0, 1])
-    np.testing.assert_array_equal(packing_of(1, 3, mask=[1, 0, 1]).index, [0, 2])
+    np.testing.assert_array_equal(packing_of(1, 3, padding_mask=[1, 0, 1]).index, [0, 2])
 
 
 @pytest.mark.parametrize(
     ("given_by", "error", "message"),
     [
-        ({"lengths": [2, 2], "mask": np.ones((2, 3))}, ValueError, "one of them"),
+        ({"lengths": [2, 2], "padding_mask": np.ones((2, 3))}, ValueError, "one of them"),
         ({"lengths": [1.0, 2.0]}, TypeError, "lengths must be integers.*float64"),
         ({"lengths": [True, False]}, TypeError, "lengths must be integers.*bool"),
         ({"lengths": [1, 2, 3]}, ValueError, r"\(2,\), got \(3,\)"),
         ({"lengths": 2}, ValueError, r"\(2,\), got \(\)"),
         ({"lengths": [1, 4]}, ValueError, "from 0 to 3.*row 1 says 4"),
         ({"lengths": [-1, 2]}, ValueError, "from 0 to 3.*row 0 says -1"),
-        ({"mask": np.ones((2, 3))}, TypeError, "mask must be bool.*float64"),
-        ({"mask": [1, 0, 1]}, ValueError, r"\(2, 3\), got \(3,\)"),
-        ({"mask": np.ones((3, 2), bool)}, ValueError, r"\(2, 3\), got \(3, 2\)"),
-        ({"mask": [[1, 1, 2], [1, 0, 0]]}, ValueError, "0 and 1 only, got 2"),
-        ({"mask": [[1, 1, 0], [-1, 0, 0]]}, ValueError, "0 and 1 only, got -1"),
+        (
+            {"padding_mask": np.ones((2, 3))},
+            TypeError,
+            "padding_mask must be bool.*float64",
+        ),
+        ({"padding_mask": [1, 0, 1]}, ValueError, r"\(2, 3\), got \(3,\)"),
+        ({"padding_mask": np.ones((3, 2), bool)}, ValueError, r"\(2, 3\), got \(3, 2\)"),
+        ({"padding_mask": [[1, 1, 2], [1, 0, 0]]}, ValueError, "0 and 1 only, got 2"),
+        ({"padding_mask": [[1, 1, 0], [-1, 0, 0]]}, ValueError, "0 and 1 only, got -1"),
     ],
 )
 def test_bad_input_is_named(given_by, error, message):

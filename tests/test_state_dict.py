@@ -40,11 +40,11 @@ def model(request, torch_file):
         state=state,
         results={
             run: torch_file[f"{name}/{run}"]
-            for run in ("plain", "padding", "causal", "attention_mask")
+            for run in ("plain", "padding", "causal", "mask")
         },
         x=torch_file["x"],
         padding=torch_file["padding"],
-        attention_mask=torch_file["attention_mask"],
+        mask=torch_file["mask"],
     )
 
 
@@ -57,10 +57,10 @@ def test_torchs_results(model):
     everything = np.ones_like(padding)
     calls = {
         "plain": (layer(x), everything),
-        "padding": (layer(x, padding), padding),
+        "padding": (layer(x, padding_mask=padding), padding),
         "causal": (layer(x, causal=True), everything),
-        "attention_mask": (
-            layer(x, padding, attention_mask=model.attention_mask),
+        "mask": (
+            layer(x, padding_mask=padding, mask=model.mask),
             padding,
         ),
     }

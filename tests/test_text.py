@@ -49,7 +49,7 @@ class TestShapes:
         assert [len(state) for state in states] == [4, 13, 2, 3, 4]
         for text, state in zip(TEXTS, states, strict=True):
             ids = model.tokenizer.encode(text).ids
-            assert_same_bits(state, model.encoder([ids])[0])
+            assert_same_bits(state, model.model([ids])[0])
         assert_same_bits(model.encode("x", output="tokens"), states[3])
 
 

@@ -32,9 +32,9 @@ MASK = batch(LENGTH, LENGTH, seed=3) > -0.5
 CALLS = {
     "plain": {},
     "lengths": {"lengths": LENGTHS},
-    "gaps and a mask": {"mask": GAPS, "attention_mask": MASK},
+    "gaps and a mask": {"padding_mask": GAPS, "mask": MASK},
     "causal": {"lengths": LENGTHS, "causal": True},
-    "numbers": {"attention_mask": batch(HEADS, LENGTH, LENGTH, seed=4)},
+    "numbers": {"mask": batch(HEADS, LENGTH, LENGTH, seed=4)},
 }
 SENTENCE = "the big fox jumped over a small dog"
 
@@ -67,7 +67,7 @@ def attentions(layer):
 
 def reals(call):
     """Say which positions are real in a call."""
-    return RIGHT if "lengths" in call else call.get("mask")
+    return RIGHT if "lengths" in call else call.get("padding_mask")
 
 
 class TestFastPath:
@@ -137,7 +137,7 @@ class TestFormulas:
         traced = scopes(fa.trace(layer, X, **call))
         for values, attention in zip(traced, attentions(layer), strict=True):
             masks = {
-                "mask": combined(real, call.get("attention_mask")),
+                "mask": combined(real, call.get("mask")),
                 "causal": call.get("causal", False),
                 "alibi_slopes": attention.alibi_slopes,
             }
@@ -167,10 +167,10 @@ class TestFormulas:
         _, weights = layer(X, **call, return_weights=True)
         assert_same_bits(fa.trace(layer, X, **call)["weights"], weights)
 
-    def test_a_context(self):
-        layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, context_size=6, rng=0))
-        context = batch(len(X), 5, 6)
-        arguments = {"context": context, "lengths": [5, 0, 2, 1]}
+    def test_a_source(self):
+        layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, source_size=6, rng=0))
+        source = batch(len(X), 5, 6)
+        arguments = {"source": source, "lengths": [5, 0, 2, 1]}
         trace = fa.trace(layer, X, **arguments)
         output, weights = layer(X, **arguments, return_weights=True)
         assert_same_bits(trace["output"], output)
@@ -221,14 +221,14 @@ class TestTexts:
         indices = ids, np.arange(len(ids)), types
         total = np.float32(0)
         for name, table, rows in zip(
-            MODEL_VALUES[:3], model.encoder.embedding_tables, indices, strict=True
+            MODEL_VALUES[:3], model.model.embedding_tables, indices, strict=True
         ):
             assert_same_bits(trace[name], table[rows])
             total = total + table[rows]
         assert_same_bits(trace["embedding_sum"], total)
-        hidden = model.encoder([ids], token_type_ids=[types])
+        hidden = model.model([ids], token_type_ids=[types])
         assert_same_bits(trace["output"], hidden[0])
-        first = fa.trace(model.encoder.encoder, trace["embedding_norm"])
+        first = fa.trace(model.model.encoder, trace["embedding_norm"])
         for name in LAYER_VALUES:
             assert_same_bits(trace.layers[1][name], first.layers[1][name])
 
@@ -243,9 +243,9 @@ class TestTexts:
 
     def test_ids(self, model):
         ids, mask = [[2, 71, 3], [2, 3, 0]], [[1, 1, 1], [1, 1, 0]]
-        for traced in (model, model.encoder):
+        for traced in (model, model.model):
             trace = fa.trace(traced, ids, mask)
-            assert_same_bits(trace["output"], model.encoder(ids, mask))
+            assert_same_bits(trace["output"], model.model(ids, mask))
             assert not trace["embeddings"][1, 2].any()
             assert trace["positions"].shape == (2, 3, 32)
             assert not trace.tokens
@@ -279,12 +279,12 @@ class TestWhatIsAskedFor:
         def fail(*arguments, **keywords):
             raise AssertionError
 
-        first, second = model.encoder.encoder.layers
+        first, second = model.model.encoder.layers
         for wanted, after in (
             ({"layers": 0}, second),
             ({"names": "queries", "layers": [0]}, first.feed_forward),
             ({"names": "embedding_norm"}, first),
-            ({"names": []}, model.encoder),
+            ({"names": []}, model.model),
             ({"names": "keys", "layers": 0}, fa.nn.heads),
         ):
             with monkeypatch.context() as patch:

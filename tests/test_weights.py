@@ -66,12 +66,12 @@ class TestStored:
         for key, weight in layer.state_dict().items():
             assert_same_bits(weight, state[key])
 
-    def test_parts_of_attention_to_a_context(self, format):
+    def test_parts_of_attention_to_a_source(self, format):
         narrow, wide = (nn.MultiHeadAttention(40, 4, rng=0) for _ in range(2))
         narrow.store_weights_as(format)
         wide.load_state_dict(narrow.state_dict())
-        x, context = normal(2, 3, 40), normal(2, 50, 40, seed=1)
-        assert_same_bits(narrow(x, context), wide(x, context))
+        x, source = normal(2, 3, 40), normal(2, 50, 40, seed=1)
+        assert_same_bits(narrow(x, source=source), wide(x, source=source))
 
     def test_a_number_too_large_is_named_and_changes_nothing(self, format):
         encoder = nn.Encoder(8, 2, 6, 2, rng=0)
@@ -132,7 +132,7 @@ class TestMiniLM:
         (least,) = promised(fa.load, rf"(0\.9+\d*) for {weights}")
         assert cosines.min() >= least
         wide = fa.load("all-MiniLM-L6-v2")
-        wide.encoder.encoder.load_state_dict(narrow.encoder.encoder.state_dict())
+        wide.model.encoder.load_state_dict(narrow.model.encoder.state_dict())
         assert_same_bits(vectors, wide.encode(texts, on_truncation="ignore"))
 
     def test_other_weights_are_refused(self):
@@ -157,4 +157,4 @@ class TestMiniLM:
             print(most_memory() - before)
             """
         )
-        assert int(grown) < model.encoder.encoder.nbytes
+        assert int(grown) < model.model.encoder.nbytes

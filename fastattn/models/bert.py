@@ -162,7 +162,7 @@ class BertModel:
             config.intermediate_size,
             config.num_hidden_layers,
             activation=ACTIVATIONS[config.hidden_act],
-            layer_norm_eps=config.layer_norm_eps,
+            norm_eps=config.layer_norm_eps,
             init="zeros",
         )
         self.encoder.store_weights_as(weights)
@@ -221,7 +221,7 @@ class BertModel:
         >>> import fastattn as fa
         >>> model = fa.load("all-MiniLM-L6-v2")
         >>> input_ids, mask = [[101, 7592, 102], [101, 102, 0]], [[1, 1, 1], [1, 1, 0]]
-        >>> model.encoder(input_ids, mask).shape
+        >>> model.model(input_ids, mask).shape
         (2, 3, 384)
         """
         ids = as_integers(input_ids, "input_ids")
@@ -233,7 +233,7 @@ class BertModel:
                 f"input_ids must have at most {self.config.max_position_embeddings} "
                 f"positions, got {length}"
             )
-        packing = packing_of(batch, length, mask=attention_mask)
+        packing = packing_of(batch, length, padding_mask=attention_mask)
         tokens = unpad(ids, packing)
         _check_range(tokens, "input_ids", self.config.vocab_size)
         types = np.zeros(len(tokens), int64)

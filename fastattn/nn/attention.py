@@ -38,7 +38,7 @@ Array = NDArray[np.float32]
 
 
 class MultiHeadAttention(Layer):
-    """Attention with several heads: of a sequence to itself, or to a context.
+    """Attention with several heads: of a sequence to itself, or to a source.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ class MultiHeadAttention(Layer):
         Number of heads of keys and values, a divisor of `num_heads`: query head h uses
         head ``h // (num_heads // num_kv_heads)`` of them. By default `num_heads`; 1 is
         multi-query attention.
-    context_size : int, optional
-        Size of a context vector, from which keys and values are made. By default
-        `hidden_size`; with any other size the layer needs a context.
+    source_size : int, optional
+        Size of a vector of the source, from which keys and values are made. By default
+        `hidden_size`; with any other size the layer needs a source.
     rotary : float, optional
         Base of the rotary positions that turn queries and keys, 10000.0 in the paper,
         as for :func:`fastattn.rotary_positions`. By default nothing is turned.
@@ -82,20 +82,20 @@ class MultiHeadAttention(Layer):
 
     Notes
     -----
-    With ``c = x`` where there is no context::
+    With ``s = x`` where there is no source::
 
-        q, k, v = x @ Wq.T + bq, c @ Wk.T + bk, c @ Wv.T + bv
+        q, k, v = x @ Wq.T + bq, s @ Wk.T + bk, s @ Wv.T + bv
 
     each split into heads; ``softmax(q @ k.T / sqrt(head_dim)) @ v`` for every head, side
     by side; then the output projection. The matrix of scores is never built.
 
     With `rotary`, q and k of every head are turned before that, and with `alibi`
     ``slope * abs(i - j)`` is taken off the score of query i and key j. The position of
-    a token is its column, in x and in a context, or its place behind what is in a
+    a token is its column, in x and in a source, or its place behind what is in a
     cache, wherever the padding is.
 
     Weights have torch's names. ``in_proj_weight``, of ``(num_heads + 2 * num_kv_heads) *
-    head_dim`` rows, holds Wq, Wk and Wv on top of each other; with another `context_size`
+    head_dim`` rows, holds Wq, Wk and Wv on top of each other; with another `source_size`
     they are ``q_proj_weight``, ``k_proj_weight`` and ``v_proj_weight``. Either way the
     biases are one ``in_proj_bias``.
 
@@ -116,11 +116,11 @@ class MultiHeadAttention(Layer):
     array([[ True,  True,  True],
            [ True, False, False]])
 
-    Three queries look at a context of five vectors, the last two of them padding:
+    Three queries look at a source of five vectors, the last two of them padding:
 
-    >>> layer = fa.nn.MultiHeadAttention(8, 2, context_size=6, rng=0)
-    >>> context = np.ones((1, 5, 6), np.float32)
-    >>> out, weights = layer(x[:1], context, lengths=[3], return_weights=True)
+    >>> layer = fa.nn.MultiHeadAttention(8, 2, source_size=6, rng=0)
+    >>> source = np.ones((1, 5, 6), np.float32)
+    >>> out, weights = layer(x[:1], source=source, lengths=[3], return_weights=True)
     >>> weights[0, 0].round(2)
     array([[0.33, 0.33, 0.33, 0.  , 0.  ],
            [0.33, 0.33, 0.33, 0.  , 0.  ],
@@ -133,7 +133,7 @@ class MultiHeadAttention(Layer):
         num_heads: int,
         *,
         num_kv_heads: int | None = None,
-        context_size: int | None = None,
+        source_size: int | None = None,
         rotary: float | None = None,
         rotary_dim: int | None = None,
         rotary_interleaved: bool = False,
@@ -150,9 +150,9 @@ class MultiHeadAttention(Layer):
             self.num_kv_heads = _divisor(
                 num_kv_heads, "num_kv_heads", self.num_heads, "num_heads"
             )
-        self.context_size = self.hidden_size
-        if context_size is not None:
-            self.context_size = positive(context_size, "context_size")
+        self.source_size = self.hidden_size
+        if source_size is not None:
+            self.source_size = positive(source_size, "source_size")
         self._settle_positions(rotary, rotary_dim, alibi)
         self.rotary_interleaved = as_flag(rotary_interleaved, "rotary_interleaved")
         rng = np.random.default_rng(rng)
@@ -185,11 +185,11 @@ class MultiHeadAttention(Layer):
 
     def _draw(self, draw: Initializer, rng: np.random.Generator) -> None:
         """Draw the weights of queries, keys and values."""
-        if self.context_size == self.hidden_size:
+        if self.source_size == self.hidden_size:
             whole = draw_packed(draw, (self._ends[-1], self.hidden_size), rng)
             self._weights["in_proj_weight"] = whole
             return
-        inputs = (self.hidden_size, self.context_size, self.context_size)
+        inputs = (self.hidden_size, self.source_size, self.source_size)
         rows = np.diff(self._ends, prepend=0).tolist()
         for name, *shape in zip(SEPARATE, rows, inputs, strict=True):
             self._weights[name] = draw_packed(draw, (shape[0], shape[1]), rng)
@@ -211,7 +211,7 @@ class MultiHeadAttention(Layer):
     def in_proj_weight(self) -> Array | None:
         """The weights of query, key and value as one matrix, read-only.
 
-        None where `context_size` is not `hidden_size`: they are three matrices then.
+        None where `source_size` is not `hidden_size`: they are three matrices then.
         """
         return self._read("in_proj_weight") if "in_proj_weight" in self._weights else None
 
@@ -223,11 +223,11 @@ class MultiHeadAttention(Layer):
     def __call__(
         self,
         x: ArrayLike,
-        context: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        lengths: ArrayLike | None = None,
         *,
-        attention_mask: ArrayLike | None = None,
+        source: ArrayLike | None = None,
+        padding_mask: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         causal: bool = False,
         cache: KeyValueCache | None = None,
         return_weights: bool = False,
@@ -238,19 +238,20 @@ class MultiHeadAttention(Layer):
         ----------
         x : array_like of float32 (batch, length, hidden_size) or (length, hidden_size)
             The sequences that the queries are made from.
-        context : array_like of float32 (batch, context length, context_size), optional
+        source : array_like of float32 (batch, source length, source_size), optional
             The sequences that keys and values are made from, without the batch where x
             has none. By default x.
-        mask : array_like of bool or of the integers 0 and 1, optional
+        padding_mask : array_like of bool or of the integers 0 and 1, optional
             True or 1 where a token is real, False or 0 where there is padding: of the
-            context where one is given, (batch, context length), and of x otherwise,
+            source where one is given, (batch, source length), and of x otherwise,
             (batch, length). That is where PyTorch's `key_padding_mask` stands, which
             says the opposite: pass ``~key_padding_mask``.
         lengths : array_like of int (batch,), optional
-            How many tokens of each row of the context, or of x, are real, counted from
-            the left: the same as a mask with its gaps on the right. Give one of the two.
-        attention_mask : array_like, broadcastable to (batch, num_heads, length, \
-        context length)
+            How many tokens of each row of the source, or of x, are real, counted from
+            the left: the same as a padding mask with its gaps on the right. Give one of
+            the two.
+        mask : array_like, broadcastable to (batch, num_heads, length, \
+        source length)
             What each query may attend to, besides padding: bool, True = attend; or
             float32, added to the scaled scores. PyTorch's boolean `attn_mask` says the
             opposite.
@@ -259,7 +260,7 @@ class MultiHeadAttention(Layer):
         cache : KeyValueCache, optional
             Keys and values of the tokens before x, to which those of x are added: x
             stands at the positions from ``len(cache)`` on, and attends to what is in the
-            cache too. All its tokens are real, and there is no context. A call that
+            cache too. All its tokens are real, and there is no source. A call that
             fails leaves the cache as it was.
         return_weights : bool, default False
             Whether to return what each head attends to, to look at it.
@@ -267,9 +268,9 @@ class MultiHeadAttention(Layer):
         Returns
         -------
         out : float32 array of the shape of `x`
-            Without a context, padded positions are not computed and come back as zeros.
+            Without a source, padded positions are not computed and come back as zeros.
             With one, every position of x is computed.
-        weights : float32 array (batch, num_heads, length, context length)
+        weights : float32 array (batch, num_heads, length, source length)
             Only with `return_weights`; without the batch where x has none. Rows add up
             to 1; what is padded or may attend to nothing has zeros. PyTorch returns
             their mean over the heads by default: ``weights.mean(axis=-3)``.
@@ -279,9 +280,10 @@ class MultiHeadAttention(Layer):
         TypeError
             When an argument has the wrong dtype.
         ValueError
-            When a shape is wrong, both `mask` and `lengths` are given, a layer whose
-            `context_size` is not its `hidden_size` gets no context, or a cache comes
-            with `context`, `mask` or `lengths`, or from another layer or batch.
+            When a shape is wrong, both `padding_mask` and `lengths` are given, a layer
+            whose `source_size` is not its `hidden_size` gets no source, or a cache
+            comes with `source`, `padding_mask` or `lengths`, or from another layer or
+            batch.
 
         Notes
         -----
@@ -291,18 +293,20 @@ class MultiHeadAttention(Layer):
         projection.
         """
         batch, single = as_batch(x, "x", self.hidden_size)
-        source = self._source(context, batch, single)
+        made_from = self._source(source, batch, single)
         flags = as_flag(causal, "causal"), as_flag(return_weights, "return_weights")
         if cache is None:
-            keys = packing_of(*source.shape[:2], lengths=lengths, mask=mask)
-            other = None if context is None else source
-            result, weights = self._packed(batch, other, keys, attention_mask, *flags)
+            keys = packing_of(
+                *made_from.shape[:2], lengths=lengths, padding_mask=padding_mask
+            )
+            other = None if source is None else made_from
+            result, weights = self._packed(batch, other, keys, mask, *flags)
         elif not isinstance(cache, KeyValueCache):
             raise TypeError(f"cache must be a KeyValueCache, got {type(cache).__name__}")
-        elif context is None and mask is None and lengths is None:
-            result, weights = self._continued(batch, cache, attention_mask, *flags)
+        elif source is None and padding_mask is None and lengths is None:
+            result, weights = self._continued(batch, cache, mask, *flags)
         else:
-            raise ValueError("with a cache, context, mask and lengths must be None")
+            raise ValueError("with a cache, source, padding_mask and lengths must be None")
         if single:
             result, weights = result[0], None if weights is None else weights[0]
         return result if weights is None else (result, weights)
@@ -310,26 +314,26 @@ class MultiHeadAttention(Layer):
     def _packed(
         self,
         batch: Array,
-        context: Array | None,
+        source: Array | None,
         keys: Packing,
-        attention_mask: ArrayLike | None,
+        mask: ArrayLike | None,
         causal: bool,
         return_weights: bool,
     ) -> tuple[Array, Array | None]:
         """Compute the output, and the weights, of real tokens; `keys` says which are."""
-        queries = keys if context is None else packing_of(*batch.shape[:2])
-        if context is not None and causal and keys.index is not None:
+        queries = keys if source is None else packing_of(*batch.shape[:2])
+        if source is not None and causal and keys.index is not None:
             # Packed keys have lost the columns that queries are compared with.
             shape = (len(batch), self.num_heads, queries.length, keys.length)
-            attention_mask = causal_mask(attention_mask, shape)
+            mask = causal_mask(mask, shape)
             causal = False
         runs = None
-        if attention_mask is not None:
-            runs = masked_runs(attention_mask, queries, keys, self.num_heads)
+        if mask is not None:
+            runs = masked_runs(mask, queries, keys, self.num_heads)
         tokens = unpad(batch, queries)
         program = program_for(queries, keys)
         heads = self._project(
-            program, tokens, None if context is None else unpad(context, keys)
+            program, tokens, None if source is None else unpad(source, keys)
         )
         of_queries, of_keys = queries.columns, keys.columns
         self._turn(program, heads, of_queries, of_keys)
@@ -349,7 +353,7 @@ class MultiHeadAttention(Layer):
         self,
         batch: Array,
         cache: KeyValueCache,
-        attention_mask: ArrayLike | None,
+        mask: ArrayLike | None,
         causal: bool,
         return_weights: bool,
     ) -> tuple[Array, Array | None]:
@@ -357,10 +361,9 @@ class MultiHeadAttention(Layer):
         rows, length, past = *batch.shape[:2], len(cache)
         slopes = self.alibi_slopes
         cache.check(rows, self.num_kv_heads, self._head_dim)
-        mask = None
-        if attention_mask is not None:
+        if mask is not None:
             shape = (rows, self.num_heads, length, past + length)
-            mask = as_mask(attention_mask, "attention_mask", shape)
+            mask = as_mask(mask, "mask", shape)
         program = Program()
         heads = self._project(program, batch.reshape(rows * length, self.hidden_size))
         positions = np.tile(np.arange(length), rows)
@@ -423,22 +426,22 @@ class MultiHeadAttention(Layer):
         slopes = self.alibi_slopes
         return None if slopes is None else Alibi(slopes, queries, keys)
 
-    def _source(self, context: ArrayLike | None, batch: Array, single: bool) -> Array:
+    def _source(self, source: ArrayLike | None, batch: Array, single: bool) -> Array:
         """Give what keys and values are made from, as a batch."""
-        if context is None:
-            if self.context_size != self.hidden_size:
+        if source is None:
+            if self.source_size != self.hidden_size:
                 raise ValueError(
-                    f"context is needed: keys and values are made from vectors of size "
-                    f"{self.context_size}, and x has size {self.hidden_size}"
+                    f"source is needed: keys and values are made from vectors of size "
+                    f"{self.source_size}, and x has size {self.hidden_size}"
                 )
             return batch
-        source, alone = as_batch(context, "context", self.context_size)
-        if alone != single or len(source) != len(batch):
+        vectors, alone = as_batch(source, "source", self.source_size)
+        if alone != single or len(vectors) != len(batch):
             raise ValueError(
-                "x and context must have the same batch, "
-                f"got shapes {batch.shape[single:]} and {source.shape[alone:]}"
+                "x and source must have the same batch, "
+                f"got shapes {batch.shape[single:]} and {vectors.shape[alone:]}"
             )
-        return source
+        return vectors
 
     @classmethod
     def from_torch(cls, module: Any) -> Self:
@@ -506,11 +509,11 @@ class MultiHeadAttention(Layer):
         self,
         program: Program,
         x: Array,
-        context: Array | None = None,
+        source: Array | None = None,
     ) -> Heads:
-        """Add the projections of x, and of a context, to a program."""
+        """Add the projections of x, and of a source, to a program."""
         sizes = self._ends, self._head_dim
-        return project(program, self._weights, *sizes, x, context)
+        return project(program, self._weights, *sizes, x, source)
 
 
 def _divisor(value: int, name: str, of: int, name_of: str) -> int:

@@ -22,7 +22,7 @@ class Embedding(Layer):
 
     Parameters
     ----------
-    num : int
+    num_embeddings : int
         Number of ids: they go from 0 to ``num - 1``.
     dim : int
         Size of a vector.
@@ -47,17 +47,17 @@ class Embedding(Layer):
 
     def __init__(
         self,
-        num: int,
+        num_embeddings: int,
         dim: int,
         *,
         init: str | None = None,
         rng: Seed = None,
     ) -> None:
         super().__init__()
-        self.num = positive(num, "num")
+        self.num_embeddings = positive(num_embeddings, "num_embeddings")
         self.dim = positive(dim, "dim")
         draw = torch_embedding if init is None else initializer(init)
-        table = draw((self.num, self.dim), np.random.default_rng(rng))
+        table = draw((self.num_embeddings, self.dim), np.random.default_rng(rng))
         self._weights["weight"] = table
 
     @property
@@ -113,7 +113,7 @@ class Embedding(Layer):
         TypeError
             When `ids` does not hold integers.
         IndexError
-            When an id is negative or not less than `num`.
+            When an id is negative or not less than `num_embeddings`.
         """
         indices = as_integers(ids, "ids")
         out = np.empty((indices.size, self.dim), np.float32)

@@ -40,7 +40,7 @@ class EncoderLayer(SequenceLayer):
     norm_first : bool, default False
         Whether the norms come before attention and feed-forward network (pre-norm) or
         after the residuals (post-norm, as in the paper).
-    layer_norm_eps : float, default 1e-5
+    norm_eps : float, default 1e-5
         Added to the variance, or to the mean square, in the norms.
     rotary, rotary_dim, rotary_interleaved, alibi : optional
         Positions, as for :class:`MultiHeadAttention`; by default none.
@@ -95,7 +95,7 @@ class EncoderLayer(SequenceLayer):
         gated: bool = False,
         norm: str = "layer",
         norm_first: bool = False,
-        layer_norm_eps: float = 1e-5,
+        norm_eps: float = 1e-5,
         rotary: float | None = None,
         rotary_dim: int | None = None,
         rotary_interleaved: bool = False,
@@ -130,8 +130,8 @@ class EncoderLayer(SequenceLayer):
             init=init,
             rng=rng,
         )
-        self.norm1 = make_norm(norm, hidden_size, layer_norm_eps, bias)
-        self.norm2 = make_norm(norm, hidden_size, layer_norm_eps, bias)
+        self.norm1 = make_norm(norm, hidden_size, norm_eps, bias)
+        self.norm2 = make_norm(norm, hidden_size, norm_eps, bias)
 
     @classmethod
     def from_torch(cls, module: Any) -> Self:
@@ -233,7 +233,7 @@ class Encoder(SequenceLayer):
     final_norm : bool, default False
         Whether a norm of the same kind follows the last layer, as it should in a
         pre-norm encoder.
-    activation, gated, norm, norm_first, layer_norm_eps, rotary, rotary_dim, \
+    activation, gated, norm, norm_first, norm_eps, rotary, rotary_dim, \
     rotary_interleaved, alibi, bias, init, rng : optional
         As for :class:`EncoderLayer`.
 
@@ -270,7 +270,7 @@ class Encoder(SequenceLayer):
         gated: bool = False,
         norm: str = "layer",
         norm_first: bool = False,
-        layer_norm_eps: float = 1e-5,
+        norm_eps: float = 1e-5,
         rotary: float | None = None,
         rotary_dim: int | None = None,
         rotary_interleaved: bool = False,
@@ -290,7 +290,7 @@ class Encoder(SequenceLayer):
                 gated=gated,
                 norm=norm,
                 norm_first=norm_first,
-                layer_norm_eps=layer_norm_eps,
+                norm_eps=norm_eps,
                 rotary=rotary,
                 rotary_dim=rotary_dim,
                 rotary_interleaved=rotary_interleaved,
@@ -303,7 +303,7 @@ class Encoder(SequenceLayer):
         )
         self.norm: RowNorm | None = None
         if as_flag(final_norm, "final_norm"):
-            self.norm = make_norm(norm, hidden_size, layer_norm_eps, bias)
+            self.norm = make_norm(norm, hidden_size, norm_eps, bias)
         self.hidden_size = self.layers[0].hidden_size
         self.num_heads = self.layers[0].num_heads
 

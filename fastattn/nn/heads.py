@@ -194,7 +194,7 @@ def causal_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[Any]:
     seen = np.tri(*shape[-2:], dtype=np.bool_)
     if mask is None:
         return seen
-    given = as_mask(mask, "attention_mask", shape)
+    given = as_mask(mask, "mask", shape)
     if given.dtype == np.bool_:
         return given & seen
     return np.where(seen, given, np.float32(-np.inf))

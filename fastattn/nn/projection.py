@@ -23,14 +23,14 @@ def project(
     ends: list[int],
     head_dim: int,
     x: Array,
-    context: Array | None,
+    source: Array | None,
 ) -> Heads:
-    """Add the projections of x, and of a context, to queries, keys and values.
+    """Add the projections of x, and of a source, to queries, keys and values.
 
     `ends` say where queries, keys and values end in a projected vector.
     """
     bias = weights.get("in_proj_bias")
-    if context is None:
+    if source is None:
         rows = np.empty((len(x), ends[-1]), np.float32)
         project_rows(program, weights, x, rows)
         return Heads.of_rows(rows, ends[0] // head_dim, head_dim)
@@ -38,13 +38,13 @@ def project(
         # Rows of a weight are taken from the beginning of a panel on.
         start, weight = ends[0] // PANEL * PANEL, weights["in_proj_weight"]
         query = _projected(program, x, weight, bias, (0, ends[0]))
-        pair = _projected(program, context, weight, bias, (start, ends[-1]))
+        pair = _projected(program, source, weight, bias, (start, ends[-1]))
         parts = [query, *np.split(pair[:, ends[0] - start :], 2, axis=1)]
     else:
         biases = [None] * 3 if bias is None else np.split(bias, ends[:-1])
-        sources = zip((x, context, context), SEPARATE, biases, strict=True)
+        inputs = zip((x, source, source), SEPARATE, biases, strict=True)
         parts = [
-            _projected(program, rows, weights[name], part) for rows, name, part in sources
+            _projected(program, rows, weights[name], part) for rows, name, part in inputs
         ]
     return Heads(
         *(part.reshape(len(part), part.shape[1] // head_dim, head_dim) for part in parts)

@@ -56,10 +56,10 @@ class SequenceLayer(Layer):
     def __call__(
         self,
         x: ArrayLike,
-        mask: ArrayLike | None = None,
-        lengths: ArrayLike | None = None,
         *,
-        attention_mask: ArrayLike | None = None,
+        padding_mask: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         causal: bool = False,
     ) -> NDArray[np.float32]:
         """Apply the layer to a batch of sequences, or to one sequence.
@@ -68,14 +68,14 @@ class SequenceLayer(Layer):
         ----------
         x : array_like of float32 (batch, length, hidden_size) or (length, hidden_size)
             The sequences.
-        mask : array_like of bool or of the integers 0 and 1, (batch, length), optional
-            True or 1 where a token is real, False or 0 where there is padding, which
-            may be anywhere. PyTorch's `src_key_padding_mask` and `key_padding_mask` say
-            the opposite: pass ``~src_key_padding_mask``.
+        padding_mask : array_like of bool or of the integers 0 and 1, optional
+            (batch, length): True or 1 where a token is real, False or 0 where there is
+            padding, which may be anywhere. PyTorch's `src_key_padding_mask` and
+            `key_padding_mask` say the opposite: pass ``~src_key_padding_mask``.
         lengths : array_like of int (batch,), optional
             How many tokens of each row are real, counted from the left: the same as a
-            mask with its gaps on the right. Give one of the two.
-        attention_mask : array_like, broadcastable to (batch, num_heads, length, length)
+            padding mask with its gaps on the right. Give one of the two.
+        mask : array_like, broadcastable to (batch, num_heads, length, length)
             What each query may attend to, besides padding: bool, True = attend; or
             float32, added to the scaled scores. PyTorch's boolean `src_mask` and
             `attn_mask` say the opposite.
@@ -92,7 +92,7 @@ class SequenceLayer(Layer):
         TypeError
             When an argument has the wrong dtype.
         ValueError
-            When a shape is wrong, or both `mask` and `lengths` are given.
+            When a shape is wrong, or both `padding_mask` and `lengths` are given.
 
         Notes
         -----
@@ -101,10 +101,10 @@ class SequenceLayer(Layer):
         has no influence. A token that may attend to nothing gets zeros from attention.
         """
         batch, single = as_batch(x, "x", self.hidden_size)
-        packing = packing_of(*batch.shape[:2], lengths=lengths, mask=mask)
+        packing = packing_of(*batch.shape[:2], lengths=lengths, padding_mask=padding_mask)
         runs = None
-        if attention_mask is not None:
-            runs = masked_runs(attention_mask, packing, packing, self.num_heads)
+        if mask is not None:
+            runs = masked_runs(mask, packing, packing, self.num_heads)
         tokens = unpad(batch, packing)
         out = np.empty(tokens.shape, np.float32)
         buffers = self.buffers(len(tokens))
@@ -142,7 +142,7 @@ class SequenceLayer(Layer):
     ) -> None:
         """Add the layer to a program: x and out are packed tokens (tokens, hidden).
 
-        `runs` are the attention masks of all sequences in order; None means no masks.
+        `runs` are the masks of all sequences in order; None means no masks.
         `positions` (tokens,) are by default those in the tokens' sequences.
         """
 
@@ -160,15 +160,15 @@ def as_batch(x: ArrayLike, name: str, width: int) -> tuple[NDArray[np.float32], 
 
 
 def masked_runs(
-    attention_mask: ArrayLike, queries: Packing, keys: Packing, num_heads: int
+    mask: ArrayLike, queries: Packing, keys: Packing, num_heads: int
 ) -> list[MaskedRun]:
-    """Cut an attention mask into the masks of the packed sequences.
+    """Cut a mask into the masks of the packed sequences.
 
     Without padding all sequences are one run. With padding each is its own, and its
     mask a view of its real positions; only gaps on the left or inside make a copy.
     """
     shape = (queries.batch, num_heads, queries.length, keys.length)
-    masks = as_mask(attention_mask, "attention_mask", shape)
+    masks = as_mask(mask, "mask", shape)
     if queries.index is None and keys.index is None:
         return [MaskedRun(slice(None), slice(None), masks)]
     runs = []
@@ -176,8 +176,8 @@ def masked_runs(
         (rows, of_rows), (columns, of_columns) = (
             real_positions(packing, i) for packing in (queries, keys)
         )
-        mask = cut_mask(masks[i : i + 1], of_rows, of_columns)
-        runs.append(MaskedRun(rows, columns, mask))
+        cut = cut_mask(masks[i : i + 1], of_rows, of_columns)
+        runs.append(MaskedRun(rows, columns, cut))
     return runs
 
 

@@ -46,12 +46,12 @@ def attention_settings(module: Any) -> dict[str, Any]:
     if key_size != value_size:
         raise ValueError(
             f"kdim and vdim must be equal, got {key_size} and {value_size}: keys and "
-            "values are made from one context"
+            "values are made from one source"
         )
     return {
         "hidden_size": hidden_size,
         "num_heads": num_heads,
-        "context_size": key_size,
+        "source_size": key_size,
         "bias": bias is not None,
     }
 
@@ -79,7 +79,7 @@ def encoder_layer_settings(module: Any) -> dict[str, Any]:
         "intermediate_size": linear.out_features,
         "activation": _activation(activation),
         "norm_first": norm_first,
-        "layer_norm_eps": first[0],
+        "norm_eps": first[0],
         "bias": settings["bias"],
     }
 

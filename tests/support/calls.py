@@ -12,13 +12,13 @@ from fastattn import nn
 from support.folders import TINY
 
 MODEL = fa.load(TINY)
-HIDDEN, CONTEXT = 24, 10
-# One for each way into a layer: vectors, sequences, a context, a cache.
+HIDDEN, SOURCE = 24, 10
+# One for each way into a layer: vectors, sequences, a source, a cache.
 FEED_FORWARD = nn.FeedForward(HIDDEN, 40, "gelu", gated=True, rng=0)
 EMBEDDING = nn.Embedding(100, 8, rng=0)
 ENCODER = nn.Encoder(HIDDEN, 3, 40, 2, norm="rms", rotary=100.0, rng=0)
 SELF_ATTENTION = nn.MultiHeadAttention(HIDDEN, 4, num_kv_heads=2, alibi=True, rng=0)
-CROSS_ATTENTION = nn.MultiHeadAttention(HIDDEN, 3, context_size=CONTEXT, rng=0)
+CROSS_ATTENTION = nn.MultiHeadAttention(HIDDEN, 3, source_size=SOURCE, rng=0)
 Array = NDArray[Any]
 
 
@@ -133,8 +133,13 @@ def of_vectors(rng: Generator) -> dict[str, Any]:
 
 def padded(rng: Generator, batch: int, length: int) -> dict[str, Any]:
     if rng.integers(2):
-        return {"mask": rng.random((batch, length)) < 0.8}
+        return {"padding_mask": rng.random((batch, length)) < 0.8}
     return {"lengths": rng.integers(0, length + 1, batch)}
+
+
+def of_indices(rng: Generator) -> dict[str, Any]:
+    shape = few(rng), few(rng, 20)
+    return {"ids": rng.integers(0, EMBEDDING.num_embeddings, shape)}
 
 
 def of_sequences(rng: Generator) -> dict[str, Any]:
@@ -143,14 +148,14 @@ def of_sequences(rng: Generator) -> dict[str, Any]:
     return {
         **arguments,
         **padded(rng, batch, length),
-        "attention_mask": rng.random((batch, 1, length, length)) < 0.8,
+        "mask": rng.random((batch, 1, length, length)) < 0.8,
         "causal": bool(rng.integers(2)),
     }
 
 
 def of_self_attention(rng: Generator) -> dict[str, Any]:
     weights = bool(rng.integers(2))
-    return {**of_sequences(rng), "context": None, "cache": None, "return_weights": weights}
+    return {**of_sequences(rng), "source": None, "cache": None, "return_weights": weights}
 
 
 def of_cross_attention(rng: Generator) -> dict[str, Any]:
@@ -159,8 +164,8 @@ def of_cross_attention(rng: Generator) -> dict[str, Any]:
     return {
         **arguments,
         **padded(rng, batch, keys),
-        "context": normal(rng, batch, keys, CONTEXT),
-        "attention_mask": normal(rng, batch, 3, queries, keys),
+        "source": normal(rng, batch, keys, SOURCE),
+        "mask": normal(rng, batch, 3, queries, keys),
         "causal": bool(rng.integers(2)),
     }
 
@@ -204,18 +209,15 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[[Generator], dict[str, Any]]
         MODEL.similarity,
         lambda rng: {"a": normal(rng, few(rng), 9), "b": normal(rng, few(rng), 9)},
     ),
-    "BertModel": (MODEL.encoder, of_ids),
+    "BertModel": (MODEL.model, of_ids),
     "Linear": (nn.Linear(HIDDEN, 10, rng=0), of_vectors),
     "LayerNorm": (nn.LayerNorm(HIDDEN), of_vectors),
     "RMSNorm": (nn.RMSNorm(HIDDEN), of_vectors),
     "FeedForward": (FEED_FORWARD, of_vectors),
     "PositionalEncoding": (nn.PositionalEncoding(HIDDEN, 20), of_vectors),
-    "Embedding": (
-        EMBEDDING,
-        lambda rng: {"ids": rng.integers(0, EMBEDDING.num, (few(rng), few(rng, 20)))},
-    ),
+    "Embedding": (EMBEDDING, of_indices),
     "Encoder": (ENCODER, of_sequences),
     "MultiHeadAttention": (SELF_ATTENTION, of_self_attention),
-    "MultiHeadAttention, context": (CROSS_ATTENTION, of_cross_attention),
+    "MultiHeadAttention, source": (CROSS_ATTENTION, of_cross_attention),
     "MultiHeadAttention, cache": (continued, of_cache),
 }

@@ -122,9 +122,9 @@ def rotated(x, base, interleaved, dim):
     return np.concatenate([turned, rest], axis=-1)
 
 
-def projected(layer, w, x, context=None):
+def projected(layer, w, x, source=None):
     """Compute queries, keys and values (batch, heads, length, dim)."""
-    context = x if context is None else context
+    source = x if source is None else source
     head_dim = layer.hidden_size // layer.num_heads
     ends = layer.hidden_size + layer.num_kv_heads * head_dim * np.arange(2)
 
@@ -135,18 +135,17 @@ def projected(layer, w, x, context=None):
     weights = parts("weight")
     if weights[0] is None:
         weights = [w[f"{letter}_proj_weight"] for letter in "qkv"]
-    sources = (x, context, context)
-    for i, source in enumerate(sources):
-        y = reference.linear(source, weights[i], parts("bias")[i])
+    for i, rows in enumerate((x, source, source)):
+        y = reference.linear(rows, weights[i], parts("bias")[i])
         y = y.reshape(*y.shape[:2], -1, head_dim).swapaxes(1, 2)
         turned = layer.rotary is not None and i < 2
         rotary = layer.rotary, layer.rotary_interleaved, layer.rotary_dim
         yield rotated(y, *rotary) if turned else y
 
 
-def attention(layer, w, x, context=None, **masks):
+def attention(layer, w, x, source=None, **masks):
     slopes = {"alibi_slopes": layer.alibi_slopes}
-    heads = reference.attention(*projected(layer, w, x, context), **masks, **slopes)
+    heads = reference.attention(*projected(layer, w, x, source), **masks, **slopes)
     return linear(w.below("out_proj"), heads.swapaxes(1, 2).reshape(x.shape))
 
 

@@ -50,7 +50,7 @@ class Fastattn(DenseLayers):
         return fa.load(self.folder, weights=weights)
 
     def minilm(self, case):
-        encoder, ids = self.model(case.option).encoder, token_ids(case)
+        encoder, ids = self.model(case.option).model, token_ids(case)
         return lambda: encoder(ids)
 
     def texts(self, case):
