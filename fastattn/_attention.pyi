@@ -2,10 +2,10 @@
 
 Arrays are of the `dtype` "float32", "float16" or "bfloat16" (then viewed as uint16) and of
 any strides with an adjacent last dimension. `scale` and the keywords behind it mean what
-they mean in :func:`fastattn.attention`, `left` and `right` are its window (FAR: unbounded),
-and `num_threads` says how many will run the program, None the current setting: it changes
-how work is cut, never a bit. `positions` are what slopes count from where that is not the
-place in a sequence: of all queries and of all keys, one sequence behind the other.
+they mean in :func:`fastattn.attention`, and `left` and `right` are its window (FAR:
+unbounded). How work is cut depends on the threads of the program, and changes no bit.
+`positions` are what slopes count from where that is not the place in a sequence: of all
+queries and of all keys, one sequence behind the other.
 """
 
 from typing import Any
@@ -31,7 +31,6 @@ def attention(
     slopes: NDArray[float32] | None = None,
     positions: tuple[NDArray[float32], NDArray[float32]] | None = None,
     lse: NDArray[float32] | None = None,
-    num_threads: int | None = None,
     scale: float,
     softcap: float = 0.0,
     left: int = ...,
@@ -61,7 +60,6 @@ def attention_varlen(
     slopes: NDArray[float32] | None = None,
     positions: tuple[NDArray[float32], NDArray[float32]] | None = None,
     lse: NDArray[float32] | None = None,
-    num_threads: int | None = None,
     scale: float,
     softcap: float = 0.0,
     left: int = ...,

@@ -137,7 +137,7 @@ cdef int add_positions(
 
 cdef int finish(
     Program program, fa_attention_plan *plan, object slopes, object positions,
-    object offsets, object num_threads
+    object offsets
 ) except -1:
     """Give the sequences their slopes and offsets, number the blocks, add the steps."""
     cdef fa_sequence *sequence = <fa_sequence *>plan.sequences
@@ -172,7 +172,7 @@ cdef int finish(
     plan.lanes = (longest + FA_PANEL - 1) // FA_PANEL * FA_PANEL
     blocks = first[plan.num_sequences] * plan.num_heads
     size = blocks * chunks * plan.lanes * (2 + plan.value_dim) * sizeof(float)
-    threads = 1 if chunks < 2 else thread_count(num_threads)
+    threads = 1 if chunks < 2 else thread_count(program.num_threads)
     if threads < 2 or blocks >= SPLIT_BLOCKS * threads or size > SPLIT_BYTES:
         return program.add(&kernels().attention, plan, work)
     plan.chunks = chunks
@@ -227,7 +227,7 @@ cdef Py_buffer *lse_view(
 def attention(
     Program program not None, query, key, value, out, *, str dtype="float32", mask=None,
     key_lengths=None, query_offset=None, slopes=None, positions=None, lse=None,
-    num_threads=None, scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
+    scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
 ):
     """Add attention over (..., heads, length, dim), leading dimensions broadcast."""
     cdef Operands x
@@ -272,13 +272,13 @@ def attention(
             if index[axis] < x.q.shape[axis]:
                 break
             index[axis] = 0
-    finish(program, plan, slopes, positions, query_offset, num_threads)
+    finish(program, plan, slopes, positions, query_offset)
 
 
 def attention_varlen(
     Program program not None, query, key, value, out, cu_seqlens_q, cu_seqlens_k, *,
     str dtype="float32", query_offset=None, slopes=None, positions=None, lse=None,
-    num_threads=None, scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
+    scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
 ):
     """Add attention over packed sequences: arrays (tokens, heads, dim)."""
     cdef Operands x
@@ -312,4 +312,4 @@ def attention_varlen(
             sequence.lse = <float *>(
                 <char *>lse_out.buf + start_q[i] * lse_out.strides[0]
             )
-    finish(program, plan, slopes, positions, query_offset, num_threads)
+    finish(program, plan, slopes, positions, query_offset)

@@ -7,6 +7,9 @@ from ._cpu cimport Step, fa_op
 cdef enum:
     # The work of an element that is read, changed and written, in multiply-adds.
     ELEMENT_WORK = 16
+    # Places for views that are used again, each for the arrays of some addresses: those
+    # that all layers of a model work in are asked for their memory once, or nearly.
+    RECENT_VIEWS = 64
 
 
 cdef struct Block:
@@ -18,12 +21,13 @@ cdef class Program:
     cdef Py_ssize_t num_steps, max_steps
     cdef Py_buffer **buffers
     cdef Py_ssize_t num_buffers, max_buffers
+    cdef Py_buffer *recent[RECENT_VIEWS]
     cdef Block *last_block
     cdef char *free
     cdef size_t room
     cdef list held
     cdef double work  # of all steps, as multiply-adds
-    cdef readonly object recorder
+    cdef readonly object recorder, num_threads
 
     cdef void *allocate(self, size_t size, size_t count=*) except NULL
     cdef void *new_block(self, size_t size) except NULL

@@ -10,10 +10,14 @@ class Program:
 
     @property
     def recorder(self) -> Any: ...
-    def __init__(self, recorder: object | None = None) -> None: ...
+    @property
+    def num_threads(self) -> int | None: ...
+    def __init__(
+        self, recorder: object | None = None, *, num_threads: int | None = None
+    ) -> None: ...
     def __reduce__(self) -> Never: ...
     def record(self, name: str, value: object) -> None:
         """Show a recorder the value that an array has after the steps so far."""
 
-    def run(self, num_threads: int | None = None) -> None:
-        """Run the steps in order; `num_threads` None means the current setting."""
+    def run(self) -> None:
+        """Run the steps in order."""

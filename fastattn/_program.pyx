@@ -15,9 +15,6 @@ cdef enum:
     BLOCK_BYTES = 1 << 11
     # Between the things in a block: for any C type.
     ALIGN = 16
-    # Arrays, of the first that a program sees, that are asked for their memory only once:
-    # those that all layers of a model work in are among them.
-    SHARED_VIEWS = 32
 
 
 cdef void *grow(
@@ -40,11 +37,12 @@ cdef class Program:
     the plans and holds on to the arrays that they point into.
 
     A recorder sees values between the steps: its `wants(name)` says which, and its
-    `keep(name, value)` gets them.
+    `keep(name, value)` gets them. `num_threads` None means the setting when it runs.
     """
 
-    def __init__(self, recorder=None):
+    def __init__(self, recorder=None, *, num_threads=None):
         self.recorder = recorder
+        self.num_threads = num_threads
 
     def __dealloc__(self):
         cdef Block *before
@@ -88,13 +86,16 @@ cdef class Program:
         return 0
 
     cdef Py_buffer *buffer(self, object array, str name, bint writable) except NULL:
-        """The memory of an array, which some of the arrays before may be."""
-        cdef Py_buffer *buffer
-        cdef Py_ssize_t i
-        for i in range(min(self.num_buffers, SHARED_VIEWS)):
-            buffer = self.buffers[i]
-            if <void *>buffer.obj == <void *>array and not (writable and buffer.readonly):
-                return buffer
+        """The memory of an array, which one of the arrays before may be."""
+        # Objects lie 16 bytes apart at least.
+        cdef Py_ssize_t place = <Py_ssize_t>(<uintptr_t><void *>array // 16) % RECENT_VIEWS
+        cdef Py_buffer *buffer = self.recent[place]
+        if (
+            buffer != NULL
+            and <void *>buffer.obj == <void *>array
+            and not (writable and buffer.readonly)
+        ):
+            return buffer
         if not PyObject_CheckBuffer(array):
             raise TypeError(f"{name} must be an array, got {type(array).__name__}")
         self.buffers = <Py_buffer **>grow(
@@ -107,6 +108,7 @@ cdef class Program:
         )
         self.buffers[self.num_buffers] = buffer
         self.num_buffers += 1
+        self.recent[place] = buffer
         return buffer
 
     cdef Py_buffer *view(
@@ -217,9 +219,9 @@ cdef class Program:
             self.num_steps, self.work = 0, 0
             self.recorder.keep(name, value)
 
-    def run(self, num_threads=None):
-        """Run the steps in order; `num_threads` None means the current setting."""
-        run_steps(self.steps, self.num_steps, self.work, num_threads)
+    def run(self):
+        """Run the steps in order."""
+        run_steps(self.steps, self.num_steps, self.work, self.num_threads)
 
 
 cdef int64_t row_stride(const Py_buffer *view) noexcept:

@@ -161,7 +161,7 @@ def attention(
     if not alike:
         q, k, v = (_spread(array, leading) for array in (q, k, v))
     dtype, arrays = _stored(q, k, v, result[None] if flat else result)
-    program = Program()
+    program = Program(num_threads=num_threads)
     if math.prod(shape[:-1]):  # else no sequence has a query, however many there are
         _attention.attention(
             program,
@@ -170,10 +170,9 @@ def attention(
             mask=bias,
             key_lengths=lengths,
             lse=lse[None] if lse is not None and flat else lse,
-            num_threads=num_threads,
             **options,
         )
-    program.run(num_threads)
+    program.run()
     return result if lse is None else (result, lse)
 
 
@@ -252,7 +251,7 @@ def attention_varlen(
     result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=q.dtype)
     lse = _empty_lse(return_lse, result)
     dtype, arrays = _stored(q, k, v, result)
-    program = Program()
+    program = Program(num_threads=num_threads)
     _attention.attention_varlen(
         program,
         *arrays,
@@ -260,10 +259,9 @@ def attention_varlen(
         starts_k,
         dtype=dtype,
         lse=lse,
-        num_threads=num_threads,
         **options,
     )
-    program.run(num_threads)
+    program.run()
     return result if lse is None else (result, lse)
 
 

@@ -350,10 +350,10 @@ class TextEncoder:
         """Compute one batch: a vector per text, or the hidden states of its tokens."""
         ids, types, positions, cu_seqlens = pack(texts)
         hidden = np.empty((len(ids), self.config.hidden_size), float32)
-        program = Program()
+        program = Program(num_threads=num_threads)
         self.model.steps(program, ids, types, positions, cu_seqlens, hidden)
         if wanted is None:
-            program.run(num_threads)
+            program.run()
             return np.split(hidden, cu_seqlens[1:-1])
         vectors = np.empty((len(texts), wanted.dim), float32)
         _rowwise.pool(
@@ -365,7 +365,7 @@ class TextEncoder:
             vectors,
             normalize=wanted.normalize,
         )
-        program.run(num_threads)
+        program.run()
         return vectors
 
 

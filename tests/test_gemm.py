@@ -111,10 +111,11 @@ class TestPackedMatrix:
     def test_can_be_packed_inside_a_program(self, isa):
         x, weight = normal(5, 40), normal(33, 40, seed=1)
         out = np.empty((5, 33), np.float32)
-        program, packed = Program(), _gemm.empty_packed(33, 40)
+        program = Program(num_threads=2)
+        packed = _gemm.empty_packed(33, 40)
         _gemm.pack(program, weight, packed)
         _gemm.linear(program, x, packed, out)
-        program.run(2)
+        program.run()
         assert_same_bits(out, linear(x, weight))
         assert_same_bits(packed.unpack(), weight)
 

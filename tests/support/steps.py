@@ -15,9 +15,9 @@ Array = NDArray[Any]
 
 def run(step: Callable[..., Any], *arguments: Any, num_threads: int = 1, **keywords: Any):
     """Run a program that is this step alone."""
-    program = Program()
+    program = Program(num_threads=num_threads)
     step(program, *arguments, **keywords)
-    program.run(num_threads)
+    program.run()
 
 
 def linear(x, weight, out=None, **keywords: Any) -> Array:
