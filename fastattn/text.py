@@ -16,12 +16,11 @@ import numpy as np
 from numpy import float32
 from numpy.typing import ArrayLike, NDArray
 
-from . import _rowwise
+from . import _rowwise, similarity
 from ._gemm import FORMATS
 from ._program import Program
-from .arrays import as_choice, as_flag, as_float32, as_index
+from .arrays import as_choice, as_flag, as_index
 from .errors import TruncationWarning
-from .functional import linear
 from .models import read_model
 from .models.batches import SLICE_TEXTS, Tokens, batches, pack, windows
 from .models.bert import BertConfig, BertModel
@@ -112,6 +111,8 @@ def load(
         pooling=modules.pooling,
         normalize=modules.normalize,
         prompt=modules.prompt,
+        similarity_fn_name=modules.similarity_fn_name,
+        truncate_dim=modules.truncate_dim,
     )
 
 
@@ -144,6 +145,11 @@ class TextEncoder:
         Whether :meth:`encode` scales vectors to unit length unless told otherwise.
     prompt : str
         What :meth:`encode` puts in front of every text unless told otherwise.
+    similarity_fn_name : {"cosine", "dot", "euclidean", "manhattan"}
+        How :meth:`similarity` compares vectors.
+    truncate_dim : int or None
+        How many leading values :meth:`encode` keeps of each vector unless told otherwise;
+        None keeps all.
     """
 
     def __init__(
@@ -155,6 +161,8 @@ class TextEncoder:
         pooling: str,
         normalize: bool,
         prompt: str,
+        similarity_fn_name: str = "cosine",
+        truncate_dim: int | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -162,6 +170,8 @@ class TextEncoder:
         self.pooling = pooling
         self.normalize = normalize
         self.prompt = prompt
+        self.similarity_fn_name = similarity_fn_name
+        self.truncate_dim = truncate_dim
 
     @property
     def config(self) -> BertConfig:
@@ -203,8 +213,9 @@ class TextEncoder:
             Scale vectors to unit length; what the folder says unless given.
         truncate_dim : int, optional
             Keep so many leading values of each vector, and if they are scaled, scale
-            them to unit length. sentence-transformers scales before it cuts where the
-            folder asks for scaling; the directions are the same.
+            them to unit length; what the folder says unless given. sentence-transformers
+            scales before it cuts where the folder asks for scaling; the directions are
+            the same.
         output : {"sentence", "tokens"}
             One vector per text, or the hidden states of all its tokens, special tokens
             included.
@@ -287,7 +298,7 @@ class TextEncoder:
         return results[0] if isinstance(inputs, str) else results
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[float32]:
-        """Compare vectors: the cosine of the angle between each of `a` and each of `b`.
+        """Compare each vector of `a` with each of `b`, as the model's folder says.
 
         Parameters
         ----------
@@ -297,8 +308,9 @@ class TextEncoder:
         Returns
         -------
         array (n, m) float32
-            ``a[i] . b[j] / (|a[i]| |b[j]|)``, from -1 to 1 up to rounding; 0 where a
-            vector is zero.
+            By `similarity_fn_name`: "cosine" ``a[i] . b[j] / (|a[i]| |b[j]|)``, from -1
+            to 1 up to rounding, 0 where a vector is zero; "dot" ``a[i] . b[j]``;
+            "euclidean" and "manhattan" the distance of that name, negative.
 
         Raises
         ------
@@ -315,13 +327,37 @@ class TextEncoder:
         >>> model.similarity(cat, [kitten, stocks]).round(1)
         array([[0.8, 0.1]], dtype=float32)
         """
-        rows, columns = _unit_rows(a, "a"), _unit_rows(b, "b")
-        if rows.shape[1] != columns.shape[1]:
-            raise ValueError(
-                "a and b must hold vectors of one length, "
-                f"got {rows.shape[1]} and {columns.shape[1]}"
-            )
-        return linear(rows, columns)
+        return similarity.every(self.similarity_fn_name, a, b)
+
+    def similarity_pairwise(self, a: ArrayLike, b: ArrayLike) -> NDArray[float32]:
+        """Compare each vector of `a` with the one of `b` in its place.
+
+        Parameters
+        ----------
+        a, b : array_like (n, dim), or (dim,) for one vector, float32
+            What :meth:`encode` gives, of one shape.
+
+        Returns
+        -------
+        array (n,), or () for one pair, float32
+            By `similarity_fn_name`, as :meth:`similarity`.
+
+        Raises
+        ------
+        TypeError
+            If a vector is not float32.
+        ValueError
+            If the shapes of `a` and `b` differ.
+
+        Examples
+        --------
+        >>> import fastattn as fa
+        >>> model = fa.load("all-MiniLM-L6-v2")
+        >>> cat, kitten, stocks = model.encode(["A cat", "A kitten", "Stocks fell"])
+        >>> model.similarity_pairwise([cat, cat], [kitten, stocks]).round(1)
+        array([0.8, 0.1], dtype=float32)
+        """
+        return similarity.pairwise(self.similarity_fn_name, a, b)
 
     def _check_output(
         self, output: str, normalize: bool | None, truncate_dim: int | None
@@ -330,9 +366,12 @@ class TextEncoder:
         as_choice(output, "output", ("sentence", "tokens"))
         if output == "sentence":
             hidden_size = self.config.hidden_size
-            dim = hidden_size if truncate_dim is None else truncate_dim
+            # sentence-transformers lets a folder cut at more values than there are.
+            dim = min(self.truncate_dim or hidden_size, hidden_size)
+            if truncate_dim is not None:
+                dim = as_index(truncate_dim, "truncate_dim", 1, hidden_size)
             return _Vectors(
-                dim=as_index(dim, "truncate_dim", 1, hidden_size),
+                dim=dim,
                 normalize=(
                     self.normalize if normalize is None else as_flag(normalize, "normalize")
                 ),
@@ -402,18 +441,6 @@ def _check_texts(inputs: Any) -> list[str]:
         if not isinstance(text, str):
             raise TypeError(f"inputs[{index}] must be a str, got {_kind(text)}")
     return texts
-
-
-def _unit_rows(vectors: ArrayLike, name: str) -> NDArray[float32]:
-    """Scale rows to unit length; a zero row stays zero."""
-    rows = np.atleast_2d(as_float32(vectors, name))
-    if rows.ndim != 2:
-        raise ValueError(f"{name} must have 1 or 2 dimensions, got {rows.ndim}")
-    # In float64, where the square of no float32 is too large or too small.
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    norms[norms == 0] = 1
-    unit: NDArray[float32] = (rows / norms[:, None]).astype(float32)
-    return unit
 
 
 def _kind(value: object) -> str:

@@ -23,6 +23,7 @@ LAYERS = [
         "scaled_dot",
         "positions",
         "padding",
+        "similarity",
         "init",
         "config",
         "fastattn",

@@ -264,6 +264,30 @@ class TestMaxLength:
             fa.load(folder)
 
 
+class TestTruncateDim:
+    @pytest.fixture
+    def settings(self, folder):
+        return folder / "config_sentence_transformers.json"
+
+    def test_it_holds_unless_told_otherwise(self, folder, settings, model):
+        change_json(settings, truncate_dim=8)
+        other = fa.load(folder)
+        assert_same_bits(other.encode(TEXTS), model.encode(TEXTS, truncate_dim=8))
+        assert_same_bits(other.encode(TEXTS, truncate_dim=32), model.encode(TEXTS))
+        assert other.encode("cat", output="tokens").shape == (3, 32)
+
+    @pytest.mark.parametrize("dim", [None, 32, 33])
+    def test_everything(self, folder, settings, model, dim):
+        change_json(settings, truncate_dim=dim)
+        assert_same_bits(fa.load(folder).encode(TEXTS), model.encode(TEXTS))
+
+    @pytest.mark.parametrize("dim", [0, -1, 8.0, "8", True])
+    def test_impossible(self, folder, settings, dim):
+        change_json(settings, truncate_dim=dim)
+        with pytest.raises(fa.ModelFormatError, match="truncate_dim must be"):
+            fa.load(folder)
+
+
 class TestPrompt:
     def test_default_prompt(self, folder, model):
         path = folder / "config_sentence_transformers.json"

@@ -82,6 +82,10 @@ class Settings:
         """Make the error that says what was expected and what is there."""
         return self.error(field, f"must be {expected}, got {reprlib.repr(value)}")
 
+    def has(self, field: str) -> bool:
+        """Say whether a field says something: null, as Python writes None, does not."""
+        return self.fields.get(field) is not None
+
     def get(self, field: str, kind: type, default: Any = _REQUIRED) -> Any:
         """Get a field of one JSON type; a missing one is `default`, if there is any."""
         value = self.fields.get(field, default)

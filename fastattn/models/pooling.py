@@ -1,9 +1,11 @@
 """What sentence-transformers does to hidden states, as its settings say."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from ..errors import ModelFormatError
+from ..similarity import FUNCTIONS
 from .checkpoint import Settings, read_json
 from .folder import Folder, printable
 
@@ -30,12 +32,18 @@ class SentenceModules:
         Whether vectors are scaled to unit length.
     prompt : str
         What stands in front of every text unless the caller says otherwise.
+    similarity_fn_name : str
+        How vectors are compared: a name in `similarity.FUNCTIONS`.
+    truncate_dim : int or None
+        How many leading values of a vector are kept unless the caller says otherwise.
     """
 
     transformer: Folder
     pooling: str = "mean"
     normalize: bool = False
     prompt: str = ""
+    similarity_fn_name: str = "cosine"
+    truncate_dim: int | None = None
 
 
 def read_modules(folder: Folder) -> SentenceModules:
@@ -61,11 +69,22 @@ def read_modules(folder: Folder) -> SentenceModules:
     folders = [_subfolder(folder, module) for module in modules]
     if len(folders) == len(MODULES):
         _check_normalize(folders[2])
+    general = Settings.read(folder, "config_sentence_transformers.json", optional=True)
     return SentenceModules(
         transformer=folders[0],
         pooling=_read_pooling(folders[1]),
         normalize=len(folders) == len(MODULES),
-        prompt=_read_prompt(folder),
+        prompt=_read_prompt(general),
+        similarity_fn_name=(
+            general.get_choice("similarity_fn_name", FUNCTIONS)
+            if general.has("similarity_fn_name")
+            else "cosine"
+        ),
+        truncate_dim=(
+            general.get_size("truncate_dim", sys.maxsize)
+            if general.has("truncate_dim")
+            else None
+        ),
     )
 
 
@@ -118,11 +137,10 @@ def _check_normalize(folder: Folder) -> None:
             raise settings.wrong(field, "sentence_embedding", name)
 
 
-def _read_prompt(folder: Folder) -> str:
+def _read_prompt(general: Settings) -> str:
     """Read the prompt that config_sentence_transformers.json makes the default."""
-    settings = Settings.read(folder, "config_sentence_transformers.json", optional=True)
-    if settings.fields.get("default_prompt_name") is None:
+    if not general.has("default_prompt_name"):
         return ""
-    name = settings.get("default_prompt_name", str)
-    prompts = Settings(settings.path, settings.get("prompts", dict))
+    name = general.get("default_prompt_name", str)
+    prompts = Settings(general.path, general.get("prompts", dict))
     return str(prompts.get(name, str))

@@ -98,7 +98,7 @@ def _check_post_processor(
 def _max_length(sentence: Settings, general: Settings, config: BertConfig) -> int:
     """Find the greatest length: what sentence-transformers wrote, else what fits."""
     positions = config.max_position_embeddings
-    if sentence.fields.get("max_seq_length") is not None:
+    if sentence.has("max_seq_length"):
         return sentence.get_size("max_seq_length", positions)
     # Where transformers knows of no limit it writes 1e30.
     limit = general.get_float("model_max_length", positions, 1)
