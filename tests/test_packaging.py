@@ -3,10 +3,11 @@
 import re
 import runpy
 import sys
+import threading
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -40,10 +41,10 @@ def test_model_package_is_pinned_by_its_hash():
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    """Run setup.py up to the description of its extensions, nothing is compiled.
+    """Run setup.py up to what it hands to setuptools, nothing is compiled.
 
     The C compiler is a script that accepts everything but the options it is told to
-    refuse; the extensions come back as the keywords they were described with.
+    refuse; what comes back are the keywords of setup(), and each extension as its own.
     """
 
     def build(refuse="nothing", **environment):
@@ -54,22 +55,24 @@ def build(monkeypatch, tmp_path):
             monkeypatch.delenv(name, raising=False)
         for name, value in {"CC": str(compiler), **environment}.items():
             monkeypatch.setenv(name, value)
-        described = []
+        told = {}
         setuptools, cython = ModuleType("setuptools"), ModuleType("Cython.Build")
+        command = ModuleType("setuptools.command.build_ext")
         setuptools.Extension = lambda name, sources, **keywords: keywords
-        setuptools.setup = lambda ext_modules: described.extend(ext_modules)
-        cython.cythonize = lambda extensions, **_: extensions
-        monkeypatch.setitem(sys.modules, "setuptools", setuptools)
-        monkeypatch.setitem(sys.modules, "Cython.Build", cython)
+        setuptools.setup = told.update
+        command.build_ext = type("build_ext", (), {})
+        cython.cythonize = None
+        for module in setuptools, command, cython:
+            monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.chdir(ROOT)
         runpy.run_path("setup.py")
-        return described
+        return told
 
     return build
 
 
 def test_build_uses_openmp_where_the_compiler_has_it(build, capsys):
-    extensions = build()
+    extensions = build()["ext_modules"]
     assert len(extensions) == len(EXTENSIONS)
     for extension in extensions:
         assert "-fopenmp" in extension["extra_compile_args"]
@@ -78,7 +81,7 @@ def test_build_uses_openmp_where_the_compiler_has_it(build, capsys):
 
 
 def test_build_without_openmp_warns_and_is_serial(build, capsys):
-    for extension in build(refuse="-fopenmp"):
+    for extension in build(refuse="-fopenmp")["ext_modules"]:
         assert "-fopenmp" not in extension["extra_compile_args"]
         assert extension["extra_link_args"] == []
     warning = capsys.readouterr().err
@@ -99,8 +102,26 @@ def test_build_without_a_compiler_says_so_in_one_sentence(build):
 
 
 def test_no_flag_changes_arithmetic_or_binds_to_this_cpu(build):
-    for extension in build():
+    for extension in build()["ext_modules"]:
         flags = extension["extra_compile_args"] + extension["extra_link_args"]
         assert "-ffp-contract=off" in flags
         for flag in flags:
             assert not FORBIDDEN.match(flag)
+
+
+def test_files_are_compiled_side_by_side_and_linked_in_order(build):
+    both = threading.Barrier(2, timeout=30)
+
+    def compile_files(sources, output_dir):
+        both.wait()
+        return [f"{output_dir}/{source}.o" for source in sources]
+
+    def build_extensions(command):
+        command.objects = command.compiler.compile(["b.c", "a.c"], output_dir="build")
+
+    command = build()["cmdclass"]["build_ext"]()
+    type(command).__base__.build_extensions = build_extensions
+    command.compiler = SimpleNamespace(compile=compile_files)
+    command.parallel, command.extensions = 2, []
+    command.build_extensions()
+    assert command.objects == ["build/b.c.o", "build/a.c.o"]
