@@ -28,7 +28,7 @@ DPI = 110
 BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```\n"
     r"(?:\n```text\n(?P<output>.*?)^```\n)?"
-    r"(?:\n!\[.*?\]\(images/(?P<image>.*?)\)\n)?",
+    r"(?:\n!\[(?P<alt>.*?)\]\(images/(?P<image>.*?)\)\n)?",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -38,6 +38,7 @@ class Ran(NamedTuple):
 
     code: str
     output: str
+    alt: str
     image: str
     printed: str
     figures: list[Figure]
@@ -48,11 +49,11 @@ def run() -> Iterator[Ran]:
     matplotlib.use("agg")
     namespace: dict[str, object] = {"__name__": "__main__"}
     with np.printoptions():  # the page sets its own
-        for code, output, image in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+        for code, *shown in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
             with redirect_stdout(io.StringIO()) as printed:
                 exec(compile(code, str(PAGE), "exec"), namespace)
             figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
-            yield Ran(code, output, image, printed.getvalue(), figures)
+            yield Ran(code, *shown, printed.getvalue(), figures)
             pyplot.close("all")
 
 

@@ -15,9 +15,11 @@ NOTEBOOK = PAGE.with_suffix(".ipynb")
 def notebook(page: str) -> dict[str, Any]:
     """Return the notebook of a page, in version 4.5 of Jupyter's format."""
     cells = []
-    # Of the four parts of each match, text, code, output and image, two are kept.
+    # A part is the text before a block, its code and what the page shows of its results.
+    width = 1 + BLOCK.groups
     parts = BLOCK.split(page)
-    for number, (text, code) in enumerate(zip(parts[::4], [*parts[1::4], ""], strict=True)):
+    code_parts = [*parts[1::width], ""]
+    for number, (text, code) in enumerate(zip(parts[::width], code_parts, strict=True)):
         cells.append({"cell_type": "markdown", "id": f"text-{number}", "source": text})
         runnable = {"execution_count": None, "outputs": []}
         cells.append(

@@ -1,4 +1,4 @@
-"""The tutorial: it computes, prints and draws what it shows, also as a notebook."""
+"""The tutorial: it computes, prints and draws what it says, also as a notebook."""
 
 import ast
 import re
@@ -6,18 +6,27 @@ import re
 import draw_self_attention
 import make_notebook
 import pytest
+from matplotlib.text import Text
 
 import fastattn as fa
 
 PAGE = draw_self_attention.PAGE.read_text(encoding="utf-8")
 
 
+def numbers(*texts):
+    return {float(x) for text in texts for x in re.findall(r"\d+(?:\.\d+)?", text)}
+
+
 def test_every_block_prints_and_draws_what_stands_below_it():
-    blocks = list(draw_self_attention.run())
-    assert len(blocks) == PAGE.count("```python")
-    for block in blocks:
+    blocks = []
+    for block in draw_self_attention.run():
+        blocks.append(block)
         assert block.printed == block.output, block.code
         assert len(block.figures) == bool(block.image), block.code
+        texts = [text for figure in block.figures for text in figure.findobj(Text)]
+        written = numbers(block.printed, *(text.get_text() for text in texts))
+        assert numbers(block.alt) <= written, f"{block.image}: {block.alt}"
+    assert len(blocks) == PAGE.count("```python")
     images = [block.image for block in blocks if block.image]
     assert len(images) == len(set(images)) == PAGE.count("](images/")
 
@@ -64,7 +73,7 @@ def test_notebook_has_the_text_and_the_code_of_the_page():
     cells = {kind: [] for kind in ("markdown", "code")}
     for cell in notebook["cells"]:
         cells[cell["cell_type"]].append(cell["source"])
-    code = [block for block, _, _ in draw_self_attention.BLOCK.findall(PAGE)]
+    code = [block for block, *_ in draw_self_attention.BLOCK.findall(PAGE)]
     assert cells["code"] == [block.strip() for block in code]
     for source in cells["code"]:
         # Jupyter would show the value of any other expression below the picture.
