@@ -1,7 +1,8 @@
 """Draw the pictures of self_attention.md: run the page, and keep what it draws.
 
 The page is one program. Its blocks run in their order, and the figure that a block leaves
-is the picture below it; what it prints stands below it too.
+is the picture below it; what it prints stands below it too. The block diagram of an encoder
+layer is drawn by block_diagram.py.
 
 `python docs/draw_self_attention.py` in the checkout writes docs/images/*.png;
 with `--check` it writes nothing and says which of them look different now.
@@ -15,6 +16,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
+import block_diagram
 import matplotlib
 import numpy as np
 from matplotlib import pyplot
@@ -22,6 +24,7 @@ from matplotlib.figure import Figure
 
 PAGE = Path(__file__).parent / "self_attention.md"
 IMAGES = PAGE.parent / "images"
+DIAGRAM = "encoder_blocks.png"
 DPI = 110
 
 # A block of code, what it prints, if anything, and the picture of what it draws, if any.
@@ -57,6 +60,13 @@ def run() -> Iterator[Ran]:
             pyplot.close("all")
 
 
+def pictures() -> Iterator[tuple[str, Figure]]:
+    """Draw all pictures of the page, each with the name of its file."""
+    for ran in run():
+        yield from ((ran.image, figure) for figure in ran.figures)
+    yield DIAGRAM, block_diagram.draw()
+
+
 def looks_like(path: Path, drawn: io.BytesIO) -> bool:
     """Whether a file shows what was drawn, up to a step of a scale of colours.
 
@@ -72,15 +82,14 @@ def looks_like(path: Path, drawn: io.BytesIO) -> bool:
 def main(arguments: list[str]) -> None:
     """Write every picture, or compare it to the one that is there."""
     different = []
-    for ran in run():
-        for figure in ran.figures:
-            drawn = io.BytesIO()
-            figure.savefig(drawn, dpi=DPI, pil_kwargs={"optimize": True})
-            path = IMAGES / ran.image
-            if arguments != ["--check"]:
-                path.write_bytes(drawn.getvalue())
-            elif not looks_like(path, drawn):
-                different.append(path.name)
+    for name, figure in pictures():
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=DPI, pil_kwargs={"optimize": True})
+        path = IMAGES / name
+        if arguments != ["--check"]:
+            path.write_bytes(drawn.getvalue())
+        elif not looks_like(path, drawn):
+            different.append(path.name)
     if different:
         sys.exit(f"draw them again, they look different: {' '.join(different)}")
 
