@@ -38,6 +38,16 @@ def test_the_page_shows_all_kinds_of_pictures():
         assert f"fa.plot.{name}(" in PAGE
 
 
+def test_terms_are_not_used_before_they_are_explained():
+    text = re.sub(r"^#+ .*", "", PAGE, flags=re.MULTILINE)  # headings name what comes
+    italic = re.compile(r"(?<!\*)\*(\w[^*\n]*\w)\*(?!\*)")
+    explained = list(italic.finditer(text))
+    assert {"heads", "Training"} <= {match[1] for match in explained}
+    for match in explained:
+        before = italic.sub("", text[: match.start()])
+        assert not re.search(rf"\b{match[1]}\b", before, re.IGNORECASE), match[1]
+
+
 @pytest.mark.parametrize("step", range(1, 9))
 def test_steps_of_self_attention_have_an_equation_code_and_a_picture(step):
     _, heading, rest = PAGE.partition(f"### Step {step}: ")
