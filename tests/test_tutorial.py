@@ -161,7 +161,7 @@ def test_truncating_and_masking_before_the_layers():
         np.testing.assert_array_equal(y[row, :length], encoder(alone)[0])
         assert not y[row, length:].any()
     mask = np.arange(x.shape[1]) < np.array(lengths)[:, None]
-    np.testing.assert_array_equal(encoder(x, mask), y)
+    np.testing.assert_array_equal(encoder(x, padding_mask=mask), y)
 
 
 def test_positions_are_all_that_tells_words_apart():
