@@ -240,3 +240,15 @@ def as_mask(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
             f"{name} of shape {mask.shape} does not broadcast to the scores' shape {shape}"
             " (a padding mask (batch, Lk) goes in as mask[:, None, None, :])"
         ) from None
+
+
+def broadcast_to(array: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Broadcast an argument; ValueError with its name where it does not fit."""
+    if array.shape == shape:
+        return array
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(
+            f"{name} of shape {array.shape} does not broadcast to {shape}"
+        ) from None

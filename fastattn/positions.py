@@ -7,8 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise
 from ._program import Program
-from .arrays import Float32, as_flag, as_float32, as_index, as_number, rows_of
-from .score_options import broadcast_to
+from .arrays import Float32, as_flag, as_float32, as_index, as_number, broadcast_to, rows_of
 
 __all__ = ["alibi_slopes", "apply_rotary", "rotary_positions", "sinusoidal_positions"]
 

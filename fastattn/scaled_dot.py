@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _attention
 from ._program import Program
-from .arrays import Float32, as_flag, as_integers, as_mask, as_storage, output
+from .arrays import Float32, as_flag, as_integers, as_mask, as_storage, broadcast_to, output
 from .functional import broadcast
-from .score_options import Window, broadcast_to, score_options
+from .scores import Scores, Window
 
 Array = NDArray[Any]  # float32, float16 or bfloat16
 Operands = tuple[Array, Array, Array, Array]
@@ -151,9 +151,9 @@ def attention(
         leading = broadcast("query, key and value", leading, keys[:-3], values[:-3])
     shape = (*leading, heads, rows, values[-1])
     bias = None if mask is None else as_mask(mask, "mask", (*shape[:-1], keys[-2]))
-    position = (causal, query_offset, window)
-    score = (scale, softcap, alibi_slopes, distance_bias)
-    options = score_options(leading, heads, dim, position, score)
+    options = causal, window, scale, softcap, alibi_slopes, distance_bias
+    scores = Scores.of(heads, leading, *options)
+    offsets = _offsets(query_offset, leading)
     flat = not leading and not any(np.ndim(array) > 2 for array in (query, key, value))
     result = output(out, shape[1:] if flat else shape, q, k, v, bias, dtype=q.dtype)
     lse = _empty_lse(return_lse, result)
@@ -170,7 +170,8 @@ def attention(
             mask=bias,
             key_lengths=lengths,
             lse=lse[None] if lse is not None and flat else lse,
-            **options,
+            query_offset=offsets,
+            **scores.for_kernel(dim, math.prod(leading)),
         )
     program.run()
     return result if lse is None else (result, lse)
@@ -245,9 +246,10 @@ def attention_varlen(
     """
     q, k, v = _operands(query, key, value, packed=True)
     starts_q, starts_k = _starts(cu_seqlens_q, cu_seqlens_k)
-    position = (causal, query_offset, window)
-    score = (scale, softcap, alibi_slopes, distance_bias)
-    options = score_options((starts_q.size - 1,), q.shape[1], q.shape[2], position, score)
+    sequences = starts_q.size - 1
+    options = causal, window, scale, softcap, alibi_slopes, distance_bias
+    scores = Scores.of(q.shape[1], (sequences,), *options)
+    offsets = _offsets(query_offset, (sequences,))
     result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=q.dtype)
     lse = _empty_lse(return_lse, result)
     dtype, arrays = _stored(q, k, v, result)
@@ -259,7 +261,8 @@ def attention_varlen(
         starts_k,
         dtype=dtype,
         lse=lse,
-        **options,
+        query_offset=offsets,
+        **scores.for_kernel(q.shape[2], sequences),
     )
     program.run()
     return result if lse is None else (result, lse)
@@ -419,6 +422,15 @@ def _stored(q: Array, k: Array, v: Array, out: Array) -> tuple[str, Operands]:
         return "float16", (q, k, v, out)
     bits = np.uint16  # there is no buffer format for it
     return "bfloat16", (q.view(bits), k.view(bits), v.view(bits), out.view(bits))
+
+
+def _offsets(offset: ArrayLike, leading: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """Return the position of the first query of each leading index, flat; None for 0."""
+    if type(offset) is int and offset == 0:
+        return None
+    array = as_integers(offset, "query_offset")
+    flat = broadcast_to(array, "query_offset", leading)
+    return np.ascontiguousarray(flat).reshape(-1)
 
 
 def _lengths(

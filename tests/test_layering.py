@@ -19,7 +19,7 @@ LAYERS = [
     {"_gemm", "_rowwise", "_attention"},
     {
         "functional",
-        "score_options",
+        "scores",
         "scaled_dot",
         "positions",
         "padding",
