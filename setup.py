@@ -31,7 +31,7 @@ DIRECTIVES = {
     "freethreading_compatible": True,
     "embedsignature": True,
     "autotestdict": False,
-    "nonecheck": DEBUG,  # what costs little is checked in every build: indexes, memoryviews
+    "nonecheck": DEBUG,  # what costs little is checked in every build: indexes
 }
 # Apple's clang knows OpenMP's pragmas but neither its flag nor its library.
 OPENMP_FLAGS = (

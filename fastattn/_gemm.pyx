@@ -4,6 +4,7 @@ from functools import partial
 import numpy as np
 
 cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
@@ -40,7 +41,7 @@ cdef class PackedMatrix:
 
     Immutable once packed, and the same for every instruction set.
     """
-    cdef unsigned char[::1] memory
+    cdef Py_buffer memory
     cdef char *panels
     cdef float *scales  # of int8, behind the panels
     cdef fa_dtype kind
@@ -67,6 +68,9 @@ cdef class PackedMatrix:
         if format != "float32":
             check_magnitudes(weights, format)
 
+    def __dealloc__(self):
+        PyBuffer_Release(&self.memory)
+
     cdef int reserve(self, int64_t n, int64_t k, str format, object allocate) except -1:
         """Have zeroed memory allocated; panels start on a cache line."""
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
@@ -77,8 +81,10 @@ cdef class PackedMatrix:
         self.nbytes = panels * FA_PANEL * k * self.itemsize
         if self.kind == FA_INT8:
             self.nbytes += panels * FA_PANEL * sizeof(float)
-        self.memory = allocate(self.nbytes + FA_ALIGN)
-        self.panels = <char *>&self.memory[0]
+        PyObject_GetBuffer(
+            allocate(self.nbytes + FA_ALIGN), &self.memory, PyBUF_WRITABLE
+        )
+        self.panels = <char *>self.memory.buf
         self.panels += -<uintptr_t>self.panels % FA_ALIGN
         if self.kind == FA_INT8:
             self.scales = <float *>(self.panels + panels * FA_PANEL * k)

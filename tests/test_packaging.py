@@ -1,5 +1,6 @@
 """The package as it is built and installed."""
 
+import importlib
 import re
 import runpy
 import sys
@@ -31,6 +32,13 @@ def test_changelog_knows_the_version():
 @pytest.mark.parametrize("name", ["py.typed", *(f"{m}.pyi" for m in EXTENSIONS)])
 def test_types_are_installed(name):
     assert (files("fastattn") / name).is_file()
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_no_extension_has_cythons_memoryviews(name):
+    # They are twenty thousand lines of C, two thirds of what an extension takes to compile.
+    code = Path(importlib.import_module(f"fastattn.{name}").__file__).read_bytes()
+    assert b"View.MemoryView" not in code
 
 
 def test_model_package_is_pinned_by_its_hash():
