@@ -5,10 +5,10 @@ The only module that links the kernels and the only one that runs them.
 import os
 
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cython.parallel cimport parallel, threadid
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from ._threads cimport enter_region, is_told, leave_region
@@ -203,7 +203,7 @@ cdef int run_steps(
     run.scratch_size = (scratch + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
     run.parts = threads
     counters = threads * run.num_steps * sizeof(int64_t)
-    memory = PyMem_RawMalloc(counters + threads * run.scratch_size + FA_ALIGN)
+    memory = malloc(counters + threads * run.scratch_size + FA_ALIGN)
     if memory == NULL:
         raise MemoryError
     run.taken = <int64_t *>memory
@@ -226,7 +226,7 @@ cdef int run_steps(
             leave_region(threads)
             PyErr_CheckSignals()
     finally:
-        PyMem_RawFree(memory)
+        free(memory)
 
 
 set_isa(os.environ.get("FASTATTN_ISA") or available_isas()[0])

@@ -4,8 +4,8 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer,
     PyObject_GetBuffer,
 )
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport SIZE_MAX, int64_t, uintptr_t
+from libc.stdlib cimport calloc, free, realloc
 
 from ._cpu cimport fa_op, run_steps
 
@@ -22,7 +22,7 @@ cdef void *grow(
 ) except NULL:
     if count < capacity[0]:
         return items
-    items = PyMem_RawRealloc(items, 2 * (count + 8) * size)
+    items = realloc(items, 2 * (count + 8) * size)
     if items == NULL:
         raise MemoryError
     capacity[0] = 2 * (count + 8)
@@ -48,11 +48,11 @@ cdef class Program:
         cdef Block *before
         for i in range(self.num_buffers):
             PyBuffer_Release(self.buffers[i])
-        PyMem_RawFree(self.buffers)
-        PyMem_RawFree(self.steps)
+        free(self.buffers)
+        free(self.steps)
         while self.last_block != NULL:
             before = self.last_block.before
-            PyMem_RawFree(self.last_block)
+            free(self.last_block)
             self.last_block = before
 
     cdef void *allocate(self, size_t size, size_t count=1) except NULL:
@@ -71,7 +71,7 @@ cdef class Program:
         return memory
 
     cdef void *new_block(self, size_t size) except NULL:
-        cdef Block *block = <Block *>PyMem_RawCalloc(1, ALIGN + size)
+        cdef Block *block = <Block *>calloc(1, ALIGN + size)
         if block == NULL:
             raise MemoryError
         block.before = self.last_block
