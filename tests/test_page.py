@@ -13,6 +13,7 @@ from support.folders import TINY, change_tensors, copy_tiny
 
 import fastattn as fa
 from fastattn.cli import main
+from fastattn.page.opening import opening
 
 TEXT = "the big fox jumped over a small dog"
 MARKUP = "</script><script>a & b<!-- \u2028狐"
@@ -95,6 +96,43 @@ def test_any_length(model, text, recwarn):
     assert len(data["tokens"]) == min(2 + len(text.split()), 48)
     assert all(len(layer) == 7 for layer in data["layers"])
     assert len(recwarn) == (len(text) > 100)
+
+
+def heads_of(length):
+    """Give heads that look at one token, at one place, everywhere, and at certain words."""
+    everywhere = np.full((length, length), 1 / length)
+    same_token = 0.1 * everywhere + 0.9 * (np.arange(length) == 0)
+    diagonals = [0.1 * everywhere + 0.9 * np.eye(length, k=k) for k in (0, 1, -3)]
+    certain = everywhere.copy()
+    certain[2] = 0.5 * everywhere[2] + 0.5 * (np.arange(length) == 7)
+    return np.array([everywhere, same_token, *diagonals, certain], np.float32)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_opens_on_a_head_in_which_words_look_at_certain_words(layer):
+    dull, telling = heads_of(10)[:-1], heads_of(10)[[0, 1, 2, 3, 5]]
+    layers = [telling, dull] if layer == 0 else [dull, telling]
+    expected = {"layer": layer, "head": 4, "token": 2}
+    assert opening(layers, [0] * 10) == expected
+    # Special tokens do not count, on either side.
+    assert opening(layers, [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]) == expected
+    assert opening(layers, [0, 0, 1, 0, 0, 0, 0, 0, 0, 0]) != expected
+    assert opening(layers, [0, 0, 0, 0, 0, 0, 0, 1, 0, 0]) != expected
+
+
+@pytest.mark.parametrize("special", [[1, 1], [1, 0, 1], [1, 0, 0, 1]])
+def test_opens_on_the_first_head_where_no_word_has_another_to_look_at(special):
+    length = len(special)
+    weights = np.random.default_rng(0).random((2, 3, length, length), np.float32)
+    expected = {"layer": 0, "head": 0, "token": special.index(0) if 0 in special else 0}
+    assert opening(weights, special) == expected
+
+
+def test_opens_on_what_the_weights_say():
+    text = "The animal didn't cross the street because it was too tired."
+    data = data_of(fa.explain(fa.load("all-MiniLM-L6-v2"), text))
+    it = data["tokens"].index("it")
+    assert data["opening"] == {"layer": 2, "head": 1, "token": it}  # it -> tired
 
 
 def with_values_times(factor, folder):

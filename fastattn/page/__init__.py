@@ -1,7 +1,8 @@
 """One HTML page that shows what the heads of a model attend to in a text.
 
 The page stands in page.html, page.css and page.js; numbers.py and numbers.js pack what
-it shows. Everything goes into one file, which refers to nothing outside of itself.
+it shows, and opening.py chooses what it shows first. Everything goes into one file, which
+refers to nothing outside of itself.
 """
 
 import json
@@ -10,6 +11,7 @@ from importlib.resources import files
 from ..text import TextEncoder
 from ..tracing import trace
 from .numbers import packed_layer
+from .opening import opening
 
 __all__ = ["explain"]
 
@@ -54,8 +56,11 @@ def explain(
     Notes
     -----
     Every number on the page is that of :func:`fastattn.trace`, rounded to the digits
-    that are shown. Texts are data of the page, never markup. Size and time grow with
-    the square of the number of tokens: 128 of MiniLM take 2.6 MB.
+    that are shown; layers, heads and components count from 0, as they do there. The page
+    opens on a head in which words look at certain other words: of all heads, its weights
+    between words that are no neighbours rise highest above what their key, and what their
+    distance, gets on average. Texts are data of the page, never markup. Size and time grow
+    with the square of the number of tokens: 128 of MiniLM take 2.6 MB.
 
     Examples
     --------
@@ -70,18 +75,19 @@ def explain(
     if not isinstance(text, str):
         raise TypeError(f"text must be a str, got {type(text).__name__}")
     traced = trace(model, text, pair=pair, names=NAMES)
-    layers = [packed_layer(layer) for layer in traced.layers]
     heads, _, dim = traced.layers[0]["queries"].shape
+    special = traced.encoding.special_tokens_mask
     data = {
         "model": name,
         "text": text,
         "pair": pair,
         "tokens": traced.tokens,
-        "special": traced.encoding.special_tokens_mask,
+        "special": special,
         "second": traced.encoding.type_ids,
         "heads": heads,
         "dim": dim,
-        "layers": layers,
+        "opening": opening([layer["weights"] for layer in traced.layers], special),
+        "layers": [packed_layer(layer) for layer in traced.layers],
     }
     # In JSON "<" may as well be an escape, and then nothing in it can end the script.
     embedded = json.dumps(data).replace("<", "\\u003c")

@@ -2,7 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
-const { tokens, special, second, dim, heads } = data;
+const { tokens, special, second, dim, heads, opening } = data;
 const length = tokens.length;
 const layers = [];
 
@@ -10,13 +10,12 @@ const FEW = 12; // rows of the table that fit a screen
 const PICTURE = 96; // pixels of a picture of a head, at most
 const SHADES = 8; // of the lines of all tokens together
 
-const first = Math.max(special.indexOf(0), 0);
 const state = {
-  layer: 0,
-  head: 0,
-  pinned: { side: "queries", token: first },
+  layer: opening.layer,
+  head: opening.head,
+  pinned: { side: "queries", token: opening.token },
   pointed: null, // as pinned, while something is pointed at
-  query: first, // whose numbers are shown
+  query: opening.token, // whose numbers are shown
   component: 0,
   all: length <= FEW,
 };
@@ -126,14 +125,14 @@ function drawPictures() {
 
 function makePictures() {
   const names = Array.from({ length: heads }, (_, head) => element("span", {
-    textContent: head + 1,
+    textContent: head,
     style: "text-align: center",
   }));
   const cells = data.layers.flatMap((_, layer) => [
-    element("span", { textContent: layer + 1 }),
+    element("span", { textContent: layer }),
     ...names.map((_, head) => {
       const button = element("button", { type: "button" }, element("canvas"));
-      button.ariaLabel = `Layer ${layer + 1}, head ${head + 1}`;
+      button.ariaLabel = `Layer ${layer}, head ${head}`;
       button.title = button.ariaLabel;
       Object.assign(button.dataset, { layer, head });
       return button;
@@ -170,7 +169,7 @@ function drawSteps() {
   const layer = layers[state.layer];
   const row = layer.row(head, query);
   const title = element("bdi", { textContent: tokens[query] });
-  const where = `”: layer ${state.layer + 1}, head ${head + 1}`;
+  const where = `”: layer ${state.layer}, head ${head}`;
   $("steps-title").replaceChildren("Step by step for “", title, where);
   const vectorCell = (name, token) => {
     const vector = layer.vector(name, head, token);
@@ -218,7 +217,7 @@ function drawSteps() {
   $("all").hidden = visible.length <= FEW;
   $("all").textContent = state.all ? `Show ${FEW} tokens` : `Show all ${visible.length} tokens`;
   $("all").ariaExpanded = state.all;
-  $("component-shown").textContent = c + 1;
+  $("component-shown").textContent = c;
 }
 
 // ---- What people do ----
@@ -237,9 +236,9 @@ function drawHead() {
 }
 
 function choose(layer, head) {
-  // A layer whose numbers are still being unpacked is shown when they are there.
-  Object.assign(state, { layer, head });
-  if (layers[layer]) drawHead();
+  // A layer whose numbers are still being unpacked cannot be chosen yet.
+  if (layers[layer]) Object.assign(state, { layer, head });
+  drawHead();
 }
 
 function point(button) {
@@ -292,7 +291,7 @@ function listen() {
   }
   $("special").addEventListener("change", () => (drawTokens(), drawSteps()));
   $("component").addEventListener("input", () => {
-    state.component = $("component").valueAsNumber - 1;
+    state.component = $("component").valueAsNumber;
     drawSteps();
   });
   $("order").addEventListener("change", drawSteps);
@@ -310,28 +309,31 @@ function wear(dark) {
   if (layers[state.layer]) drawSteps();
 }
 
+async function read(layer) {
+  layers[layer] = await Layer.read(data.layers[layer], length, dim);
+  drawPictures();
+}
+
 async function start() {
   const options = (count) =>
-    Array.from({ length: count }, (_, i) => element("option", { value: i, textContent: i + 1 }));
+    Array.from({ length: count }, (_, i) => element("option", { value: i, textContent: i }));
   $("layer").append(...options(data.layers.length));
   $("head").append(...options(heads));
   $("text").textContent = data.text;
   $("pair").textContent = data.pair ?? "";
   $("pair").hidden = data.pair === null;
-  const size = `${data.layers.length} layers of ${heads} heads of size ${dim}`;
+  const size = `${data.layers.length} layers of ${heads} heads of size ${dim}, counted from 0`;
   $("model").textContent = `${length} tokens in ${data.model}: ${size}`;
   document.title = `Attention: ${data.text.slice(0, 60)}`;
   document.querySelector("#steps .dim").textContent = dim;
-  $("component").max = dim;
+  $("component").max = dim - 1;
   makePictures();
   wear(matchMedia("(prefers-color-scheme: dark)").matches);
+  await read(opening.layer);
+  drawTokens();
+  drawHead();
   listen();
-  for (const [index, stored] of data.layers.entries()) {
-    layers[index] = await Layer.read(stored, length, dim);
-    if (index === 0) drawTokens();
-    if (index === state.layer) drawHead();
-    drawPictures();
-  }
+  for (const layer of data.layers.keys()) if (!layers[layer]) await read(layer);
   document.body.dataset.ready = "";
 }
 

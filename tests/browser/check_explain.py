@@ -53,6 +53,18 @@ def choose(page: Browser, layer: int, head: int, token: int) -> None:
     page.mouse(f"[data-side=queries][data-token='{token}']", click=True)
 
 
+def check_opening(page: Browser, traced: fa.Trace) -> None:
+    """The first thing to be seen is the head that tells most, and its word."""
+    it, tired = (traced.tokens.index(token) for token in ("it", "tired"))
+    assert "“it”: layer 2, head 1" in text_of(page, "#steps-title")
+    pressed = "[...document.querySelectorAll('[aria-pressed=true]')].map((x) => x.dataset)"
+    chosen, picture = page.evaluate(f"{pressed}.map((x) => ({{...x}}))")
+    assert chosen == {"side": "queries", "token": str(it)}
+    assert picture == {"layer": "2", "head": "1"}
+    largest = page.evaluate(ROWS)[0]
+    assert largest[0] == str(tired)
+
+
 def check_numbers(page: Browser, traced: fa.Trace) -> None:
     """Compare every number of some queries with the trace."""
     length, dim = len(traced.tokens), traced.layers[0]["queries"].shape[-1]
@@ -62,7 +74,7 @@ def check_numbers(page: Browser, traced: fa.Trace) -> None:
         values = {name: value[head] for name, value in traced.layers[layer].items()}
         choose(page, layer, head, token)
         page.evaluate(
-            f"document.querySelector('#component').value = {c + 1};"
+            f"document.querySelector('#component').value = {c};"
             "document.querySelector('#component').dispatchEvent(new Event('input'))"
         )
         rows = page.evaluate(ROWS)
@@ -82,7 +94,7 @@ def check_numbers(page: Browser, traced: fa.Trace) -> None:
         query = text_of(page, "#query-row .strip")
         assert_shown(query, values["queries"][token, c], 2)
         assert_shown(text_of(page, "#sum-row .strip"), values["context"][token, c], 2)
-        assert f"layer {layer + 1}, head {head + 1}" in text_of(page, "#steps-title")
+        assert f"layer {layer}, head {head}" in text_of(page, "#steps-title")
 
 
 def check_lines(page: Browser, traced: fa.Trace) -> None:
@@ -118,7 +130,7 @@ def check_keys(page: Browser, traced: fa.Trace) -> None:
     page.key("ArrowDown")
     page.key("ArrowLeft")
     page.key("Enter")
-    assert "layer 3, head 8" in text_of(page, "#steps-title")
+    assert "layer 2, head 7" in text_of(page, "#steps-title")
     for group in ("#tokens", "#thumbnails"):
         stops = f"document.querySelectorAll('{group} [tabindex=\"0\"]').length"
         assert page.evaluate(stops) == 1
@@ -138,7 +150,7 @@ def check_choices(page: Browser, traced: fa.Trace) -> None:
         box = f"document.querySelector('#{name}')"
         page.evaluate(f"{box}.value = '{value}'; {box}.{change}")
     assert [row[1] for row in page.evaluate(ROWS)] == traced.tokens
-    assert "layer 6, head 3" in text_of(page, "#steps-title")
+    assert "layer 5, head 2" in text_of(page, "#steps-title")
     background = "getComputedStyle(document.body).backgroundColor"
     before = page.evaluate(background)
     page.mouse("#theme", click=True)
@@ -172,7 +184,6 @@ def draw(page: Browser, file: Path, folder: Path) -> None:
     """Write the pictures for the documents."""
     for name, size, scheme, top in PICTURES:
         page.open(file, *size, scheme=scheme)
-        choose(page, 1, 8, 2)
         page.evaluate(f"document.querySelector('{top}').scrollIntoView()")
         page.screenshot(folder / f"{name}.png")
 
@@ -181,6 +192,7 @@ def main(arguments: list[str]) -> None:
     """Run all checks."""
     model = fa.load("all-MiniLM-L6-v2")
     checks: tuple[Callable[[Browser, fa.Trace], None], ...] = (
+        check_opening,
         check_numbers,
         check_lines,
         check_keys,
