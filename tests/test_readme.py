@@ -1,10 +1,14 @@
 """What the documents show runs, and shows what it says."""
 
+import inspect
 import re
 import runpy
 from pathlib import Path
 
 import pytest
+from support.criterion import assert_accurate
+
+import fastattn as fa
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("docs/*.md"))
@@ -33,6 +37,48 @@ def test_python_block_prints_what_its_comments_say(document, block, capsys):
     exec(compile(block, document, "exec"), {"__name__": "__main__"})
     expected = re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == expected
+
+
+@pytest.mark.parametrize("block", [block for _, block in PYTHON if "expected" in block])
+def test_python_block_computes_what_it_says_is_expected(block):
+    namespace = {"__name__": "__main__"}
+    exec(block, namespace)
+    assert_accurate(namespace["out"], namespace["expected"])
+
+
+def table_names(page, heading):
+    """List the names in the first column of the tables behind a heading."""
+    text = (ROOT / page).read_text(encoding="utf-8").partition(f"\n{heading}\n")[2]
+    cells = re.findall(r"^\| (`.*?) \|", text.partition("\n## ")[0], re.MULTILINE)
+    code = re.findall(r"`(.*?)`", " ".join(cells))
+    return {name for part in code for name in re.findall(r"(?:^|, )([a-z_]+)", part)}
+
+
+def parameters(function):
+    return {
+        each.name: (each.kind, each.default)
+        for each in inspect.signature(function).parameters.values()
+    }
+
+
+def keywords(function):
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return {name for name, told in parameters(function).items() if told[0] == kind}
+
+
+def test_attention_page_has_every_keyword():
+    [shown] = blocks("docs/attention.md", "text")
+    namespace = {}
+    exec(f"def {shown.strip().removeprefix('fa.')}: pass", namespace)
+    assert parameters(namespace["attention"]) == parameters(fa.attention)
+    named = table_names("docs/attention.md", "## Keywords")
+    assert named == keywords(fa.attention) - {"out", "num_threads"} | {"mask"}
+
+
+def test_attention_page_has_every_keyword_of_the_layers():
+    layer = fa.nn.MultiHeadAttention
+    named = table_names("docs/attention.md", "## Layers")
+    assert named == keywords(layer.__call__) | keywords(layer) - {"bias", "init", "rng"}
 
 
 def test_readme_shows_attention_layers_and_texts():
