@@ -13,7 +13,7 @@ from support.command_line import TEXTS, assert_one_line, encode
 from support.folders import TINY, copy_tiny
 
 import fastattn as fa
-from fastattn.cli import main, read_lines
+from fastattn.cli import main
 from fastattn.display import (
     closest_pairs,
     columns,
@@ -21,8 +21,10 @@ from fastattn.display import (
     similarity_table,
     vector_line,
 )
+from fastattn.files import read_lines
 
-UNBUFFERED = "PYTHONUNBUFFERED"
+# What is left in a buffer at the exit is what Python complains of.
+BUFFERED = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,8 @@ class TestInput:
         path, output = tmp_path / "texts.txt", tmp_path / "vectors.npy"
         path.write_bytes("\ufeffthe cat\r\n\nfox 狐\n \nlast".encode())
         texts = ["the cat", "", "fox 狐", " ", "last"]
-        assert list(read_lines(str(path))) == list(enumerate(texts, 1))
+        numbered = [(f"{path}, line {i}", text) for i, text in enumerate(texts, 1)]
+        assert list(read_lines(str(path))) == numbered
         assert encode("--input", path, "--output", output) == 0
         assert_same_bits(np.load(output), model.encode(texts))
 
@@ -128,6 +131,7 @@ class TestInput:
         [
             ("{", "not JSON"),
             ("[" * 100_000, "not JSON"),
+            ('{"text": nothing}', "not JSON: Expecting value (column 10)"),
             ('["text"]', "expected an object with a string 'text'"),
             ('{"other": "a"}', "expected an object with a string 'text'"),
             ('{"text": 1}', "expected an object with a string 'text'"),
@@ -139,11 +143,49 @@ class TestInput:
         assert encode("--input", path, "--field", "text") == 2
         assert_one_line(capsys, f"{path}, line 2: {message}")
 
-    def test_not_utf8(self, capsys, tmp_path):
+    @pytest.mark.parametrize("end", ["\r", "\r\r", "\v", "\f", "\x1c", "\x85", "\u2028"])
+    def test_nothing_else_ends_a_line(self, tmp_path, end):
+        path = tmp_path / "texts.txt"
+        path.write_bytes(f"a{end}b\nc{end}".encode())
+        assert [text for _, text in read_lines(str(path))] == [f"a{end}b", f"c{end}"]
+
+    @pytest.mark.parametrize("field", [[], ["--field", "text"]])
+    def test_not_utf8(self, capsys, tmp_path, field):
         path = tmp_path / "latin"
-        path.write_bytes(b"caf\xe9")
-        assert encode("--input", path) == 2
-        assert_one_line(capsys, f"{path} is not UTF-8")
+        path.write_bytes(b'{"text": "a"}\n' * 9999 + b'{"text": "caf\xe9"}')
+        assert encode("--input", path, *field) == 2
+        assert_one_line(capsys, f"{path}, line 10000: not UTF-8: byte 14 of it is 0xe9")
+
+    def test_a_lone_surrogate(self, capsys, tmp_path):
+        path = tmp_path / "texts.jsonl"
+        path.write_text('{"text": "a"}\n\n{"text": "b\\ud83d"}\n')
+        assert encode("--input", path, "--field", "text") == 2
+        assert_one_line(capsys, f"{path}, line 3: not Unicode: character 2 is a lone")
+
+    def test_standard_input_has_lines(self):
+        arguments = ["--model", str(TINY), "--input", "-", "--field", "text"]
+        command = [sys.executable, "-m", "fastattn", "encode", *arguments]
+        done = subprocess.run(
+            command, input=b'{"text": "a"}\n{', capture_output=True, check=False
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith(
+            b"fastattn: error: standard input, line 2: not JSON: "
+        )
+        assert done.stderr.count(b"\n") == 1
+
+    def test_no_standard_input(self):
+        command = f"{sys.executable} -m fastattn encode --input - <&-"
+        done = subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        message = "fastattn: error: standard input: Bad file descriptor\n"
+        assert done.stderr == message
+
+    def test_a_folder(self, capsys, tmp_path):
+        assert encode("--input", tmp_path) == 2
+        assert_one_line(capsys, f"{tmp_path}: Is a directory")
 
 
 class TestErrors:
@@ -173,7 +215,7 @@ class TestErrors:
             (["--input", "no/file"], "no/file: No such file or directory"),
             (["a", "--threads", "0"], "number of threads"),
             (["a", "--batch-tokens", "0"], "batch_tokens must be at least 1"),
-            (["\udcff"], "inputs[0] is not valid Unicode"),
+            (["a", "\udcff"], "text 2: not Unicode: character 1 is a lone surrogate"),
         ],
     )
     def test_encode(self, capsys, arguments, message):
@@ -226,11 +268,9 @@ class TestSignals:
     def test_closed_pipe(self, arguments):
         read, write = os.pipe()
         os.close(read)
-        # What is left in a buffer at the exit is what Python complains of.
-        env = {name: os.environ[name] for name in os.environ if name != UNBUFFERED}
         result = subprocess.run(
             [sys.executable, "-m", "fastattn", *arguments],
-            env=env,
+            env=BUFFERED,
             stdout=write,
             stderr=subprocess.PIPE,
             check=False,
@@ -238,6 +278,28 @@ class TestSignals:
         os.close(write)
         assert result.returncode == 141
         assert result.stderr == b""
+
+    @pytest.mark.parametrize(
+        ("redirection", "status", "message"),
+        [
+            ("> /dev/full", 2, "fastattn: error: standard output: No space left"),
+            (">&-", 0, ""),
+            (">&- 2>&-", 0, ""),
+        ],
+    )
+    def test_standard_output_that_takes_nothing(self, redirection, status, message):
+        command = f"{sys.executable} -m fastattn info {redirection}"
+        done = subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, check=False, env=BUFFERED
+        )
+        assert done.returncode == status
+        assert done.stderr.startswith(message)
+        assert done.stderr.count("\n") == bool(message)
+
+    def test_an_error_without_standard_error(self):
+        command = f"{sys.executable} -m fastattn encode --input no/file 2>&-"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == (2, b"")
 
     def test_a_terminal_that_lacks_letters(self):
         command = [sys.executable, "-m", "fastattn", "encode", "--model", str(TINY)]

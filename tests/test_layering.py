@@ -33,7 +33,7 @@ LAYERS = [
     {"text"},
     {"tracing"},
     {"page"},
-    {"display", "plot", "cli"},
+    {"display", "files", "plot", "cli"},
     {"__main__"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

@@ -243,7 +243,9 @@ class TestCommand:
         ("arguments", "message"),
         [
             (["\udcff"], "lone surrogate"),
+            (["a", "--pair", "\udcff"], "the text of --pair: not Unicode"),
             (["a", "-o", "no/folder.html"], "there is no folder"),
+            (["a", "-o", "page.pdf"], "page.pdf: a file that is written must end in .html"),
             (["a", "--model", "no-such-model"], "no-such-model"),
         ],
     )
