@@ -248,6 +248,11 @@ INLINE vf interleave_high(vf a, vf b)
 #endif
 }
 
+typedef uint64_t vu64 __attribute__((vector_size(LANES * 4)));
+
+/* The elements 1 0 3 2 ... */
+INLINE vf swap_neighbours(vf x) { return (vf)((vu64)x << 32 | (vu64)x >> 32); }
+
 /* x[i][j] and x[j][i] change places. Interleaving the first half of the vectors with the
  * second moves the last bit of an element's vector to the front of its lane; after log2
  * LANES rounds the two have changed roles. */

@@ -72,6 +72,19 @@ static int64_t pack_scratch(const void *plan)
     return p->format == FA_FLOAT32 ? 0 : (int64_t)sizeof(float) * p->k * FA_PANEL;
 }
 
+/* The columns of a row of b, at most those of a panel, side by side. */
+INLINE void read_columns(const float *b, int64_t col, int64_t columns, float *wide)
+{
+    if (col != 1) {
+        for (int64_t j = 0; j < columns; j++) wide[j] = b[j * col];
+        return;
+    }
+    UNROLL
+    for (int j = 0; j < FA_PANEL; j += LANES) {
+        vstore_tail(wide + j, vload_tail(b + j, columns - j), columns - j);
+    }
+}
+
 /* A task is a panel. */
 static void pack_run(const void *plan, int64_t task, void *scratch)
 {
@@ -88,9 +101,7 @@ static void pack_run(const void *plan, int64_t task, void *scratch)
         transpose(part.columns, p->k, b, p->b_col, wide, FA_PANEL);
     } else {
         for (int64_t i = 0; i < p->k; i++) {
-            for (int64_t j = 0; j < part.columns; j++) {
-                wide[i * FA_PANEL + j] = b[i * p->ldb + j * p->b_col];
-            }
+            read_columns(b + i * p->ldb, p->b_col, part.columns, wide + i * FA_PANEL);
         }
     }
     if (p->format == FA_INT8) {
