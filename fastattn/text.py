@@ -1,15 +1,7 @@
-"""Texts in, vectors out: a tokenizer, an encoder and a pooling together.
-
-Texts are tokenized and computed a few batches at a time, so that memory depends on
-`batch_tokens` and not on how many texts there are. A batch is packed tokens: padding
-does not exist here.
-"""
+"""Texts in, vectors out: a tokenizer, an encoder and a pooling together."""
 
 import os
-import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,24 +12,17 @@ from . import _rowwise, similarity
 from ._gemm import FORMATS
 from ._program import Program
 from .arrays import as_choice, as_flag, as_index
-from .errors import TruncationWarning
 from .models import read_model
-from .models.batches import SLICE_TEXTS, Tokens, batches, pack, windows
-from .models.bert import BertConfig, BertModel
+from .models.batches import Tokens, pack
+from .models.bert import BertModel
 from .models.folder import Folder
 from .models.locate import locate
 from .models.pooling import read_modules
 from .models.tokenizer import read_tokenizer
+from .text_base import BATCH_TOKENS, ON_TRUNCATION, OnTruncation, TextModel, as_texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-# Tokens of one batch. On two cores MiniLM is equally fast from 1024 to 4096 and slower
-# on both sides; the most of these, which takes 45 MB, leaves many cores more to share.
-BATCH_TOKENS = 4096
-
-# A progress bar that nobody asked for appears when the work has taken this long.
-PROGRESS_DELAY_SECONDS = 1.0
 
 
 def load(
@@ -123,7 +108,7 @@ class _Vectors(NamedTuple):
     normalize: bool
 
 
-class TextEncoder:
+class TextEncoder(TextModel):
     """A model that turns texts into vectors; :func:`load` makes one.
 
     It may be used from many threads at once, and pickles.
@@ -164,19 +149,12 @@ class TextEncoder:
         similarity_fn_name: str = "cosine",
         truncate_dim: int | None = None,
     ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.max_length = max_length
+        super().__init__(model, tokenizer, max_length)
         self.pooling = pooling
         self.normalize = normalize
         self.prompt = prompt
         self.similarity_fn_name = similarity_fn_name
         self.truncate_dim = truncate_dim
-
-    @property
-    def config(self) -> BertConfig:
-        """The settings of the model."""
-        return self.model.config
 
     def __repr__(self) -> str:
         """Show the settings."""
@@ -194,7 +172,7 @@ class TextEncoder:
         normalize: bool | None = None,
         truncate_dim: int | None = None,
         output: Literal["sentence", "tokens"] = "sentence",
-        on_truncation: Literal["warn", "ignore", "error"] = "warn",
+        on_truncation: OnTruncation = "warn",
         show_progress: bool | None = None,
         num_threads: int | None = None,
     ) -> Any:
@@ -264,37 +242,25 @@ class TextEncoder:
         >>> model.encode("This is an example sentence")[:3].round(4)
         array([0.0677, 0.0635, 0.0487], dtype=float32)
         """
-        texts = _check_texts(inputs)
+        texts = as_texts(inputs)
         batch_tokens = as_index(batch_tokens, "batch_tokens", 1)
         if prompt is not None and not isinstance(prompt, str):
-            raise TypeError(f"prompt must be a str, got {_kind(prompt)}")
-        prompt = self.prompt if prompt is None else prompt
-        as_choice(on_truncation, "on_truncation", ("warn", "ignore", "error"))
+            raise TypeError(f"prompt must be a str, got {type(prompt).__name__}")
+        as_choice(on_truncation, "on_truncation", ON_TRUNCATION)
         wanted = self._check_output(output, normalize, truncate_dim)
         results: Any = [None] * len(texts)
         if wanted is not None:
             results = np.empty((len(texts), wanted.dim), float32)
-        cut = 0
-        with _progress(len(texts), show_progress) as advance:
-            for first, window in windows(self.tokenizer, texts, prompt, batch_tokens):
-                for index, tokens in enumerate(window, first):
-                    cut += tokens.cut
-                    if tokens.cut and on_truncation == "error":
-                        raise ValueError(
-                            f"inputs[{index}] has more than {self.max_length} tokens"
-                        )
-                for batch in batches(window, batch_tokens):
-                    tokens_of_batch = [window[index] for index in batch]
-                    computed = self._compute(tokens_of_batch, wanted, num_threads)
-                    for index, result in zip(batch, computed, strict=True):
-                        results[first + index] = result
-                    advance(len(batch))
-        if cut and on_truncation == "warn":
-            warnings.warn(
-                f"{cut} of {len(texts)} texts cut at {self.max_length} tokens",
-                TruncationWarning,
-                stacklevel=2,
-            )
+        for indices, tokens in self._batches(
+            texts,
+            self.prompt if prompt is None else prompt,
+            batch_tokens=batch_tokens,
+            on_truncation=on_truncation,
+            show_progress=show_progress,
+        ):
+            computed = self._compute(tokens, wanted, num_threads)
+            for index, result in zip(indices, computed, strict=True):
+                results[index] = result
         return results[0] if isinstance(inputs, str) else results
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[float32]:
@@ -406,42 +372,3 @@ class TextEncoder:
         )
         program.run()
         return vectors
-
-
-@contextmanager
-def _progress(total: int, show: bool | None) -> Iterator[Callable[[int], Any]]:
-    """Show a progress bar over `total` texts; give the function that advances it."""
-    if show is not None:
-        as_flag(show, "show_progress")
-    on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    if show or (show is None and total > SLICE_TEXTS and on_terminal):
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            if show:
-                raise ImportError(
-                    "a progress bar needs the package tqdm: pip install fastattn[text]"
-                ) from None
-        else:
-            delay = 0.0 if show else PROGRESS_DELAY_SECONDS
-            with tqdm(total=total, unit=" texts", delay=delay) as bar:
-                yield bar.update
-            return
-    yield lambda count: None
-
-
-def _check_texts(inputs: Any) -> list[str]:
-    """Make a list of texts of what `encode` was given."""
-    if isinstance(inputs, str):
-        return [inputs]
-    if isinstance(inputs, bytes) or not isinstance(inputs, Iterable):
-        raise TypeError(f"inputs must be a str or several of them, got {_kind(inputs)}")
-    texts = list(inputs)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"inputs[{index}] must be a str, got {_kind(text)}")
-    return texts
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

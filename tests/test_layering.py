@@ -30,6 +30,7 @@ LAYERS = [
     },
     {"nn"},
     {"models"},
+    {"text_base"},
     {"text"},
     {"tracing"},
     {"page"},

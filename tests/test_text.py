@@ -238,7 +238,7 @@ class TestProgress:
         assert capsys.readouterr() == ("", "")
 
     def test_shown_by_itself_on_long_work_on_a_terminal(self, model, capsys, monkeypatch):
-        monkeypatch.setattr("fastattn.text.PROGRESS_DELAY_SECONDS", 0)
+        monkeypatch.setattr("fastattn.text_base.PROGRESS_DELAY_SECONDS", 0)
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         model.encode(["x"] * SLICE_TEXTS)
         assert capsys.readouterr().err == ""

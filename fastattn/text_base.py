@@ -1,0 +1,124 @@
+"""What the models that people give texts to share: batches, progress, truncation.
+
+Texts are tokenized and computed a few batches at a time, so that memory depends on
+`batch_tokens` and not on how many texts there are. A batch is packed tokens: padding
+does not exist here.
+"""
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from .arrays import as_flag
+from .errors import TruncationWarning
+from .models.batches import SLICE_TEXTS, Tokens, batches, windows
+from .models.bert import BertConfig, BertModel
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Tokens of one batch. On two cores MiniLM is equally fast from 1024 to 4096 and slower
+# on both sides; the largest of these gives many cores the most work to share, in 45 MB.
+BATCH_TOKENS = 4096
+
+# A progress bar that nobody asked for appears when the work has taken this long.
+PROGRESS_DELAY_SECONDS = 1.0
+
+OnTruncation = Literal["warn", "ignore", "error"]
+ON_TRUNCATION = ("warn", "ignore", "error")
+
+
+class TextModel:
+    """A model with the tokenizer that makes token ids of texts for it.
+
+    Attributes
+    ----------
+    model : BertModel
+        What computes hidden states from token ids.
+    tokenizer : tokenizers.Tokenizer
+        Cuts at `max_length` tokens and does not pad.
+    max_length : int
+        Tokens of a text that are read, special tokens included.
+    """
+
+    def __init__(self, model: BertModel, tokenizer: "Tokenizer", max_length: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    @property
+    def config(self) -> BertConfig:
+        """The settings of the model."""
+        return self.model.config
+
+    def _batches(
+        self,
+        texts: list[str],
+        prompt: str,
+        *,
+        batch_tokens: int,
+        on_truncation: OnTruncation,
+        show_progress: bool | None,
+    ) -> Iterator[tuple[list[int], list[Tokens]]]:
+        """Tokenize texts and put them into batches: their indices, and their tokens.
+
+        What is to be said about texts that were cut is said here, as if by the caller of
+        the method that runs through the batches.
+        """
+        cut = 0
+        with _progress(len(texts), show_progress) as advance:
+            for first, window in windows(self.tokenizer, texts, prompt, batch_tokens):
+                for index, tokens in enumerate(window, first):
+                    cut += tokens.cut
+                    if tokens.cut and on_truncation == "error":
+                        raise ValueError(
+                            f"inputs[{index}] has more than {self.max_length} tokens"
+                        )
+                for batch in batches(window, batch_tokens):
+                    yield [first + i for i in batch], [window[i] for i in batch]
+                    advance(len(batch))
+        if cut and on_truncation == "warn":
+            warnings.warn(
+                f"{cut} of {len(texts)} texts cut at {self.max_length} tokens",
+                TruncationWarning,
+                stacklevel=3,
+            )
+
+
+def as_texts(inputs: Any) -> list[str]:
+    """Make a list of texts of what a user gave as `inputs`."""
+    if isinstance(inputs, str):
+        return [inputs]
+    if isinstance(inputs, bytes) or not isinstance(inputs, Iterable):
+        raise TypeError(
+            f"inputs must be a str or several of them, got {type(inputs).__name__}"
+        )
+    texts = list(inputs)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"inputs[{index}] must be a str, got {type(text).__name__}")
+    return texts
+
+
+@contextmanager
+def _progress(total: int, show: bool | None) -> Iterator[Callable[[int], Any]]:
+    """Show a progress bar over `total` texts; give the function that advances it."""
+    if show is not None:
+        as_flag(show, "show_progress")
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if show or (show is None and total > SLICE_TEXTS and on_terminal):
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            if show:
+                raise ImportError(
+                    "a progress bar needs the package tqdm: pip install fastattn[text]"
+                ) from None
+        else:
+            delay = 0.0 if show else PROGRESS_DELAY_SECONDS
+            with tqdm(total=total, unit=" texts", delay=delay) as bar:
+                yield bar.update
+            return
+    yield lambda count: None
