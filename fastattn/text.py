@@ -95,9 +95,7 @@ def load(
         max_length,
         pooling=modules.pooling,
         normalize=modules.normalize,
-        prompt=modules.prompt,
-        similarity_fn_name=modules.similarity_fn_name,
-        truncate_dim=modules.truncate_dim,
+        **modules.general._asdict(),
     )
 
 
@@ -130,6 +128,8 @@ class TextEncoder(TextModel):
         Whether :meth:`encode` scales vectors to unit length unless told otherwise.
     prompt : str
         What :meth:`encode` puts in front of every text unless told otherwise.
+    prompts : dict of str
+        The prompts of the folder by name, for ``encode(texts, prompt=prompts["query"])``.
     similarity_fn_name : {"cosine", "dot", "euclidean", "manhattan"}
         How :meth:`similarity` compares vectors.
     truncate_dim : int or None
@@ -146,6 +146,7 @@ class TextEncoder(TextModel):
         pooling: str,
         normalize: bool,
         prompt: str,
+        prompts: dict[str, str],
         similarity_fn_name: str = "cosine",
         truncate_dim: int | None = None,
     ) -> None:
@@ -153,6 +154,7 @@ class TextEncoder(TextModel):
         self.pooling = pooling
         self.normalize = normalize
         self.prompt = prompt
+        self.prompts = prompts
         self.similarity_fn_name = similarity_fn_name
         self.truncate_dim = truncate_dim
 

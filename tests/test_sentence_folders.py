@@ -7,12 +7,11 @@ import shutil
 import numpy as np
 import pytest
 from support.bits import assert_same_bits
-from support.folders import TINY, change_json, copy_tiny, drop_json
+from support.folders import TINY, change_json, copy_tiny
 
 import fastattn as fa
 
 TEXTS = ["the cat", "a dog is under the sky, and red", ""]
-LONG = "run " * 100
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +58,7 @@ class TestModules:
     def test_folder_of_transformers(self, folder, model):
         (folder / "modules.json").unlink()
         shutil.rmtree(folder / "1_Pooling")
+        (folder / "sentence_bert_config.json").unlink()
         other = fa.load(folder)
         assert (other.pooling, other.normalize) == ("mean", False)
         assert_same_bits(other.encode(TEXTS), model.encode(TEXTS, normalize=False))
@@ -80,6 +80,32 @@ class TestModules:
         other = fa.load(tmp_path)
         assert_same_bits(other.encode(TEXTS), model.encode(TEXTS))
         assert other.max_length == model.max_length
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "config_sentence_transformers.json",
+            "sentence_bert_config.json",
+            "sentence_roberta_config.json",
+            "1_Pooling",
+        ],
+    )
+    def test_what_stands_beside_it_alone(self, folder, name):
+        """Vectors would be means that nobody scaled, whatever the folder was to say."""
+        (folder / "modules.json").unlink()
+        shutil.rmtree(folder / "1_Pooling")
+        (folder / "sentence_bert_config.json").unlink()
+        fa.load(folder)
+        (folder / name).write_text("{}")
+        message = rf"modules\.json: no such file, and {name} stands beside one"
+        with pytest.raises(fa.ModelFormatError, match=message):
+            fa.load(folder)
+
+    def test_a_transformer_that_is_not_there(self, folder):
+        write_modules(folder, (f"{OLD}.Transformer", "0_Transformer"), POOLING)
+        message = r"0_Transformer/config\.json: no such file, and modules\.json names its"
+        with pytest.raises(fa.ModelFormatError, match=message):
+            fa.load(folder)
 
     @pytest.mark.parametrize(
         "modules",
@@ -129,7 +155,7 @@ class TestModules:
     def test_normalize_of_something_else(self, folder):
         (folder / "2_Normalize").mkdir()
         path = folder / "2_Normalize" / "config.json"
-        change_json(path, module_input_name="sentence_embedding")
+        change_json(path, module_input_name="sentence_embedding", module_output_name=None)
         assert fa.load(folder).normalize
         change_json(path, module_input_name="token_embeddings")
         with pytest.raises(fa.ModelFormatError, match="module_input_name must be"):
@@ -186,6 +212,7 @@ class TestPooling:
             ),
             ({"pooling_mode_lasttoken": 1}, "pooling_mode_lasttoken must be true or"),
             ({"include_prompt": False}, "include_prompt must be true, got false"),
+            ({"pool_rows": 3}, "pool_rows is a field that fastattn does not know"),
         ],
     )
     def test_unknown(self, folder, fields, message):
@@ -196,126 +223,7 @@ class TestPooling:
 
     def test_missing(self, folder):
         shutil.rmtree(folder / "1_Pooling")
-        with pytest.raises(fa.ModelFormatError, match=r"1_Pooling/config\.json: no such"):
-            fa.load(folder)
-
-
-class TestMaxLength:
-    """Of the three files that name a limit, the one that knows decides."""
-
-    @staticmethod
-    def tokens(model):
-        states = model.encode(LONG, output="tokens", on_truncation="ignore")
-        assert len(states) == model.max_length
-        return len(states)
-
-    def test_of_sentence_transformers(self, model):
-        assert self.tokens(model) == 48
-
-    def test_of_the_tokenizer_settings(self, folder):
-        (folder / "sentence_bert_config.json").unlink()
-        change_json(folder / "tokenizer_config.json", model_max_length=40)
-        assert self.tokens(fa.load(folder)) == 40
-
-    @pytest.mark.parametrize("limit", [10**30, 1e30, 512, 64])
-    def test_of_the_positions(self, folder, limit):
-        drop_json(folder / "sentence_bert_config.json", "max_seq_length")
-        change_json(folder / "tokenizer_config.json", model_max_length=limit)
-        assert self.tokens(fa.load(folder)) == 64
-
-    def test_of_the_positions_alone(self, folder):
-        change_json(folder / "sentence_bert_config.json", max_seq_length=None)
-        (folder / "tokenizer_config.json").unlink()
-        assert self.tokens(fa.load(folder)) == 64
-
-    @pytest.mark.parametrize(
-        ("limit", "message"),
-        [
-            (65, "max_seq_length must be from 1 to 64, got 65"),
-            (0, "max_seq_length must be from 1 to 64, got 0"),
-            ("48", "max_seq_length must be a whole number"),
-            (48.0, "max_seq_length must be a whole number"),
-        ],
-    )
-    def test_impossible(self, folder, limit, message):
-        change_json(folder / "sentence_bert_config.json", max_seq_length=limit)
-        with pytest.raises(fa.ModelFormatError, match=message):
-            fa.load(folder)
-
-    @pytest.mark.parametrize("limit", [1, 2])
-    def test_no_room_for_a_text(self, folder, limit):
-        change_json(folder / "sentence_bert_config.json", max_seq_length=limit)
-        with pytest.raises(fa.ModelFormatError, match="adds 2 special tokens"):
-            fa.load(folder)
-
-    def test_special_tokens_stay(self, model):
-        encoding = model.tokenizer.encode(LONG)
-        assert encoding.tokens[0] == "[CLS]"
-        assert encoding.tokens[-1] == "[SEP]"
-        assert len(encoding.tokens) == 48
-
-    def test_truncation_on_the_left(self, folder):
-        change_json(folder / "tokenizer_config.json", truncation_side="left")
-        tokens = fa.load(folder).tokenizer.encode(f"cat {LONG} dog").tokens
-        assert tokens[0] == "[CLS]"
-        assert tokens[-2:] == ["dog", "[SEP]"]
-        change_json(folder / "tokenizer_config.json", truncation_side="middle")
-        with pytest.raises(fa.ModelFormatError, match="truncation_side must be left or"):
-            fa.load(folder)
-
-
-class TestTruncateDim:
-    @pytest.fixture
-    def settings(self, folder):
-        return folder / "config_sentence_transformers.json"
-
-    def test_it_holds_unless_told_otherwise(self, folder, settings, model):
-        change_json(settings, truncate_dim=8)
-        other = fa.load(folder)
-        assert_same_bits(other.encode(TEXTS), model.encode(TEXTS, truncate_dim=8))
-        assert_same_bits(other.encode(TEXTS, truncate_dim=32), model.encode(TEXTS))
-        assert other.encode("cat", output="tokens").shape == (3, 32)
-
-    @pytest.mark.parametrize("dim", [None, 32, 33])
-    def test_everything(self, folder, settings, model, dim):
-        change_json(settings, truncate_dim=dim)
-        assert_same_bits(fa.load(folder).encode(TEXTS), model.encode(TEXTS))
-
-    @pytest.mark.parametrize("dim", [0, -1, 8.0, "8", True])
-    def test_impossible(self, folder, settings, dim):
-        change_json(settings, truncate_dim=dim)
-        with pytest.raises(fa.ModelFormatError, match="truncate_dim must be"):
-            fa.load(folder)
-
-
-class TestPrompt:
-    def test_default_prompt(self, folder, model):
-        path = folder / "config_sentence_transformers.json"
-        change_json(path, prompts={"query": "the sun: "}, default_prompt_name=None)
-        assert fa.load(folder).prompt == ""
-        change_json(path, default_prompt_name="query")
-        other = fa.load(folder)
-        assert other.prompt == "the sun: "
-        assert_same_bits(other.encode("cat"), model.encode("the sun: cat"))
-        assert_same_bits(other.encode("cat", prompt=""), model.encode("cat"))
-
-    @pytest.mark.parametrize(
-        ("fields", "message"),
-        [
-            ({"default_prompt_name": "query"}, "prompts is missing"),
-            ({"default_prompt_name": "query", "prompts": {}}, "query is missing"),
-            ({"default_prompt_name": 1, "prompts": {}}, "default_prompt_name must be"),
-            (
-                {"default_prompt_name": "a", "prompts": {"a": "\ud83d"}},
-                "a must be Unicode without half a surrogate pair",
-            ),
-            (
-                {"default_prompt_name": "query", "prompts": {"query": 1}},
-                "query must be",
-            ),
-        ],
-    )
-    def test_damaged(self, folder, fields, message):
-        change_json(folder / "config_sentence_transformers.json", **fields)
-        with pytest.raises(fa.ModelFormatError, match=message):
+        with pytest.raises(
+            fa.ModelFormatError, match=r"1_Pooling/config\.json: no such file, and mod"
+        ):
             fa.load(folder)

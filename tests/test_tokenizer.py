@@ -121,9 +121,3 @@ def test_do_lower_case(folder):
     assert (fa.load(folder).encode("THE Cat") != model.encode("the cat")).any()
     change_json(folder / "sentence_bert_config.json", do_lower_case=True)
     assert_same_bits(fa.load(folder).encode("THE Cat"), model.encode("the cat"))
-
-
-def test_another_task(folder):
-    change_json(folder / "sentence_bert_config.json", transformer_task="fill-mask")
-    with pytest.raises(fa.ModelFormatError, match="transformer_task must be"):
-        fa.load(folder)

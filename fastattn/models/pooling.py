@@ -1,18 +1,18 @@
 """What sentence-transformers does to hidden states, as its settings say."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from ..errors import ModelFormatError
-from ..similarity import FUNCTIONS
 from .checkpoint import Settings, read_json
 from .folder import Folder, printable
+from .sentence import General, name_of_settings, read_general
 
 # How the pooling modes that there are kernels for are called: by the one field that
 # sentence-transformers writes today, and by the switches that it wrote before.
 POOLINGS = ("mean", "cls")
 SWITCHES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+POOLING_FIELDS = ("embedding_dimension", "word_embedding_dimension", "include_prompt")
 
 # The modules of a sentence encoder in their order; only the first two are always there.
 MODULES = ("Transformer", "Pooling", "Normalize")
@@ -30,20 +30,14 @@ class SentenceModules:
         How hidden states become one vector: "mean" or "cls".
     normalize : bool
         Whether vectors are scaled to unit length.
-    prompt : str
-        What stands in front of every text unless the caller says otherwise.
-    similarity_fn_name : str
-        How vectors are compared: a name in `similarity.FUNCTIONS`.
-    truncate_dim : int or None
-        How many leading values of a vector are kept unless the caller says otherwise.
+    general : General
+        What holds for all of it: prompts, and how vectors are cut and compared.
     """
 
     transformer: Folder
-    pooling: str = "mean"
-    normalize: bool = False
-    prompt: str = ""
-    similarity_fn_name: str = "cosine"
-    truncate_dim: int | None = None
+    pooling: str
+    normalize: bool
+    general: General
 
 
 def read_modules(folder: Folder) -> SentenceModules:
@@ -52,10 +46,15 @@ def read_modules(folder: Folder) -> SentenceModules:
     A folder without modules.json, as transformers writes them, means mean pooling and
     no normalisation, which is what sentence-transformers makes of one.
     """
+    path = folder.path / "modules.json"
     if not folder.has("modules.json"):
         _refuse_adapter(folder)
-        return SentenceModules(folder)
-    path = folder.path / "modules.json"
+        if name := name_of_settings(folder):
+            raise ModelFormatError(
+                f"{path}: no such file, and {name} stands beside one, which says how "
+                f"vectors are made: copy or download it, too"
+            )
+        return SentenceModules(folder, "mean", False, read_general(folder))
     listed = read_json(folder, "modules.json")
     if not isinstance(listed, list):
         raise ModelFormatError(f"{path}: expected a JSON list at the top")
@@ -69,24 +68,19 @@ def read_modules(folder: Folder) -> SentenceModules:
         )
     folders = [_subfolder(folder, module) for module in modules]
     _refuse_adapter(folders[0])
+    for module in folders[:2]:
+        if not module.has("config.json"):
+            raise ModelFormatError(
+                f"{module.path / 'config.json'}: no such file, and modules.json names its "
+                "folder: copy or download it, too"
+            )
     if len(folders) == len(MODULES):
         _check_normalize(folders[2])
-    general = Settings.read(folder, "config_sentence_transformers.json", optional=True)
     return SentenceModules(
         transformer=folders[0],
         pooling=_read_pooling(folders[1]),
         normalize=len(folders) == len(MODULES),
-        prompt=_read_prompt(general),
-        similarity_fn_name=(
-            general.get_choice("similarity_fn_name", FUNCTIONS)
-            if general.has("similarity_fn_name")
-            else "cosine"
-        ),
-        truncate_dim=(
-            general.get_size("truncate_dim", sys.maxsize)
-            if general.has("truncate_dim")
-            else None
-        ),
+        general=read_general(folder),
     )
 
 
@@ -122,8 +116,13 @@ def _subfolder(folder: Folder, module: Settings) -> Folder:
 def _read_pooling(folder: Folder) -> str:
     """Read which pooling the settings of the module Pooling ask for."""
     settings = Settings.read(folder, "config.json")
+    for field in settings.fields:
+        if field not in POOLING_FIELDS and not field.startswith("pooling_mode"):
+            problem = "is a field that fastattn does not know: it may change vectors"
+            raise settings.error(field, problem)
     if not settings.get("include_prompt", bool, True):
-        raise settings.error("include_prompt", "must be true, got false")
+        problem = "must be true, got false: prompts cannot be left out of pooling yet"
+        raise settings.error("include_prompt", problem)
     switched_on = [
         SWITCHES.get(field, field)
         for field in settings.fields
@@ -144,15 +143,5 @@ def _check_normalize(folder: Folder) -> None:
     """
     settings = Settings.read(folder, "config.json", optional=True)
     for field in ("module_input_name", "module_output_name"):
-        name = settings.get(field, str, "sentence_embedding")
-        if name != "sentence_embedding":
-            raise settings.wrong(field, "sentence_embedding", name)
-
-
-def _read_prompt(general: Settings) -> str:
-    """Read the prompt that config_sentence_transformers.json makes the default."""
-    if not general.has("default_prompt_name"):
-        return ""
-    name = general.get("default_prompt_name", str)
-    prompts = Settings(general.path, general.get("prompts", dict))
-    return str(prompts.get(name, str))
+        if settings.has(field):
+            settings.get_choice(field, ["sentence_embedding"])

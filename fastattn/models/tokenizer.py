@@ -8,6 +8,7 @@ from .bert import BertConfig
 from .checkpoint import Settings
 from .cures import no_tokenizer
 from .folder import Folder, errors_of_library
+from .sentence import read_transformer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -27,9 +28,7 @@ def read_tokenizer(folder: Folder, config: BertConfig) -> tuple["Tokenizer", int
     training run and say nothing about the model. They are replaced here, once: a
     tokenizer must not be changed while other threads use it.
     """
-    sentence = Settings.read(folder, "sentence_bert_config.json", optional=True)
-    task = "feature-extraction"
-    sentence.get_choice("transformer_task", [task], task)
+    sentence = read_transformer(folder)
     general = Settings.read(folder, "tokenizer_config.json", optional=True)
     max_length = _max_length(sentence, general, config)
     side = general.get_choice("truncation_side", ["left", "right"], "right")

@@ -1,0 +1,112 @@
+"""The settings of sentence-transformers beside a model, field by field.
+
+A field that changes vectors is honoured, or refused by name; those that are not named here
+(versions, and how the model was made) change none.
+"""
+
+import sys
+from typing import Any, NamedTuple
+
+from ..similarity import FUNCTIONS
+from .checkpoint import Settings
+from .folder import Folder, printable
+
+GENERAL = "config_sentence_transformers.json"
+
+# The settings of the module Transformer: its file had the name of the family once, and the
+# first that there is counts.
+TRANSFORMER = tuple(
+    f"sentence_{family}_config.json"
+    for family in (
+        *("bert", "roberta", "distilbert", "camembert"),
+        *("albert", "xlm-roberta", "xlnet"),
+    )
+)
+
+# What the module Transformer may do here, where its settings speak of it.
+HIDDEN_STATES = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+ALLOWED: dict[str, tuple[Any, ...]] = {
+    "transformer_task": ("feature-extraction",),
+    "modality_config": (HIDDEN_STATES,),
+    "module_output_name": ("token_embeddings",),
+    "processing_kwargs": ({},),
+    "query_length": (),
+    "document_length": (),
+    "query_expansion": (),
+    "tokenizer_name_or_path": (),
+}
+
+# Keywords that it hands to transformers, by their names of today and before, and which of
+# them change nothing: where files are found, and how torch computes.
+KEYWORDS = (
+    *("model_kwargs", "processor_kwargs", "config_kwargs"),
+    *("model_args", "tokenizer_args", "config_args"),
+)
+WITHOUT_EFFECT = {
+    *("add_pooling_layer", "attn_implementation", "device_map", "dtype", "torch_dtype"),
+    *("low_cpu_mem_usage", "revision", "trust_remote_code", "use_cache", "use_fast"),
+    *("use_safetensors",),
+}
+OTHER_FIELDS = ("max_seq_length", "do_lower_case", "unpad_inputs")
+
+
+class General(NamedTuple):
+    """What config_sentence_transformers.json says: see :class:`fastattn.TextEncoder`."""
+
+    prompt: str
+    prompts: dict[str, str]
+    similarity_fn_name: str
+    truncate_dim: int | None
+
+
+def read_general(folder: Folder) -> General:
+    """Read config_sentence_transformers.json, which old versions did not write."""
+    settings = Settings.read(folder, GENERAL, optional=True)
+    settings.get_choice("model_type", ["SentenceTransformer"], "SentenceTransformer")
+    stored = Settings(settings.path, settings.get("prompts", dict, {}))
+    # A prompt of null is none.
+    prompts = {
+        name: stored.get(name, str) if stored.has(name) else "" for name in stored.fields
+    }
+    prompt = ""
+    if settings.has("default_prompt_name"):
+        name = settings.get("default_prompt_name", str)
+        if name not in prompts:
+            raise settings.wrong("default_prompt_name", "the name of a prompt", name)
+        prompt = prompts[name]
+    function = "cosine"
+    if settings.has("similarity_fn_name"):
+        function = settings.get_choice("similarity_fn_name", FUNCTIONS)
+    truncate_dim = None
+    if settings.has("truncate_dim"):
+        truncate_dim = settings.get_size("truncate_dim", sys.maxsize)
+    return General(prompt, prompts, function, truncate_dim)
+
+
+def read_transformer(folder: Folder) -> Settings:
+    """Read the settings of the module Transformer; those that are not honoured are refused.
+
+    What is left to honour is `max_seq_length` and `do_lower_case`.
+    """
+    name = next(filter(folder.has, TRANSFORMER), TRANSFORMER[0])
+    settings = Settings.read(folder, name, optional=True)
+    for field in settings.fields:
+        if not settings.has(field) or field in OTHER_FIELDS:
+            continue
+        if field in KEYWORDS:
+            for keyword in settings.get(field, dict):
+                if keyword not in WITHOUT_EFFECT:
+                    where = f"{field}.{printable(keyword)}"
+                    raise settings.error(where, "is not read, and may change vectors")
+        elif field not in ALLOWED:
+            problem = "is a field that fastattn does not know: it may change vectors"
+            raise settings.error(field, problem)
+        elif settings.fields[field] not in ALLOWED[field]:
+            expected = " or ".join(map(repr, ALLOWED[field])) or "missing"
+            raise settings.wrong(field, expected, settings.fields[field])
+    return settings
+
+
+def name_of_settings(folder: Folder) -> str | None:
+    """Name what shows that sentence-transformers wrote a folder, if something does."""
+    return next(filter(folder.has, (GENERAL, *TRANSFORMER, "1_Pooling")), None)
