@@ -183,7 +183,7 @@ class TextEncoder(TextModel):
         Parameters
         ----------
         inputs : str or iterable of str
-            One text, or any number of them.
+            One text, or any number of them: a list, a column of a table, a generator.
         prompt : str, optional
             Put in front of every text; unless given, what the folder says, which mostly
             is nothing.
@@ -218,7 +218,8 @@ class TextEncoder(TextModel):
         Raises
         ------
         TypeError
-            If a text is not a str, by its index, or an option is of the wrong type.
+            If a text is not a str, by its index, if `inputs` are a table, a mapping or a
+            set, or an option is of the wrong type.
         ValueError
             If an option has a value that it cannot have, a text holds a lone surrogate,
             or one is too long and `on_truncation` is "error".

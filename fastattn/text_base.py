@@ -7,7 +7,7 @@ does not exist here.
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -91,15 +91,34 @@ def as_texts(inputs: Any) -> list[str]:
     """Make a list of texts of what a user gave as `inputs`."""
     if isinstance(inputs, str):
         return [inputs]
-    if isinstance(inputs, bytes) or not isinstance(inputs, Iterable):
-        raise TypeError(
-            f"inputs must be a str or several of them, got {type(inputs).__name__}"
-        )
-    texts = list(inputs)
+    problem = _why_no_texts(inputs)
+    if problem is not None:
+        kind = type(inputs).__name__
+        raise TypeError(f"inputs must be a str or several of them, got {kind}{problem}")
+    # A column of Arrow iterates over scalars of its own, which are no str.
+    texts = inputs.to_pylist() if hasattr(inputs, "to_pylist") else list(inputs)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"inputs[{index}] must be a str, got {type(text).__name__}")
     return texts
+
+
+def _why_no_texts(inputs: Any) -> str | None:
+    """Say what is wrong with inputs that are no row of texts, or None if nothing is.
+
+    A table and a mapping are iterable, too, but over their columns' names and their keys.
+    """
+    if isinstance(inputs, bytes | bytearray | memoryview):
+        return ": decode it first, bytes(inputs).decode()"
+    if isinstance(inputs, Mapping):
+        return ": pass its values, list(inputs.values()), or its keys, list(inputs)"
+    if isinstance(inputs, set | frozenset):
+        return ", which has no order: pass a list, sorted(inputs)"
+    if hasattr(inputs, "columns"):
+        return ": pass one of its columns, such as inputs['text']"
+    if getattr(inputs, "ndim", 1) != 1:
+        return f" of {inputs.ndim} dimensions: pass one with a single dimension"
+    return None if isinstance(inputs, Iterable) else ""
 
 
 @contextmanager
