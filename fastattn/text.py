@@ -88,11 +88,9 @@ def load(
     folder = Folder(locate(name_or_folder))
     modules = read_modules(folder)
     model = read_model(modules.transformer, weights)
-    tokenizer, max_length = read_tokenizer(modules.transformer, model.config)
     return TextEncoder(
         model,
-        tokenizer,
-        max_length,
+        read_tokenizer(modules.transformer, model.config),
         pooling=modules.pooling,
         normalize=modules.normalize,
         **modules.general._asdict(),
@@ -121,7 +119,9 @@ class TextEncoder(TextModel):
     config : BertConfig
         The settings in config.json, by the names they have there.
     max_length : int
-        Tokens of a text that are read, special tokens included.
+        Tokens of a text that are read, special tokens included. Set it to read fewer, or
+        as many as the model has positions for; that holds from the next call on, in every
+        thread.
     pooling : {"mean", "cls"}
         How the hidden states of a text become one vector.
     normalize : bool
@@ -141,7 +141,6 @@ class TextEncoder(TextModel):
         self,
         model: BertModel,
         tokenizer: "Tokenizer",
-        max_length: int,
         *,
         pooling: str,
         normalize: bool,
@@ -150,7 +149,7 @@ class TextEncoder(TextModel):
         similarity_fn_name: str = "cosine",
         truncate_dim: int | None = None,
     ) -> None:
-        super().__init__(model, tokenizer, max_length)
+        super().__init__(model, tokenizer)
         self.pooling = pooling
         self.normalize = normalize
         self.prompt = prompt

@@ -5,13 +5,14 @@ Texts are tokenized and computed a few batches at a time, so that memory depends
 does not exist here.
 """
 
+import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from .arrays import as_flag
+from .arrays import as_flag, as_index
 from .errors import TruncationWarning
 from .models.batches import SLICE_TEXTS, Tokens, batches, windows
 from .models.bert import BertConfig, BertModel
@@ -39,19 +40,37 @@ class TextModel:
         What computes hidden states from token ids.
     tokenizer : tokenizers.Tokenizer
         Cuts at `max_length` tokens and does not pad.
-    max_length : int
-        Tokens of a text that are read, special tokens included.
     """
 
-    def __init__(self, model: BertModel, tokenizer: "Tokenizer", max_length: int) -> None:
+    def __init__(self, model: BertModel, tokenizer: "Tokenizer") -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.max_length = max_length
 
     @property
     def config(self) -> BertConfig:
         """The settings of the model."""
         return self.model.config
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text that are read, special tokens included; it can be set.
+
+        What is set holds from the next call on, in every thread. It must leave room for
+        a token beside the special ones, and the model must have so many positions.
+        """
+        return int(_truncation(self.tokenizer)["max_length"])
+
+    @max_length.setter
+    def max_length(self, value: int) -> None:
+        # Others may be using the tokenizer that is there, so that it must not change.
+        tokenizer = copy.deepcopy(self.tokenizer)
+        least = tokenizer.num_special_tokens_to_add(is_pair=False) + 1
+        most = self.config.max_position_embeddings
+        tokenizer.enable_truncation(
+            as_index(value, "max_length", least, most),
+            direction=_truncation(tokenizer)["direction"],
+        )
+        self.tokenizer = tokenizer
 
     def _batches(
         self,
@@ -68,20 +87,21 @@ class TextModel:
         the method that runs through the batches.
         """
         cut = 0
+        # Another thread may put another one in its place.
+        tokenizer = self.tokenizer
+        limit = _truncation(tokenizer)["max_length"]
         with _progress(len(texts), show_progress) as advance:
-            for first, window in windows(self.tokenizer, texts, prompt, batch_tokens):
+            for first, window in windows(tokenizer, texts, prompt, batch_tokens):
                 for index, tokens in enumerate(window, first):
                     cut += tokens.cut
                     if tokens.cut and on_truncation == "error":
-                        raise ValueError(
-                            f"inputs[{index}] has more than {self.max_length} tokens"
-                        )
+                        raise ValueError(f"inputs[{index}] has more than {limit} tokens")
                 for batch in batches(window, batch_tokens):
                     yield [first + i for i in batch], [window[i] for i in batch]
                     advance(len(batch))
         if cut and on_truncation == "warn":
             warnings.warn(
-                f"{cut} of {len(texts)} texts cut at {self.max_length} tokens",
+                f"{cut} of {len(texts)} texts cut at {limit} tokens",
                 TruncationWarning,
                 stacklevel=3,
             )
@@ -119,6 +139,11 @@ def _why_no_texts(inputs: Any) -> str | None:
     if getattr(inputs, "ndim", 1) != 1:
         return f" of {inputs.ndim} dimensions: pass one with a single dimension"
     return None if isinstance(inputs, Iterable) else ""
+
+
+def _truncation(tokenizer: "Tokenizer") -> dict[str, Any]:
+    """Tell how a tokenizer cuts long texts, which `read_tokenizer` lets it do."""
+    return cast(dict[str, Any], tokenizer.truncation)
 
 
 @contextmanager

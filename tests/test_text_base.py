@@ -1,4 +1,7 @@
-"""What models of texts share: which inputs are texts."""
+"""What models of texts share: which inputs are texts, and how much is read."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -6,6 +9,8 @@ from support.bits import assert_same_bits
 from support.folders import TINY
 
 import fastattn as fa
+
+LONG = "run " * 100
 
 
 @pytest.fixture
@@ -90,3 +95,60 @@ class TestInputs:
     def test_what_is_no_row_of_texts(self, model, make, message):
         with pytest.raises(TypeError, match=f"must be a str or several of them, {message}"):
             model.encode(make(["one", "two"]))
+
+
+class TestMaxLength:
+    @staticmethod
+    def count(model):
+        with pytest.warns(fa.TruncationWarning, match=f"cut at {model.max_length} tokens"):
+            return len(model.encode(LONG, output="tokens"))
+
+    @pytest.mark.parametrize("length", [3, 16, 64, np.int64(7)])
+    def test_it_can_be_set(self, model, length):
+        model.max_length = length
+        assert model.max_length == length
+        assert self.count(model) == length
+        assert len(model.tokenizer.encode(LONG).ids) == length
+        cut = model.encode("the cat", output="tokens", on_truncation="ignore")
+        assert cut.shape == (min(4, length), 32)
+
+    def test_the_side_stays(self, model):
+        model.tokenizer.enable_truncation(9, direction="left")
+        model.max_length = 4
+        assert model.tokenizer.encode("the cat is red").tokens[1:3] == ["is", "red"]
+
+    def test_pickles_keep_it(self, model):
+        model.max_length = 16
+        copy = pickle.loads(pickle.dumps(model))
+        assert copy.max_length == self.count(copy) == 16
+
+    def test_others_go_on_with_the_tokenizer_that_they_have(self, model):
+        before = model.tokenizer
+        model.max_length = 16
+        assert len(before.encode(LONG).ids) == 48
+        assert len(fa.load(TINY).tokenizer.encode(LONG).ids) == 48
+
+    def test_the_next_call_of_every_thread(self, model):
+        with ThreadPoolExecutor(4) as pool:
+            for length in (5, 40, 11):
+                model.max_length = length
+                results = pool.map(
+                    lambda _: model.encode(LONG, output="tokens", on_truncation="ignore"),
+                    range(16),
+                )
+                assert {len(states) for states in results} == {length}
+
+    @pytest.mark.parametrize(
+        ("length", "error", "message"),
+        [
+            (2, ValueError, "max_length must be from 3 to 64, got 2"),
+            (65, ValueError, "max_length must be from 3 to 64, got 65"),
+            (16.0, TypeError, "max_length must be an integer, got 16.0"),
+            (True, TypeError, "max_length must be an integer"),
+            (None, TypeError, "max_length must be an integer"),
+        ],
+    )
+    def test_bad_values(self, model, length, error, message):
+        with pytest.raises(error, match=message):
+            model.max_length = length
+        assert model.max_length == self.count(model) == 48

@@ -21,12 +21,11 @@ TOKENIZER_BYTES = 64 * 2**20
 WORD_CHARACTERS = 1000
 
 
-def read_tokenizer(folder: Folder, config: BertConfig) -> tuple["Tokenizer", int]:
-    """Read tokenizer.json and find the greatest length of a text in tokens.
+def read_tokenizer(folder: Folder, config: BertConfig) -> "Tokenizer":
+    """Read tokenizer.json, and let it cut at the greatest length of a text in tokens.
 
     The padding and the truncation that stand in tokenizer.json are those of some
-    training run and say nothing about the model. They are replaced here, once: a
-    tokenizer must not be changed while other threads use it.
+    training run and say nothing about the model: they are replaced.
     """
     sentence = read_transformer(folder)
     general = Settings.read(folder, "tokenizer_config.json", optional=True)
@@ -49,7 +48,7 @@ def read_tokenizer(folder: Folder, config: BertConfig) -> tuple["Tokenizer", int
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length, direction=side)
         _check_post_processor(path, tokenizer, config, special)
-    return tokenizer, max_length
+    return tokenizer
 
 
 def _check_model(path: Path, tokenizer: "Tokenizer", config: BertConfig) -> None:
