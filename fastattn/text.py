@@ -12,9 +12,8 @@ from . import _rowwise, similarity
 from ._gemm import FORMATS
 from ._program import Program
 from .arrays import as_choice, as_flag, as_index
-from .models import read_model
+from .models import EncoderModel, read_model
 from .models.batches import Tokens, pack
-from .models.bert import BertModel
 from .models.folder import Folder
 from .models.locate import locate
 from .models.pooling import read_modules
@@ -90,7 +89,7 @@ def load(
     model = read_model(modules.transformer, weights)
     return TextEncoder(
         model,
-        read_tokenizer(modules.transformer, model.config),
+        read_tokenizer(modules.transformer, model),
         pooling=modules.pooling,
         normalize=modules.normalize,
         **modules.general._asdict(),
@@ -111,12 +110,12 @@ class TextEncoder(TextModel):
 
     Attributes
     ----------
-    model : BertModel
+    model : EncoderModel
         ``model(input_ids, attention_mask=None, token_type_ids=None)`` gives the
         hidden states (batch, length, hidden) of token ids.
     tokenizer : tokenizers.Tokenizer
         Cuts at `max_length` tokens and does not pad.
-    config : BertConfig
+    config : Config
         The settings in config.json, by the names they have there.
     max_length : int
         Tokens of a text that are read, special tokens included. Set it to read fewer, or
@@ -139,7 +138,7 @@ class TextEncoder(TextModel):
 
     def __init__(
         self,
-        model: BertModel,
+        model: EncoderModel,
         tokenizer: "Tokenizer",
         *,
         pooling: str,
@@ -160,7 +159,7 @@ class TextEncoder(TextModel):
     def __repr__(self) -> str:
         """Show the settings."""
         return (
-            f"TextEncoder({self.config}, max_length={self.max_length}, "
+            f"TextEncoder({self.model}, max_length={self.max_length}, "
             f"pooling={self.pooling!r}, normalize={self.normalize})"
         )
 
@@ -333,7 +332,7 @@ class TextEncoder(TextModel):
         """Find out what is wanted: sentence vectors, or None for hidden states."""
         as_choice(output, "output", ("sentence", "tokens"))
         if output == "sentence":
-            hidden_size = self.config.hidden_size
+            hidden_size = self.model.hidden_size
             # sentence-transformers lets a folder cut at more values than there are.
             dim = min(self.truncate_dim or hidden_size, hidden_size)
             if truncate_dim is not None:
@@ -356,7 +355,7 @@ class TextEncoder(TextModel):
     ) -> Iterable[NDArray[float32]]:
         """Compute one batch: a vector per text, or the hidden states of its tokens."""
         ids, types, positions, cu_seqlens = pack(texts)
-        hidden = np.empty((len(ids), self.config.hidden_size), float32)
+        hidden = np.empty((len(ids), self.model.hidden_size), float32)
         program = Program(num_threads=num_threads)
         self.model.steps(program, ids, types, positions, cu_seqlens, hidden)
         if wanted is None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .arrays import as_flag, as_index
 from .errors import TruncationWarning
+from .models import Config, EncoderModel
 from .models.batches import SLICE_TEXTS, Tokens, batches, windows
-from .models.bert import BertConfig, BertModel
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,18 +36,18 @@ class TextModel:
 
     Attributes
     ----------
-    model : BertModel
+    model : EncoderModel
         What computes hidden states from token ids.
     tokenizer : tokenizers.Tokenizer
         Cuts at `max_length` tokens and does not pad.
     """
 
-    def __init__(self, model: BertModel, tokenizer: "Tokenizer") -> None:
+    def __init__(self, model: EncoderModel, tokenizer: "Tokenizer") -> None:
         self.model = model
         self.tokenizer = tokenizer
 
     @property
-    def config(self) -> BertConfig:
+    def config(self) -> Config:
         """The settings of the model."""
         return self.model.config
 
@@ -65,7 +65,7 @@ class TextModel:
         # Others may be using the tokenizer that is there, so that it must not change.
         tokenizer = copy.deepcopy(self.tokenizer)
         least = tokenizer.num_special_tokens_to_add(is_pair=False) + 1
-        most = self.config.max_position_embeddings
+        most = self.model.max_positions
         tokenizer.enable_truncation(
             as_index(value, "max_length", least, most),
             direction=_truncation(tokenizer)["direction"],

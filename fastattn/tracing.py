@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from .arrays import as_choice, as_index
 from .errors import TruncationWarning
+from .models import EncoderModel
 from .models.batches import has_surrogate
-from .models.bert import BertModel
 from .nn import Encoder, EncoderLayer, FeedForward, MultiHeadAttention
 from .nn.recorder import Complete, Recorder, recording
 from .text import TextEncoder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["LAYER_VALUES", "MODEL_VALUES", "Trace", "trace"]
 
 Array = NDArray[np.float32]
-Traceable = BertModel | Encoder | EncoderLayer | MultiHeadAttention | FeedForward
+Traceable = EncoderModel | Encoder | EncoderLayer | MultiHeadAttention | FeedForward
 
 # The values outside and inside of encoder layers, in the order of a post-norm encoder.
 MODEL_VALUES = (
@@ -127,7 +127,7 @@ def trace(
 
     Parameters
     ----------
-    model : TextEncoder, BertModel, Encoder, EncoderLayer, MultiHeadAttention, FeedForward
+    model : TextEncoder, EncoderModel, or a layer of fastattn.nn that looks along sequences
         What to look into.
     inputs : str, list of str, or array_like
         For a TextEncoder, a text, several, or token ids; else what `model` is called with.
@@ -233,7 +233,7 @@ def trace(
         raise TypeError(f"there is nothing to look into in a {type(model).__name__}")
     for name in {"cache", "return_weights"} & keywords.keys():
         raise TypeError(f"trace does not take {name}")
-    leading = np.shape(inputs)[: 2 if isinstance(model, BertModel) else -1]
+    leading = np.shape(inputs)[: 2 if isinstance(model, EncoderModel) else -1]
 
     def shaped(value: Array) -> Array:
         if isinstance(model, FeedForward):  # all vectors were recorded as one sequence
@@ -272,7 +272,7 @@ def _record(
     encoding: "Encoding | None" = None,
 ) -> Trace:
     """Make a call of a model, and a trace of its values, each through `shaped`."""
-    encoder = model.encoder if isinstance(model, BertModel) else model
+    encoder = model.encoder if isinstance(model, EncoderModel) else model
     count = len(encoder.layers) if isinstance(encoder, Encoder) else 0
     outside = MODEL_VALUES if count else LAYER_VALUES
     scopes = [(None, outside), *((i, LAYER_VALUES) for i in _indices(layers, count))]

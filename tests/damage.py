@@ -57,7 +57,7 @@ def outcome(folder: Path) -> str:
         assert str(error).startswith(f"{folder}/"), error
         return "refused"
     vectors = model.encode(TEXTS, on_truncation="ignore")
-    assert vectors.shape == (len(TEXTS), model.config.hidden_size)
+    assert vectors.shape == (len(TEXTS), model.model.hidden_size)
     return "loaded"
 
 

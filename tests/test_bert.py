@@ -225,7 +225,7 @@ class TestInput:
 
     @pytest.mark.parametrize("wrong", [-1, VOCABULARY, 2**40, -(2**63)])
     def test_range(self, model, wrong):
-        assert model.config.vocab_size == VOCABULARY
+        assert model.vocab_size == VOCABULARY
         with pytest.raises(ValueError, match=f"input_ids must be from 0 .*, got {wrong}"):
             model([[1, wrong]])
         with pytest.raises(ValueError, match="token_type_ids must be from 0 to 1, got"):

@@ -9,7 +9,8 @@ from support.folders import TINY, change_json, change_tensors, copy_tiny, drop_j
 
 import fastattn as fa
 from fastattn.models import read_model
-from fastattn.models.bert import HIGHEST_SIZES
+from fastattn.models.families.bert import SIZES
+from fastattn.models.families.family import HIGHEST
 from fastattn.models.folder import Folder
 
 # The tensors that hidden states depend on: five of the embeddings, 16 to a layer.
@@ -93,11 +94,12 @@ class TestConfig:
         with pytest.raises(fa.ModelFormatError, match=rf"model\.safetensors: .*{tensor}"):
             read_model(Folder(folder))
 
-    @pytest.mark.parametrize("field", HIGHEST_SIZES)
+    @pytest.mark.parametrize("kind", SIZES)
     @pytest.mark.parametrize("size", [10**9, 10**18, 10**4000, -(10**9)])
-    def test_absurd_sizes(self, folder, field, size):
+    def test_absurd_sizes(self, folder, kind, size):
+        field, *_ = SIZES[kind]
         change_json(folder / "config.json", **{field: size})
-        message = rf"config\.json: {field} must be from 1 to {HIGHEST_SIZES[field]}, got"
+        message = rf"config\.json: {field} must be from 1 to {HIGHEST[kind]}, got"
         with pytest.raises(fa.ModelFormatError, match=message):
             read_model(Folder(folder))
 

@@ -117,6 +117,13 @@ def test_modules_use_what_stands_left_of_them(path):
         assert RANK[used] <= RANK[module], f"{module} uses {used}"
 
 
+def test_families_of_models_are_named_in_their_table_alone():
+    families = PACKAGE / "models" / "families"
+    for path in PYTHON:
+        named = set(re.findall(r"families\.(\w+)", path.read_text()))
+        assert path.parent == families or named <= {"family"}, path
+
+
 def test_every_module_has_its_layer():
     assert {module_of(path) for path in PYTHON} == {*RANK, "reference"}
 

@@ -13,6 +13,7 @@ from support.folders import DATA, memory_of
 from support.promises import BOUNDS
 
 import fastattn as fa
+from fastattn.models.model import TABLES
 
 # What may differ from transformers in float64.
 HIDDEN_TOLERANCE = float(BOUNDS["hidden states"])
@@ -77,7 +78,7 @@ class TestParity:
 
     def test_what_the_folder_says(self, model):
         assert (model.pooling, model.normalize, model.prompt) == ("mean", True, "")
-        assert model.config.hidden_size == 384
+        assert model.model.hidden_size == model.config.hidden_size == 384
         raw = model.encode("a text", normalize=False)
         assert abs(np.linalg.norm(raw) - 1) > 0.1
         np.testing.assert_allclose(
@@ -151,5 +152,6 @@ class TestLoad:
 
     def test_embedding_tables_stay_in_the_file(self, model):
         # A word's row is a page of the map, which is read-only, not a copy of 47 MB.
-        for table in model.model.embedding_tables:
-            assert isinstance(memory_of(table), mmap.mmap)
+        state = model.model.state_dict()
+        for name in TABLES:
+            assert isinstance(memory_of(state[f"{name}.weight"]), mmap.mmap)

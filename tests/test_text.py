@@ -270,5 +270,5 @@ def test_memory_does_not_grow_with_the_texts(model):
 
 def test_repr_says_what_matters(model):
     shown = repr(model)
-    assert shown.startswith("TextEncoder(BertConfig(")
+    assert shown.startswith("TextEncoder(EncoderModel(")
     assert "max_length=48, pooling='mean', normalize=True" in shown

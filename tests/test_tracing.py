@@ -25,6 +25,7 @@ from support.layers import (
 import fastattn as fa
 from fastattn import nn, reference
 from fastattn._program import Program
+from fastattn.models.model import TABLES
 from fastattn.nn.recorder import program_for
 from fastattn.tracing import LAYER_VALUES, MODEL_VALUES
 
@@ -220,9 +221,9 @@ class TestTexts:
         assert types.any()
         indices = ids, np.arange(len(ids)), types
         total = np.float32(0)
-        for name, table, rows in zip(
-            MODEL_VALUES[:3], model.model.embedding_tables, indices, strict=True
-        ):
+        state = model.model.state_dict()
+        tables = [state[f"{name}.weight"] for name in TABLES]
+        for name, table, rows in zip(MODEL_VALUES[:3], tables, indices, strict=True):
             assert_same_bits(trace[name], table[rows])
             total = total + table[rows]
         assert_same_bits(trace["embedding_sum"], total)

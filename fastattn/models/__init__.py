@@ -1,14 +1,5 @@
-"""Model families: which class reads a folder of which `model_type`."""
+"""Models of folders: one class for all families, and what each family is as data."""
 
-from .bert import BertModel
-from .checkpoint import Settings
-from .folder import Folder
+from .model import Config, EncoderModel, read_model
 
-FAMILIES = {"bert": BertModel}
-
-
-def read_model(folder: Folder, weights: str = "float32") -> BertModel:
-    """Read the model of a folder with the class that its config.json names."""
-    settings = Settings.read(folder, "config.json")
-    family = FAMILIES[settings.get_choice("model_type", FAMILIES)]
-    return family.read(folder, settings, weights)
+__all__ = ["Config", "EncoderModel", "read_model"]

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
-from .bert import BertConfig
 from .checkpoint import Settings
 from .cures import no_tokenizer
 from .folder import Folder, errors_of_library
+from .model import EncoderModel
 from .sentence import read_transformer
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ TOKENIZER_BYTES = 64 * 2**20
 WORD_CHARACTERS = 1000
 
 
-def read_tokenizer(folder: Folder, config: BertConfig) -> "Tokenizer":
+def read_tokenizer(folder: Folder, model: EncoderModel) -> "Tokenizer":
     """Read tokenizer.json, and let it cut at the greatest length of a text in tokens.
 
     The padding and the truncation that stand in tokenizer.json are those of some
@@ -29,7 +29,7 @@ def read_tokenizer(folder: Folder, config: BertConfig) -> "Tokenizer":
     """
     sentence = read_transformer(folder)
     general = Settings.read(folder, "tokenizer_config.json", optional=True)
-    max_length = _max_length(sentence, general, config)
+    max_length = _max_length(sentence, general, model)
     side = general.get_choice("truncation_side", ["left", "right"], "right")
     path = folder.path / "tokenizer.json"
     if not folder.has("tokenizer.json"):
@@ -39,7 +39,7 @@ def read_tokenizer(folder: Folder, config: BertConfig) -> "Tokenizer":
         tokenizer = _parse(content)
         if sentence.get("do_lower_case", bool, False):
             _lower_case(tokenizer)
-        _check_model(path, tokenizer, config)
+        _check_model(path, tokenizer, model)
         special = tokenizer.num_special_tokens_to_add(is_pair=False)
         if max_length <= special:
             raise ModelFormatError(
@@ -47,17 +47,17 @@ def read_tokenizer(folder: Folder, config: BertConfig) -> "Tokenizer":
             )
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length, direction=side)
-        _check_post_processor(path, tokenizer, config, special)
+        _check_post_processor(path, tokenizer, model, special)
     return tokenizer
 
 
-def _check_model(path: Path, tokenizer: "Tokenizer", config: BertConfig) -> None:
+def _check_model(path: Path, tokenizer: "Tokenizer", model: EncoderModel) -> None:
     """Make sure that every token has a vector, one for unknown words among them."""
     highest = max(tokenizer.get_vocab().values(), default=0)
-    if highest >= config.vocab_size:
+    if highest >= model.vocab_size:
         raise ModelFormatError(
             f"{path}: has the token id {highest}, vocab_size in config.json is "
-            f"{config.vocab_size}"
+            f"{model.vocab_size}"
         )
     # Not all kinds of models have these.
     unknown = getattr(tokenizer.model, "unk_token", None)
@@ -72,7 +72,7 @@ def _check_model(path: Path, tokenizer: "Tokenizer", config: BertConfig) -> None
 
 
 def _check_post_processor(
-    path: Path, tokenizer: "Tokenizer", config: BertConfig, special: int
+    path: Path, tokenizer: "Tokenizer", model: EncoderModel, special: int
 ) -> None:
     """Make sure that a text keeps its length and gets ids that have vectors.
 
@@ -86,19 +86,19 @@ def _check_post_processor(
     made = tokenizer.post_process(token)
     if len(made.ids) != 1 + special:
         raise ModelFormatError(f"{path}: post_processor must take a text exactly once")
-    for kind, ids, limit in (
-        ("token id", made.ids, config.vocab_size),
-        ("token type", made.type_ids, config.type_vocab_size),
-    ):
+    limits = [("token id", made.ids, model.vocab_size)]
+    if model.num_token_types > 1:
+        limits.append(("token type", made.type_ids, model.num_token_types))
+    for kind, ids, limit in limits:
         if max(ids) >= limit:
             raise ModelFormatError(
                 f"{path}: post_processor adds the {kind} {max(ids)}, the model has {limit}"
             )
 
 
-def _max_length(sentence: Settings, general: Settings, config: BertConfig) -> int:
+def _max_length(sentence: Settings, general: Settings, model: EncoderModel) -> int:
     """Find the greatest length: what sentence-transformers wrote, else what fits."""
-    positions = config.max_position_embeddings
+    positions = model.max_positions
     if sentence.has("max_seq_length"):
         return sentence.get_size("max_seq_length", positions)
     # Where transformers knows of no limit it writes 1e30.

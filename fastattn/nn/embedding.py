@@ -95,6 +95,16 @@ class Embedding(Layer):
         layer.load_state_dict(module.state_dict())
         return layer
 
+    @classmethod
+    def from_table(cls, table: NDArray[np.float32]) -> Self:
+        """Make the layer of a table (num_embeddings, dim), which is not copied.
+
+        So it may be a file that is mapped into memory.
+        """
+        layer = cls(*table.shape, init="zeros")
+        layer._weights["weight"] = table
+        return layer
+
     def __call__(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Look up the vectors of token ids.
 

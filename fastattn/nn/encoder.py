@@ -1,6 +1,6 @@
 """The transformer encoder and its layers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -306,6 +306,32 @@ class Encoder(SequenceLayer):
             self.norm = make_norm(norm, hidden_size, norm_eps, bias)
         self.hidden_size = self.layers[0].hidden_size
         self.num_heads = self.layers[0].num_heads
+
+    @classmethod
+    def from_layers(
+        cls, layers: Iterable[EncoderLayer], norm: RowNorm | None = None
+    ) -> Self:
+        """Make an encoder of layers that are there already.
+
+        Parameters
+        ----------
+        layers : iterable of EncoderLayer
+            The layers in their order; their positions may differ.
+        norm : LayerNorm or RMSNorm, optional
+            What follows the last layer.
+
+        Returns
+        -------
+        Encoder
+            With these layers, no copies of them.
+        """
+        encoder = cls.__new__(cls)
+        Layer.__init__(encoder)
+        encoder.layers = tuple(layers)
+        encoder.norm = norm
+        encoder.hidden_size = encoder.layers[0].hidden_size
+        encoder.num_heads = encoder.layers[0].num_heads
+        return encoder
 
     @classmethod
     def from_torch(cls, module: Any) -> Self:

@@ -121,7 +121,7 @@ def of_rotary(rng: Generator) -> dict[str, Any]:
 def of_ids(rng: Generator) -> dict[str, Any]:
     shape = few(rng), few(rng, 64)
     return {
-        "input_ids": rng.integers(0, MODEL.config.vocab_size, shape),
+        "input_ids": rng.integers(0, MODEL.model.vocab_size, shape),
         "attention_mask": rng.random(shape) < 0.8,
         "token_type_ids": rng.integers(0, 2, shape),
     }
@@ -209,7 +209,7 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[[Generator], dict[str, Any]]
         MODEL.similarity,
         lambda rng: {"a": normal(rng, few(rng), 9), "b": normal(rng, few(rng), 9)},
     ),
-    "BertModel": (MODEL.model, of_ids),
+    "EncoderModel": (MODEL.model, of_ids),
     "Linear": (nn.Linear(HIDDEN, 10, rng=0), of_vectors),
     "LayerNorm": (nn.LayerNorm(HIDDEN), of_vectors),
     "RMSNorm": (nn.RMSNorm(HIDDEN), of_vectors),

@@ -1,0 +1,22 @@
+"""The families of models: a file each, and a line each in the table below.
+
+A family is data (:mod:`.family`): how its config.json and the names of its tensors are
+read. Nothing outside of this package knows one by its name.
+"""
+
+from importlib import import_module
+
+from ..checkpoint import Settings
+from .family import Family
+
+# What config.json calls `model_type` -> the module here whose FAMILY it is.
+MODULES = {
+    "bert": "bert",
+}
+
+
+def family_of(settings: Settings) -> Family:
+    """Find the family that a config.json names; its module is imported now."""
+    name = MODULES[settings.get_choice("model_type", MODULES)]
+    family: Family = import_module(f".{name}", __package__).FAMILY
+    return family

@@ -1,0 +1,170 @@
+"""What a family of models is: how its folders say what to build, and of which tensors.
+
+Sizes, architectures and weights have names here that are no family's.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from numpy import int64
+from numpy.typing import NDArray
+
+from ...nn import EncoderLayer, LayerNorm
+from ...nn.norm import RowNorm
+from ..checkpoint import Settings
+
+Shape: TypeAlias = tuple[int, ...]
+Indices: TypeAlias = NDArray[int64]
+
+# The highest sizes that are read. They are ten to a hundred times those of the largest
+# models there are: beyond is damage.
+HIGHEST = {
+    "vocab_size": 2**24,
+    "hidden_size": 2**16,
+    "num_layers": 2**10,
+    "num_heads": 2**10,
+    "intermediate_size": 2**20,
+    "max_positions": 2**20,
+    "num_token_types": 2**10,
+}
+
+# From the smallest float32 that divides without overflow to a norm that is hardly one.
+EPS_RANGE = (2.0**-126, 1.0)
+
+# What transformers calls an activation -> what it is. Three names are of one formula.
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "relu": "relu",
+}
+
+
+@dataclass(frozen=True)
+class SameRows:
+    """The rows of some weights of a model are, in their order, those of some tensors.
+
+    Queries, keys and values, three tensors of a BERT, are one weight; of other families
+    one tensor is two weights.
+
+    Attributes
+    ----------
+    weights : tuple of str
+        Keys of the model's state dict. Several have the same number of rows.
+    tensors : dict of str to tuple of int
+        Names in the file, and shapes.
+    """
+
+    weights: tuple[str, ...]
+    tensors: Mapping[str, Shape]
+
+
+def affine(
+    weights: Sequence[str], tensors: Mapping[str, Shape], bias: bool = True
+) -> Iterator[SameRows]:
+    """Describe the weight of a dense layer or of a norm, and its bias.
+
+    All names are without their last word: "weight" follows on what `weights` says and
+    ".weight" on what `tensors` says; `tensors` has the shapes of weights.
+    """
+    shapes = {"weight": tensors}
+    if bias:
+        shapes["bias"] = {name: shape[:1] for name, shape in tensors.items()}
+    for kind, of_kind in shapes.items():
+        yield SameRows(
+            tuple(weight + kind for weight in weights),
+            {f"{name}.{kind}": shape for name, shape in of_kind.items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What to build, and where its weights stand.
+
+    Attributes
+    ----------
+    vocab_size, hidden_size : int
+        Rows and columns of the table of words.
+    max_positions : int
+        Tokens of the longest sequence.
+    position_ids : callable, optional
+        ``(input_ids, positions, cu_seqlens)`` of packed tokens -> which row of the table
+        of positions each takes; unless given, the one of its position.
+    num_token_types : int
+        Rows of the table of token types; 0 where there is none. Where it is 1, all
+        tokens are of that type, whatever the tokenizer says.
+    embedding_norm : callable, optional
+        ``(hidden_size)`` -> the norm behind the sum of the rows.
+    layers : sequence of callable
+        ``()`` -> an encoder layer, whose weights are loaded after. They may differ.
+    final_norm : callable, optional
+        ``(hidden_size)`` -> the norm behind the last layer.
+    weights : sequence of SameRows
+        All weights of the model, by the keys of its state dict, and where they stand:
+        word_embeddings.weight, and where there are such, position_embeddings.weight,
+        token_type_embeddings.weight, embedding_norm.*, encoder.layers.0.*,
+        encoder.norm.*.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    max_positions: int
+    position_ids: Callable[[Indices, Indices, Indices], Indices] | None = None
+    num_token_types: int = 0
+    embedding_norm: Callable[[int], LayerNorm] | None = None
+    layers: Sequence[Callable[[], EncoderLayer]]
+    final_norm: Callable[[int], RowNorm] | None = None
+    weights: Sequence[SameRows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """How the folders of models of one kind are read.
+
+    Attributes
+    ----------
+    read : callable
+        ``(settings)``, the config.json -> the Architecture; what is not known is refused.
+    prefixes : tuple of str
+        What may stand in front of the names of tensors.
+    spellings : dict of str to str
+        How names of tensors once ended -> how they end now.
+    unused : tuple of str
+        How the names of tensors begin that take no part in hidden states.
+    """
+
+    read: Callable[[Settings], Architecture]
+    prefixes: tuple[str, ...] = ()
+    spellings: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+
+    def name_of(self, stored: str) -> str | None:
+        """Give the name by which a stored tensor is known, or None if it takes no part."""
+        name = stored
+        for prefix in self.prefixes:
+            name = name.removeprefix(prefix)
+        if name.startswith(self.unused):
+            return None
+        for old, new in self.spellings.items():
+            if name.endswith(old):
+                return name.removesuffix(old) + new
+        return name
+
+
+def read_sizes(settings: Settings, fields: Mapping[str, tuple[Any, ...]]) -> dict[str, int]:
+    """Read the sizes in a config.json.
+
+    Parameters
+    ----------
+    settings : Settings
+        The config.json.
+    fields : dict of str to tuple
+        Size, a key of `HIGHEST` -> the field that says it, and what transformers takes
+        for one that is missing, if anything.
+    """
+    return {
+        size: settings.get_size(name, HIGHEST[size], *default)
+        for size, (name, *default) in fields.items()
+    }

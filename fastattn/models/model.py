@@ -1,0 +1,298 @@
+"""The encoder of a transformer: token ids in, hidden states out.
+
+What all families of models have in common, and the only class there is for them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+from numpy import float32, int64
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _rowwise
+from .._program import Program
+from ..arrays import as_integers
+from ..nn import Embedding, Encoder, Layer, LayerNorm
+from ..nn.recorder import program_for
+from ..padding import packing_of, pad, unpad
+from .checkpoint import Settings, Tensors
+from .families import family_of
+from .families.family import Architecture, Indices
+from .folder import Folder
+from .weights import find_weights
+
+TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+
+
+class Config(Mapping[str, Any]):
+    """The fields of a config.json: items, and attributes as transformers has them.
+
+    Nothing here changes a model: it was built of them.
+    """
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = dict(fields)
+
+    def __getitem__(self, field: str) -> Any:
+        """Give the value of a field."""
+        return self._fields[field]
+
+    def __getattr__(self, field: str) -> Any:
+        """Give the value of a field."""
+        # Where an object is unpickled it has no fields yet.
+        fields = vars(self).get("_fields", {})
+        if field not in fields:
+            raise AttributeError(f"config.json has no {field}")
+        return fields[field]
+
+    def __iter__(self) -> Iterator[str]:
+        """List the fields."""
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        """Count the fields."""
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        """Show all fields."""
+        return f"Config({self._fields})"
+
+
+class EncoderModel(Layer):
+    """The encoder of a transformer: token ids in, hidden states out.
+
+    :func:`fastattn.load` makes one, as the `model` of what it gives. It may be called from
+    many threads at once, and pickles.
+
+    Attributes
+    ----------
+    config : Config
+        The fields of config.json, as items and as attributes.
+    vocab_size, hidden_size : int
+        Token ids are less than the one; the other is the size of a vector.
+    max_positions : int
+        Tokens of the longest sequence.
+    num_token_types : int
+        Token types are less than this. A model that has none, or one, takes any.
+    word_embeddings, position_embeddings, token_type_embeddings : Embedding
+        The tables; the last two are None where a model has no such table. Where the file
+        holds float32 they are views of it.
+    embedding_norm : LayerNorm or None
+        The norm behind the sum of their rows.
+    encoder : Encoder
+        The layers.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        architecture: Architecture,
+        encoder: Encoder,
+        tables: Mapping[str, Embedding],
+        embedding_norm: LayerNorm | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = architecture.vocab_size
+        self.hidden_size = architecture.hidden_size
+        self.max_positions = architecture.max_positions
+        self.num_token_types = architecture.num_token_types
+        self.word_embeddings = tables["word_embeddings"]
+        self.position_embeddings = tables.get("position_embeddings")
+        self.token_type_embeddings = tables.get("token_type_embeddings")
+        self.embedding_norm = embedding_norm
+        self.encoder = encoder
+        self._position_ids = architecture.position_ids
+
+    def _children(self) -> Mapping[str, Layer]:
+        children = {
+            "word_embeddings.": self.word_embeddings,
+            "position_embeddings.": self.position_embeddings,
+            "token_type_embeddings.": self.token_type_embeddings,
+            "embedding_norm.": self.embedding_norm,
+            "encoder.": self.encoder,
+        }
+        return {prefix: layer for prefix, layer in children.items() if layer is not None}
+
+    def __call__(
+        self,
+        input_ids: ArrayLike,
+        attention_mask: ArrayLike | None = None,
+        token_type_ids: ArrayLike | None = None,
+    ) -> NDArray[float32]:
+        """Compute the hidden states of token ids.
+
+        Parameters
+        ----------
+        input_ids : array_like of int (batch, length)
+            Token ids, 0 to ``vocab_size - 1`` at real positions; `length` is at most
+            ``max_positions``.
+        attention_mask : array_like of bool or of the integers 0 and 1, optional
+            (batch, length); True or 1 at real positions, which all are unless given. A
+            token keeps the position of its column, wherever the padding is.
+        token_type_ids : array_like of int (batch, length), optional
+            Which text of a pair a token is of, 0 to ``num_token_types - 1``; 0 unless
+            given. A model with one type or none takes any.
+
+        Returns
+        -------
+        array (batch, length, hidden) float32
+            What transformers calls last_hidden_state, with zeros at padded positions.
+
+        Raises
+        ------
+        TypeError
+            If the ids are not integers.
+        ValueError
+            If a shape is wrong, or an id out of its range.
+
+        Notes
+        -----
+        A sequence gives the same bits alone, in any batch and with any padding on its
+        right. On text, hidden states of MiniLM are within 5e-6 of what transformers
+        computes in float64.
+
+        Examples
+        --------
+        >>> import fastattn as fa
+        >>> model = fa.load("all-MiniLM-L6-v2")
+        >>> input_ids, mask = [[101, 7592, 102], [101, 102, 0]], [[1, 1, 1], [1, 1, 0]]
+        >>> model.model(input_ids, mask).shape
+        (2, 3, 384)
+        """
+        ids = as_integers(input_ids, "input_ids")
+        if ids.ndim != 2:
+            raise ValueError(f"input_ids must have shape (batch, length), got {ids.shape}")
+        batch, length = ids.shape
+        if length > self.max_positions:
+            raise ValueError(
+                f"input_ids must have at most {self.max_positions} positions, got {length}"
+            )
+        packing = packing_of(batch, length, padding_mask=attention_mask)
+        tokens = unpad(ids, packing)
+        _check_range(tokens, "input_ids", self.vocab_size)
+        types = np.zeros(len(tokens), int64)
+        if token_type_ids is not None:
+            given = as_integers(token_type_ids, "token_type_ids")
+            if given.shape != ids.shape:
+                raise ValueError(
+                    f"token_type_ids must have the shape of input_ids {ids.shape}, "
+                    f"got {given.shape}"
+                )
+            types = unpad(given, packing)
+            if self.num_token_types > 1:
+                _check_range(types, "token_type_ids", self.num_token_types)
+        hidden = np.empty((len(tokens), self.hidden_size), float32)
+        program = program_for(packing)
+        self.steps(program, tokens, types, packing.columns, packing.cu_seqlens, hidden)
+        program.run()
+        return pad(hidden, packing)
+
+    def steps(
+        self,
+        program: Program,
+        input_ids: Indices,
+        token_type_ids: Indices,
+        positions: Indices,
+        cu_seqlens: Indices,
+        out: NDArray[float32],
+    ) -> None:
+        """Add the model to a program: packed ids (tokens,), out (tokens, hidden)."""
+        # By the names that a trace has for the rows of the tables.
+        lookups = {"embeddings": (self.word_embeddings.weight, input_ids)}
+        if self.position_embeddings is not None:
+            rows = positions
+            if self._position_ids is not None:
+                rows = self._position_ids(input_ids, positions, cu_seqlens)
+            lookups["positions"] = (self.position_embeddings.weight, rows)
+        if self.token_type_embeddings is not None:
+            types = token_type_ids if self.num_token_types > 1 else token_type_ids * 0
+            lookups["token_types"] = (self.token_type_embeddings.weight, types)
+        if program.recorder is not None:
+            _record(program, lookups)
+        tables, indices = zip(*lookups.values(), strict=True)
+        norm = self.embedding_norm
+        fused = None if norm is None else norm.parameters_for_norm
+        _rowwise.embed(program, tables, indices, out, norm=fused)
+        if norm is not None:
+            program.record("embedding_norm", out)
+        # Every layer may write where it reads: they all run in place, in out.
+        buffers = self.encoder.buffers(len(out))
+        self.encoder.steps(program, out, out, cu_seqlens, buffers, positions=positions)
+
+
+def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
+    """Read the model of a folder, whose matrices are then stored as `weights` says."""
+    settings = Settings.read(folder, "config.json")
+    family = family_of(settings)
+    # What config.json says is checked before there is anything else to read.
+    architecture = family.read(settings)
+    tensors = Tensors(folder, family.name_of)
+    return _build(Config(settings.fields), architecture, tensors, weights)
+
+
+def _build(
+    config: Config, architecture: Architecture, tensors: Tensors, format: str
+) -> EncoderModel:
+    """Build a model of tensors."""
+    # Nothing is allocated by what config.json says before the tensors bear it out.
+    state = find_weights(architecture.weights, tensors)
+    by_layer: list[dict[str, ArrayLike]] = [{} for _ in architecture.layers]
+    parts: dict[str, dict[str, ArrayLike]] = {}
+    for key, rows in state.items():
+        if key.startswith("encoder.layers."):
+            _, _, index, name = key.split(".", 3)
+            by_layer[int(index)][name] = rows
+        else:
+            part, _, name = key.rpartition(".")
+            parts.setdefault(part, {})[name] = rows
+
+    def norm(part: str, make: Callable[[int], Any] | None) -> Any:
+        if make is None:
+            return None
+        layer = make(architecture.hidden_size)
+        layer.load_state_dict(parts[part])
+        return layer
+
+    encoder = Encoder.from_layers(
+        [make() for make in architecture.layers],
+        norm("encoder.norm", architecture.final_norm),
+    )
+    encoder.store_weights_as(format)
+    for layer, of_layer in zip(encoder.layers, by_layer, strict=True):
+        layer.load_state_dict(of_layer)
+        # All of a layer is in memory twice now; the next may have the second place.
+        tensors.release()
+    return EncoderModel(
+        config,
+        architecture,
+        encoder,
+        {
+            name: Embedding.from_table(np.asarray(parts[name]["weight"]))
+            for name in TABLES
+            if name in parts
+        },
+        norm("embedding_norm", architecture.embedding_norm),
+    )
+
+
+def _record(
+    program: Program, lookups: Mapping[str, tuple[NDArray[float32], Indices]]
+) -> None:
+    """Record what is looked up, none of which is stored."""
+    rows = {name: partial(table.take, ids, 0) for name, (table, ids) in lookups.items()}
+    for name, take in rows.items():
+        program.record(name, take)
+    program.record(
+        "embedding_sum", lambda: reduce(np.add, [take() for take in rows.values()])
+    )
+
+
+def _check_range(ids: NDArray[int64], name: str, limit: int) -> None:
+    """Make sure that ids are from 0 to limit - 1."""
+    # As unsigned numbers, those below 0 are the largest.
+    if ids.view(np.uint64).max(initial=0) >= limit:
+        wrong = ids[(ids < 0) | (ids >= limit)]
+        raise ValueError(f"{name} must be from 0 to {limit - 1}, got {wrong[0]}")

@@ -1,0 +1,210 @@
+"""A made-up family: what a file in models/families/ can say, and that it is obeyed."""
+
+import sys
+from functools import partial
+from types import ModuleType
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from support.bits import assert_same_bits
+from support.folders import write_json
+from support.strategies import normal
+
+import fastattn as fa
+from fastattn import nn
+from fastattn.models import families, read_model
+from fastattn.models.families.family import (
+    Architecture,
+    Family,
+    SameRows,
+    affine,
+    read_sizes,
+)
+from fastattn.models.folder import Folder
+
+HIDDEN, INNER, WORDS, PLACES, PAD = 8, 12, 20, 11, 1
+BASES = (100.0, 10.0)
+SETTINGS = {"gated": True, "norm_first": True, "bias": False}
+IDS = np.array([[5, PAD, 7, 8], [9, 3, PAD, PAD]])
+SIZES = {
+    "vocab_size": ("words",),
+    "hidden_size": ("width",),
+    "max_positions": ("longest", 9),
+}
+
+
+def places(ids, positions, cu_seqlens):
+    """Count the tokens that are not padding, as RoBERTa does."""
+    real = ids != PAD
+    counted = np.cumsum(real)
+    before = np.concatenate([[0], counted])[cu_seqlens[:-1]]
+    return (counted - np.repeat(before, np.diff(cu_seqlens))) * real + PAD
+
+
+def read(settings):
+    """Pre-norm layers with gates, each turned by a base of its own."""
+    sizes = read_sizes(settings, SIZES)
+    hidden = sizes["hidden_size"]
+    layer = partial(nn.EncoderLayer, hidden, 2, INNER, **SETTINGS, init="zeros")
+    weights = [
+        *affine(["word_embeddings."], {"words": (sizes["vocab_size"], hidden)}, bias=False),
+        *affine(["position_embeddings."], {"places": (PLACES, hidden)}, bias=False),
+        *affine(["encoder.norm."], {"last": (hidden,)}),
+    ]
+    for i in range(len(BASES)):
+        ours, theirs = f"encoder.layers.{i}.", f"block{i}."
+        for keys, tensors in {
+            ("self_attn.in_proj_",): dict.fromkeys("qkv", (hidden, hidden)),
+            ("self_attn.out_proj.",): {"o": (hidden, hidden)},
+            # The rows that are activated come last.
+            ("up_proj.", "gate_proj."): {"wide": (2 * INNER, hidden)},
+            ("down_proj.",): {"narrow": (hidden, INNER)},
+            ("norm1.",): {"a": (hidden,)},
+            ("norm2.",): {"b": (hidden,)},
+        }.items():
+            weights += affine(
+                [ours + key for key in keys],
+                {theirs + name: shape for name, shape in tensors.items()},
+                bias=False,
+            )
+    return Architecture(
+        vocab_size=sizes["vocab_size"],
+        hidden_size=hidden,
+        max_positions=sizes["max_positions"],
+        position_ids=places,
+        layers=[partial(layer, rotary=base) for base in BASES],
+        final_norm=nn.LayerNorm,
+        weights=weights,
+    )
+
+
+@pytest.fixture(autouse=True)
+def family(monkeypatch):
+    module = ModuleType("made_up")
+    module.FAMILY = Family(
+        read=read,
+        prefixes=("outer.", "inner."),
+        spellings={".old": ".weight"},
+        unused=("head.",),
+    )
+    monkeypatch.setitem(families.MODULES, "made-up", "made_up")
+    monkeypatch.setitem(sys.modules, f"{families.__name__}.made_up", module)
+
+
+@pytest.fixture
+def config():
+    return {"model_type": "made-up", "words": WORDS, "width": HIDDEN}
+
+
+@pytest.fixture
+def tensors():
+    shapes = {"words": (WORDS, HIDDEN), "places": (PLACES, HIDDEN), "last": (HIDDEN,)}
+    for i in range(2):
+        shapes |= {f"block{i}.{name}": (HIDDEN, HIDDEN) for name in "qkvo"}
+        shapes |= {f"block{i}.{name}": (HIDDEN,) for name in "ab"}
+        shapes |= {
+            f"block{i}.wide": (2 * INNER, HIDDEN),
+            f"block{i}.narrow": (HIDDEN, INNER),
+        }
+    tensors = {
+        f"{name}.weight": normal(*shape, seed=i)
+        for i, (name, shape) in enumerate(shapes.items())
+    }
+    return tensors | {"last.bias": normal(HIDDEN, seed=99)}
+
+
+def write(folder, config, tensors):
+    write_json(folder / "config.json", config)
+    save_file(tensors, folder / "model.safetensors")
+    return Folder(folder)
+
+
+@pytest.fixture
+def model(tmp_path, config, tensors):
+    return read_model(write(tmp_path, config, tensors))
+
+
+def computed(tensors, ids):
+    """Compute the hidden states of one sequence with layers of fastattn.nn."""
+    state = {name.removesuffix(".weight"): tensor for name, tensor in tensors.items()}
+    x = state["words"][ids] + state["places"][places(ids, None, np.array([0, len(ids)]))]
+    for i, base in enumerate(BASES):
+        of_block = {
+            name.removeprefix(f"block{i}."): tensor for name, tensor in state.items()
+        }
+        layer = nn.EncoderLayer(HIDDEN, 2, INNER, **SETTINGS, rotary=base)
+        layer.load_state_dict(
+            {
+                "self_attn.in_proj_weight": np.concatenate([of_block[k] for k in "qkv"]),
+                "self_attn.out_proj.weight": of_block["o"],
+                "up_proj.weight": of_block["wide"][:INNER],
+                "gate_proj.weight": of_block["wide"][INNER:],
+                "down_proj.weight": of_block["narrow"],
+                "norm1.weight": of_block["a"],
+                "norm2.weight": of_block["b"],
+            }
+        )
+        x = layer(x)
+    return fa.layer_norm(x, state["last"], state["last.bias"])
+
+
+def test_all_that_it_says_is_obeyed(model, tensors):
+    for ids, hidden in zip(IDS, model(IDS), strict=True):
+        assert_same_bits(hidden, computed(tensors, ids))
+
+
+def test_there_are_no_tables_that_it_does_not_speak_of(model):
+    assert model.token_type_embeddings is None
+    assert model.num_token_types == 0
+    assert_same_bits(model(IDS, None, IDS), model(IDS))
+    assert list(model.state_dict())[:3] == [
+        "word_embeddings.weight",
+        "position_embeddings.weight",
+        "encoder.layers.0.self_attn.in_proj_weight",
+    ]
+    trace = fa.trace(model, IDS)
+    assert list(trace) == ["embeddings", "positions", "embedding_sum", "output"]
+    with pytest.raises(ValueError, match="this EncoderModel has no token_types"):
+        fa.trace(model, IDS, names="token_types")
+
+
+def test_sizes_are_checked_and_have_defaults(tmp_path, config, tensors):
+    folder = write(tmp_path, config, tensors)
+    assert read_model(folder).max_positions == 9
+    write_json(tmp_path / "config.json", config | {"longest": 3})
+    with pytest.raises(ValueError, match="at most 3 positions, got 4"):
+        read_model(folder)(IDS)
+    for wrong in ({"longest": 2**20 + 1}, {"words": 0}):
+        write_json(tmp_path / "config.json", config | wrong)
+        with pytest.raises(fa.ModelFormatError, match=f"{next(iter(wrong))} must be from"):
+            read_model(folder)
+
+
+def test_names_that_others_write(tmp_path, config, tensors, model):
+    renamed = {
+        f"outer.inner.{name}".replace(".weight", ".old"): tensor
+        for name, tensor in tensors.items()
+    }
+    unused = {"head.weight": np.ones(1, np.float32)}
+    other = read_model(write(tmp_path, config, renamed | unused))
+    assert_same_bits(other(IDS), model(IDS))
+
+
+def test_one_tensor_that_is_two_weights(model, tensors):
+    state = model.state_dict()
+    wide = [state[f"encoder.layers.1.{key}_proj.weight"] for key in ("up", "gate")]
+    assert_same_bits(np.concatenate(wide), tensors["block1.wide.weight"])
+
+
+def test_every_family_there_is_can_be_imported():
+    for name in set(families.MODULES.values()):
+        module = families.import_module(f".{name}", families.__name__)
+        assert isinstance(module.FAMILY, Family)
+
+
+def test_affine():
+    assert list(affine(["a.", "b."], {"c": (4, 3)})) == [
+        SameRows(("a.weight", "b.weight"), {"c.weight": (4, 3)}),
+        SameRows(("a.bias", "b.bias"), {"c.bias": (4,)}),
+    ]
