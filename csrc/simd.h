@@ -3,7 +3,9 @@
  *
  * + - * / & | ~ << and comparisons are written as operators; a comparison gives a vi of
  * all-ones or all-zero lanes. What the language lacks stands here, once, with an
- * intrinsic where the instruction set has one; no other file names an instruction.
+ * intrinsic where the instruction set has one; no other file names an instruction. A stub
+ * says which set it is, by FA_AVX512, FA_AVX2 or FA_NEON, and how long its vectors are:
+ * neither follows from the other.
  *
  * VECTORS of them make a FA_PANEL: 16 lanes are the unit of every reduction and of every
  * panel, so a result does not depend on how wide a vector is.
@@ -33,11 +35,11 @@ INLINE vf vsplat(float x) { return x - (vf){0}; }
 /* a * b + c, rounded once where the instruction set can. */
 INLINE vf vfma(vf a, vf b, vf c)
 {
-#if FA_FMA && LANES == 16
+#if defined(FA_AVX512)
     return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif FA_FMA && LANES == 8
+#elif defined(FA_AVX2)
     return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#elif FA_FMA && LANES == 4
+#elif defined(FA_NEON)
     return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
     return a * b + c;
@@ -51,9 +53,9 @@ INLINE vf vselect(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (
  * what x86's max does; Arm's does not. */
 INLINE vf vmax(vf a, vf b)
 {
-#if FA_FMA && LANES == 16
+#if defined(FA_AVX512)
     return (vf)_mm512_max_ps((__m512)a, (__m512)b);
-#elif FA_FMA && LANES == 8
+#elif defined(FA_AVX2)
     return (vf)_mm256_max_ps((__m256)a, (__m256)b);
 #else
     return vselect(a > b, a, b);
@@ -105,11 +107,11 @@ typedef int8_t vi8 __attribute__((vector_size(LANES)));
  * NaN get the largest exponent afterwards. */
 INLINE vf vload_float16(const void *p)
 {
-#if FA_FMA && LANES == 16
+#if defined(FA_AVX512)
     return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(p));
-#elif FA_FMA && LANES == 8
+#elif defined(FA_AVX2)
     return (vf)_mm256_cvtph_ps(_mm_loadu_si128(p));
-#elif FA_FMA && LANES == 4
+#elif defined(FA_NEON)
     return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 #else
     vu16 bits;
@@ -126,9 +128,9 @@ INLINE vf vload_float16(const void *p)
 /* LANES adjacent bfloat16, widened: they are the upper halves of float32. */
 INLINE vf vload_bfloat16(const void *p)
 {
-#if FA_FMA && LANES == 16
+#if defined(FA_AVX512)
     const vu bits = (vu)_mm512_cvtepu16_epi32(_mm256_loadu_si256(p));
-#elif FA_FMA && LANES == 8
+#elif defined(FA_AVX2)
     const vu bits = (vu)_mm256_cvtepu16_epi32(_mm_loadu_si128(p));
 #else
     vu16 narrow;
@@ -141,11 +143,11 @@ INLINE vf vload_bfloat16(const void *p)
 /* LANES adjacent int8, converted. */
 INLINE vf vload_int8(const void *p)
 {
-#if FA_FMA && LANES == 16
+#if defined(FA_AVX512)
     const vi x = (vi)_mm512_cvtepi8_epi32(_mm_loadu_si128(p));
-#elif FA_FMA && LANES == 8
+#elif defined(FA_AVX2)
     const vi x = (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64(p));
-#elif FA_FMA && LANES == 4
+#elif defined(FA_NEON)
     int32_t bits;
     memcpy(&bits, p, sizeof bits);
     const int16x8_t wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(bits)));
@@ -163,10 +165,10 @@ INLINE vf vload_int8(const void *p)
  * multiplication moves byte i to bit 56 + i. */
 INLINE uint64_t bits_of_bools(const uint8_t *p)
 {
-#if FA_FMA && LANES == 16
+#if defined(FA_AVX512)
     const __m512i bools = _mm512_loadu_si512(p);
     return _mm512_test_epi8_mask(bools, bools);
-#elif FA_FMA && LANES == 8
+#elif defined(FA_AVX2)
     const __m256i zero = _mm256_setzero_si256();
     const __m256i low = _mm256_cmpeq_epi8(_mm256_loadu_si256((const void *)p), zero);
     const __m256i high =

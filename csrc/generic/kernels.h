@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* kernels.h: every kernel, once, for the instruction set that is open, and its table. An
- * isa/ stub defines ISA, LANES, FA_FMA, REGISTERS, MR, PANELS and MAX_PANELS. */
+ * isa/ stub defines ISA, LANES, REGISTERS, MR, PANELS and MAX_PANELS. */
 #include "../simd.h"
 
 static int64_t no_scratch(const void *plan)

@@ -6,8 +6,8 @@
 #include <math.h>
 #include <string.h>
 #define ISA avx2
+#define FA_AVX2
 #define LANES 8
-#define FA_FMA 1
 #define REGISTERS 16
 #define MR 6
 #define PANELS 1

@@ -6,8 +6,8 @@
 #include <math.h>
 #include <string.h>
 #define ISA avx512
+#define FA_AVX512
 #define LANES 16
-#define FA_FMA 1
 #define REGISTERS 32
 #define MR 14
 #define PANELS 2

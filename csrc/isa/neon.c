@@ -2,8 +2,8 @@
 /* NEON: 6 x 16 micro-tiles, 24 of 32 registers accumulate. */
 #if defined(__aarch64__)
 #define ISA neon
+#define FA_NEON
 #define LANES 4
-#define FA_FMA 1
 #define REGISTERS 32
 #define MR 6
 #define PANELS 1

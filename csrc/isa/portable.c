@@ -5,7 +5,6 @@
 #define UNROLL _Pragma("GCC unroll 1")
 #define ISA portable
 #define LANES 16
-#define FA_FMA 0
 #define REGISTERS 32
 #define MR 14
 #define PANELS 2

@@ -3,7 +3,6 @@
 #if defined(__x86_64__)
 #define ISA sse2
 #define LANES 4
-#define FA_FMA 0
 #define REGISTERS 16
 #define MR 2
 #define PANELS 1

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* elementary.h: the elementary functions as the kernels compute them, for sweeps. A stub
- * opens an instruction set, defines LANES, FA_FMA and ELEMENTARY, and includes this. */
+ * opens and names an instruction set, defines LANES and ELEMENTARY, and includes this. */
 #include "../../csrc/simd.h"
 
 #include "../../csrc/generic/vmath.h"

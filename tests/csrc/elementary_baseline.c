@@ -2,7 +2,6 @@
 /* Without FMA: the bits of sse2 and portable. */
 #include "driver.h"
 #define ELEMENTARY elementary_baseline
-#define FA_FMA 0
 #define LANES 4
 #define REGISTERS 16
 #include "elementary.h"
