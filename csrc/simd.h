@@ -26,6 +26,9 @@ typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t v4i __attribute__((vector_size(16)));
 typedef float v4_unaligned __attribute__((vector_size(16), aligned(4)));
 
+INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 INLINE vf vload(const float *p) { return *(const vf_unaligned *)p; }
 INLINE void vstore(float *p, vf x) { *(vf_unaligned *)p = x; }
 
@@ -79,7 +82,7 @@ INLINE vi vfirst(int64_t count)
     vi lane;
     UNROLL
     for (int i = 0; i < LANES; i++) lane[i] = i;
-    return lane < (int32_t)(count < LANES ? count : LANES);
+    return lane < (int32_t)min64(count, LANES);
 }
 
 /* The first `count` (0 to LANES) elements; the other lanes are 0 and are not read. */
@@ -221,7 +224,7 @@ enum { SUM_BLOCK = 512 };
 /* How many columns the block that starts at `start` has. */
 INLINE int64_t block_columns(int64_t start, int64_t n)
 {
-    return n - start < SUM_BLOCK ? n - start : SUM_BLOCK;
+    return min64(n - start, SUM_BLOCK);
 }
 
 /* The elements of a and b in turn: a0 b0 a1 b1 ..., the first half of them or the second.
@@ -300,13 +303,21 @@ static void transpose(int64_t rows, int64_t cols, const float *x, int64_t ldx, f
     }
 }
 
-INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /* Part `index` of `length` things in `parts` parts whose sizes differ by at most one:
  * where it starts. The part ends where the next one starts. */
 INLINE int64_t part_start(int64_t length, int64_t parts, int64_t index)
 {
-    return length / parts * index + (index < length % parts ? index : length % parts);
+    return length / parts * index + min64(index, length % parts);
+}
+
+/* The rows of a task where each has `rows_each`, the last one perhaps fewer. */
+typedef struct {
+    int64_t start, end;
+} row_range;
+
+INLINE row_range rows_of_task(int64_t task, int64_t rows_each, int64_t rows)
+{
+    return (row_range){task * rows_each, min64((task + 1) * rows_each, rows)};
 }
 
 /* What every run function may rely on, checked in debug builds. */

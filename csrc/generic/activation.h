@@ -104,7 +104,7 @@ static void activate_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_activate_plan *p = plan;
     const int64_t start = task * ACTIVATE_TASK;
-    const int64_t n = p->n - start < ACTIVATE_TASK ? p->n - start : ACTIVATE_TASK;
+    const int64_t n = min64(p->n - start, ACTIVATE_TASK);
     const float *x = p->x + start;
     float *y = p->y + start;
     assert_task(task, activate_tasks(p), scratch);

@@ -48,7 +48,7 @@ static void pack_queries(attention_task *t)
     for (int64_t panel = 0; panel < t->panels; panel++) {
         float *packed = t->q + panel * size;
         const int64_t first = panel * FA_PANEL;
-        const int64_t rows = t->queries - first < FA_PANEL ? t->queries - first : FA_PANEL;
+        const int64_t rows = min64(t->queries - first, FA_PANEL);
         const void *from = t->from + first * p->q_row * size_of(p->dtype);
         const float *source = from;
         int64_t stride = p->q_row;
@@ -104,7 +104,7 @@ static void multiply_scores(attention_task *t, const float *k, int64_t k_row)
             const int64_t done = i * size_of(t->plan->dtype);
             multiply(group.keys, group.panels, 0,
                      (tile_plan){
-                         .k = dim - i < HEAD_BLOCK ? dim - i : HEAD_BLOCK,
+                         .k = min64(dim - i, HEAD_BLOCK),
                          .a = k + i,
                          .lda = k_row,
                          .b = t->q + (group.first * dim + i) * FA_PANEL,
@@ -223,16 +223,30 @@ static void attend_chunk(attention_task *t, const attention_task *next, running 
                          int64_t chunk)
 {
     const key_range reach = keys_in_reach(t);
-    int64_t first = chunk * FA_KEY_CHUNK, last = first + FA_KEY_CHUNK;
+    int64_t first = chunk * FA_KEY_CHUNK;
+    const int64_t last = min64(first + FA_KEY_CHUNK, reach.last);
     if (first < reach.first) first = reach.first / KEY_BLOCK * KEY_BLOCK;
-    if (last > reach.last) last = reach.last;
     clear(t, r);
     for (int64_t key = first; key < last; key += KEY_BLOCK) {
         look_ahead(t, next, key + KEY_BLOCK, reach.last);
-        attend_block(t, r, key, last - key < KEY_BLOCK ? last - key : KEY_BLOCK);
+        attend_block(t, r, key, min64(last - key, KEY_BLOCK));
     }
 }
 
+/* A task, where chunks are no tasks of their own:
+ *
+ *     pack_queries           q^T
+ *     attend_chunk           for each chunk of FA_KEY_CHUNK keys in reach:
+ *       clear                    m = -infinity, l = 0, o = 0
+ *       attend_block             for each block of KEY_BLOCK keys:
+ *         read_mask                  the next block, if no query sees this one
+ *         multiply_scores            s = k q^T
+ *         finish_scores              s = softcap, biases and masks of s
+ *         online_softmax             m, l, alpha and p = 2^(c (s - m))
+ *         add_values                 o = o alpha + v^T p
+ *       merge                    the chunk's m, l, o into those of the chunks before it
+ *     write_output, write_lse  o / l, scale m + log l
+ */
 static void attention_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_attention_plan *p = plan;

@@ -119,7 +119,7 @@ static visibility read_float_mask(attention_task *t, const float *mask, int64_t 
     float rows[FA_PANEL * KEY_BLOCK];
     vi any = {0};
     for (int64_t first = 0; first < queries; first += FA_PANEL) {
-        const int64_t count = queries - first < FA_PANEL ? queries - first : FA_PANEL;
+        const int64_t count = min64(queries - first, FA_PANEL);
         for (int64_t i = 0; i < count; i++) {
             float *row = p->mask_row ? rows + i * KEY_BLOCK : t->bias;
             read_biases(mask + (first + i) * p->mask_row, p->mask_col, keys, row);

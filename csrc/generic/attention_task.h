@@ -23,8 +23,7 @@ static void locate(attention_task *t, const fa_attention_plan *p, int64_t block)
     /* The softmax takes no scale that is 0 or negative, nor one whose quotients could
      * overflow: the scores are multiplied by that. */
     t->scale = 0x1p-30f < p->scale && p->scale < 0x1p30f ? p->scale : 1.0f;
-    t->queries = t->sequence->seqlen_q - t->first_query;
-    if (t->queries > FA_QUERY_BLOCK) t->queries = FA_QUERY_BLOCK;
+    t->queries = min64(t->sequence->seqlen_q - t->first_query, FA_QUERY_BLOCK);
     t->panels = ceil_div(t->queries, FA_PANEL);
     assert(0 < t->queries && lanes_of(t) <= p->lanes);
     const int64_t kv_head = t->head / p->group;
@@ -44,10 +43,9 @@ typedef struct {
 static key_range keys_in_reach(const attention_task *t)
 {
     const fa_attention_plan *p = t->plan;
-    key_range keys = {t->position - p->left, t->position + t->queries + p->right};
-    if (keys.first < 0) keys.first = 0;
-    if (keys.last > t->sequence->seqlen_k) keys.last = t->sequence->seqlen_k;
-    return keys;
+    const int64_t first = t->position - p->left;
+    const int64_t last = t->position + t->queries + p->right;
+    return (key_range){first < 0 ? 0 : first, min64(last, t->sequence->seqlen_k)};
 }
 
 INLINE rows_ahead rows_of(const fa_attention_plan *p, const char *x, int64_t row,

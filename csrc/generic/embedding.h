@@ -12,11 +12,10 @@ static int64_t embed_tasks(const void *plan)
 static void embed_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_embed_plan *p = plan;
-    const int64_t start = task * EMBED_TASK;
-    const int64_t end = start + EMBED_TASK < p->tokens ? start + EMBED_TASK : p->tokens;
+    const row_range tokens = rows_of_task(task, EMBED_TASK, p->tokens);
     assert_task(task, embed_tasks(p), scratch);
     assert(1 <= p->num_tables && p->num_tables <= FA_EMBED_TABLES);
-    for (int64_t token = start; token < end; token++) {
+    for (int64_t token = tokens.start; token < tokens.end; token++) {
         float *y = p->y + token * p->ldy;
         for (int64_t i = 0; i < p->dim; i += LANES) {
             const int64_t count = p->dim - i;

@@ -47,7 +47,7 @@ static gemm_grid grid_of(const fa_gemm_plan *p)
     g.bands = ceil_div(g.row_blocks, BAND_BLOCKS);
     g.strips = ceil_div(panels, panels_for(ceil_div(p->m, g.row_tiles ? g.row_tiles : 1)));
     g.groups = g.row_blocks ? ceil_div(TASKS_WANTED, g.row_blocks) : 1;
-    if (g.groups > g.strips) g.groups = g.strips;
+    g.groups = min64(g.groups, g.strips);
     if (p->norm && g.strips) g.groups = 1; /* a norm needs its whole row */
     return g;
 }
@@ -94,7 +94,7 @@ INLINE void epilogue_rows(const fa_gemm_plan *p, const fa_activation activation,
 {
     for (int64_t j = 0; j < columns; j += LANES) {
         const float *from = sums + j / FA_PANEL * c_panel + j % FA_PANEL;
-        const int64_t count = columns - j < LANES ? columns - j : LANES;
+        const int64_t count = min64(columns - j, LANES);
         int64_t i = 0;
         /* Whole vectors, as almost all are, need not ask how long they are. */
         for (; count == LANES && rows - i >= EPILOGUE_ROWS; i += EPILOGUE_ROWS) {
@@ -174,13 +174,12 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
 {
     const int64_t first_row = part_start(p->m, g->row_tiles, first_tile);
     const int64_t column = panel * FA_PANEL;
-    const int64_t columns =
-        p->n - column < panels * FA_PANEL ? p->n - column : panels * FA_PANEL;
+    const int64_t columns = min64(p->n - column, panels * FA_PANEL);
     const int64_t c_panel = MC * FA_PANEL;
     tile_plan t = {.lda = p->lda, .ldc = FA_PANEL, .c_panel = c_panel};
     int64_t start = 0;
     do { /* at least once: with k = 0 the sums are zero */
-        t.k = p->k - start < KC ? p->k - start : KC;
+        t.k = min64(p->k - start, KC);
         t.beta = start ? ONES : 0;
         strip_of_b(p, panel, panels, start, last_tile - first_tile,
                    sums + MAX_PANELS * c_panel, &t);

@@ -63,10 +63,9 @@ static int64_t layer_norm_tasks(const void *plan)
 static void layer_norm_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_layer_norm_plan *p = plan;
-    const int64_t start = task * NORM_TASK;
-    const int64_t end = start + NORM_TASK < p->rows ? start + NORM_TASK : p->rows;
+    const row_range rows = rows_of_task(task, NORM_TASK, p->rows);
     assert_task(task, layer_norm_tasks(p), scratch);
-    for (int64_t i = start; i < end; i++) {
+    for (int64_t i = rows.start; i < rows.end; i++) {
         const float *x = p->x + i * p->ldx;
         norm_row(p->cols, x, p->rms ? 0.0f : row_mean(1, p->cols, x, 0.0f), p->weight,
                  p->bias, p->eps, p->y + i * p->ldy);

@@ -20,7 +20,7 @@ static void score_one_query(attention_task *t, const float *k, int64_t k_row, in
     for (int64_t key = 0; key < keys; key += LANES) {
         vf score = {0};
         for (int64_t i = 0; i < dim; i += HEAD_BLOCK) {
-            const int64_t end = dim - i < HEAD_BLOCK ? dim : i + HEAD_BLOCK;
+            const int64_t end = min64(dim, i + HEAD_BLOCK);
             vf sum = {0};
             for (int64_t j = i; j < end; j += LANES) {
                 const float *from = k + key * k_row + j;

@@ -17,7 +17,7 @@ static panel_part part_of(int64_t panel, int64_t column, int64_t n)
 {
     const int64_t start = panel * FA_PANEL - column;
     const int64_t first = start > 0 ? start : 0;
-    const int64_t last = start + FA_PANEL < n ? start + FA_PANEL : n;
+    const int64_t last = min64(start + FA_PANEL, n);
     return (panel_part){first, last - first, first - start};
 }
 
@@ -33,7 +33,7 @@ static void narrow_panel_int8(int64_t k, int64_t columns, const float *wide, int
                               float *scales)
 {
     for (int64_t j = 0; j < columns; j += LANES) {
-        const int64_t count = columns - j < LANES ? columns - j : LANES;
+        const int64_t count = min64(columns - j, LANES);
         vf most = {0};
         for (int64_t i = 0; i < k; i++) {
             most = vmax(vabs(vload_tail(wide + i * FA_PANEL + j, count)), most);

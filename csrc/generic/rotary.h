@@ -46,10 +46,9 @@ static void turn_interleaved(int64_t pairs, const float *cosine, const float *si
 static void rotary_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_rotary_plan *p = plan;
-    const int64_t start = task * ROTARY_TASK;
-    const int64_t end = start + ROTARY_TASK < p->rows ? start + ROTARY_TASK : p->rows;
+    const row_range rows = rows_of_task(task, ROTARY_TASK, p->rows);
     assert_task(task, rotary_tasks(p), scratch);
-    for (int64_t i = start; i < end; i++) {
+    for (int64_t i = rows.start; i < rows.end; i++) {
         const float *cosine = p->cos + p->positions[i] * p->pairs;
         const float *sine = p->sin + p->positions[i] * p->pairs;
         for (int64_t h = 0; h < p->num_heads; h++) {

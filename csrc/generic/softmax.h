@@ -59,10 +59,9 @@ static int64_t softmax_tasks(const void *plan)
 static void softmax_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_softmax_plan *p = plan;
-    const int64_t rows = softmax_rows_per_task(p), start = task * rows;
-    const int64_t end = start + rows < p->rows ? start + rows : p->rows;
+    const row_range rows = rows_of_task(task, softmax_rows_per_task(p), p->rows);
     assert_task(task, softmax_tasks(p), scratch);
-    for (int64_t i = start; i < end; i++) {
+    for (int64_t i = rows.start; i < rows.end; i++) {
         softmax_row(p->cols, p->x + i * p->ldx, p->y + i * p->ldy);
     }
 }
