@@ -121,6 +121,7 @@ typedef struct {
     int64_t tokens, dim;
     int num_tables;
     const float *table[FA_EMBED_TABLES];
+    int64_t ldt[FA_EMBED_TABLES];
     const int64_t *ids[FA_EMBED_TABLES];
     int norm;
     const float *norm_weight, *norm_bias;
@@ -189,11 +190,12 @@ typedef struct {
 } fa_attention_plan;
 
 /* sinusoid: y[i, 2j] = sin(pos / base^(2j / dim)), y[i, 2j + 1] = cos(same), where
- * pos = first + i. */
+ * pos = first + i; with frequencies, sin(pos frequencies[j]) and cos(same). */
 typedef struct {
     int64_t first, length, dim;
     double base;
-    float *y; /* (length, dim) */
+    const double *frequencies; /* (dim / 2, rounded up), from 0 to 1, or NULL */
+    float *y;                  /* (length, dim) */
 } fa_sinusoid_plan;
 
 /* rotary: in every head of x[i], turn each pair (a, b) of columns in place, to
@@ -208,11 +210,20 @@ typedef struct {
     int64_t x_row, x_head;
 } fa_rotary_plan;
 
+/* split_heads: y[s, h, i, :] = x[s * length + i, h, :] for sequences of one length. */
+typedef struct {
+    int64_t num_sequences, length, num_heads, dim;
+    const float *x; /* (num_sequences * length, num_heads, dim) */
+    int64_t x_row, x_head;
+    float *y;
+    int64_t y_sequence, y_head, y_row;
+} fa_split_heads_plan;
+
 /* An instruction set is a table of operations. */
 typedef struct {
     const char *name;
     fa_op pack, unpack, gemm, softmax, layer_norm, activate, embed, pool;
-    fa_op attention, attention_merge, sinusoid, rotary;
+    fa_op attention, attention_merge, sinusoid, rotary, split_heads;
 } fa_kernels;
 
 /* The tables of this build, best first. */

@@ -92,6 +92,7 @@ cdef extern from "fastattn.h":
         int64_t tokens, dim
         int num_tables
         const float *table[3]
+        int64_t ldt[3]
         const int64_t *ids[3]
         int norm
         const float *norm_weight
@@ -143,6 +144,7 @@ cdef extern from "fastattn.h":
     ctypedef struct fa_sinusoid_plan:
         int64_t first, length, dim
         double base
+        const double *frequencies
         float *y
 
     ctypedef struct fa_rotary_plan:
@@ -154,10 +156,17 @@ cdef extern from "fastattn.h":
         float *x
         int64_t x_row, x_head
 
+    ctypedef struct fa_split_heads_plan:
+        int64_t num_sequences, length, num_heads, dim
+        const float *x
+        int64_t x_row, x_head
+        float *y
+        int64_t y_sequence, y_head, y_row
+
     ctypedef struct fa_kernels:
         const char *name
         fa_op pack, unpack, gemm, softmax, layer_norm, activate, embed, pool
-        fa_op attention, attention_merge, sinusoid, rotary
+        fa_op attention, attention_merge, sinusoid, rotary, split_heads
 
     int fa_num_kernels() noexcept nogil
     const fa_kernels *fa_kernels_at(int index) noexcept nogil

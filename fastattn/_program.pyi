@@ -16,7 +16,7 @@ class Program:
         self, recorder: object | None = None, *, num_threads: int | None = None
     ) -> None: ...
     def __reduce__(self) -> Never: ...
-    def record(self, name: str, value: object) -> None:
+    def record(self, name: str, value: object, kind: object) -> None:
         """Show a recorder the value that an array has after the steps so far."""
 
     def run(self) -> None:

@@ -37,7 +37,7 @@ cdef class Program:
     the plans and holds on to the arrays that they point into.
 
     A recorder sees values between the steps: its `wants(name)` says which, and its
-    `keep(name, value)` gets them. `num_threads` None means the setting when it runs.
+    `keep(name, value, kind)` gets them. `num_threads` None means the setting when it runs.
     """
 
     def __init__(self, recorder=None, *, num_threads=None):
@@ -124,6 +124,7 @@ cdef class Program:
             (kind == "float32" and code == "f")
             or (kind == "float16" and code == "e")
             or (kind == "bfloat16" and code == "H")  # no buffer format: viewed as uint16
+            or (kind == "float64" and code == "d")
             or (kind == "int64" and code in ("l", "q") and size == 8)
             or (kind == "bool" and code == "?")
         ):
@@ -212,12 +213,15 @@ cdef class Program:
     def __reduce__(self):
         raise TypeError("a program points into memory and cannot be pickled")
 
-    def record(self, str name, value):
-        """Show a recorder the value that an array has after the steps so far."""
+    def record(self, str name, value, kind):
+        """Show a recorder the value that an array has after the steps so far.
+
+        `kind` says what it has a row for: the recorder's business.
+        """
         if self.recorder is not None and self.recorder.wants(name):
             self.run()
             self.num_steps, self.work = 0, 0
-            self.recorder.keep(name, value)
+            self.recorder.keep(name, value, kind)
 
     def run(self):
         """Run the steps in order."""

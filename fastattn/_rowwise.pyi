@@ -6,7 +6,7 @@ adjacent columns unless said otherwise.
 
 from collections.abc import Sequence
 
-from numpy import float32, int64
+from numpy import float32, float64, int64
 from numpy.typing import NDArray
 
 from ._program import Program
@@ -58,9 +58,17 @@ def pool(
     """Add one vector per sequence, "mean" or "cls": x (tokens, dim), out (n, dim)."""
 
 def sinusoid(
-    program: Program, base: float, out: NDArray[float32], *, first: int = 0
+    program: Program,
+    base: float,
+    out: NDArray[float32],
+    *,
+    first: int = 0,
+    frequencies: NDArray[float64] | None = None,
 ) -> None:
-    """Add the sinusoidal positions from `first` on, out (length, dim) contiguous."""
+    """Add the sinusoidal positions from `first` on, out (length, dim) contiguous.
+
+    `frequencies` (dim / 2, rounded up), float64, stand in place of those of the base.
+    """
 
 def rotary(
     program: Program,
@@ -76,3 +84,6 @@ def rotary(
     cos and sin are contiguous (any number, pairs); `positions` (rows,) says which of their
     rows turns a row of x, and one out of range is an IndexError.
     """
+
+def split_heads(program: Program, x: NDArray[float32], out: NDArray[float32]) -> None:
+    """Add the copy of packed rows x (tokens, heads, dim) to out (n, heads, length, dim)."""

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 from ._cpu cimport (
     FA_EMBED_TABLES, FA_GELU, FA_GELU_TANH, FA_IDENTITY, FA_POOL_CLS, FA_POOL_MEAN,
     FA_RELU, FA_SILU, fa_activate_plan, fa_embed_plan, fa_layer_norm_plan, fa_pool_plan,
-    fa_rotary_plan, fa_sinusoid_plan, fa_softmax_plan, kernels,
+    fa_rotary_plan, fa_sinusoid_plan, fa_softmax_plan, fa_split_heads_plan, kernels,
 )
 from ._program cimport ELEMENT_WORK, Program, row_stride
 
@@ -78,15 +78,14 @@ def embed(Program program not None, tables, ids, out, *, norm=None):
     plan.tokens, plan.dim, plan.num_tables = tokens, dim, len(tables)
     for i in range(len(tables)):
         table = program.matrix(tables[i], "table", -1, dim)
-        if table.shape[0] > 1 and row_stride(table) != dim:
-            raise ValueError("table must be contiguous")
         index = program.integers(ids[i], "ids", tokens)
         for t in range(tokens):
             if not 0 <= index[t] < table.shape[0]:
                 raise IndexError(
                     f"ids must be 0 to {table.shape[0] - 1}, got {index[t]} at position {t}"
                 )
-        plan.table[i], plan.ids[i] = <const float *>table.buf, index
+        plan.table[i], plan.ldt[i] = <const float *>table.buf, row_stride(table)
+        plan.ids[i] = index
     if norm is not None:
         plan.norm = 1
         plan.norm_weight = program.vector(norm[0], "norm weight", dim)
@@ -113,8 +112,14 @@ def pool(
     program.add(&kernels().pool, plan, ELEMENT_WORK * <double>x_view.shape[0] * plan.dim)
 
 
-def sinusoid(Program program not None, double base, out, *, int64_t first=0):
-    """Add the sinusoidal positions from `first` on, out (length, dim) contiguous."""
+def sinusoid(
+    Program program not None, double base, out, *, int64_t first=0, frequencies=None
+):
+    """Add the sinusoidal positions from `first` on, out (length, dim) contiguous.
+
+    `frequencies` (dim / 2, rounded up), float64, stand in place of those of the base.
+    """
+    cdef int64_t j
     cdef fa_sinusoid_plan *plan = <fa_sinusoid_plan *>program.allocate(
         sizeof(fa_sinusoid_plan)
     )
@@ -127,6 +132,15 @@ def sinusoid(Program program not None, double base, out, *, int64_t first=0):
         raise ValueError("out must be contiguous")
     if not 1.0 <= base < float("inf"):
         raise ValueError(f"base must be at least 1 and finite, got {base}")
+    if frequencies is not None:
+        plan.frequencies = <const double *>program.adjacent(
+            frequencies, "frequencies", "float64", (plan.dim + 1) // 2, False
+        ).buf
+        for j in range((plan.dim + 1) // 2):
+            if not 0 <= plan.frequencies[j] <= 1:
+                raise ValueError(
+                    f"frequencies must be from 0 to 1, got {plan.frequencies[j]}"
+                )
     plan.y = <float *>out_view.buf
     program.add(&kernels().sinusoid, plan, ELEMENT_WORK * <double>plan.length * plan.dim)
 
@@ -164,3 +178,31 @@ def rotary(
     plan.x_row, plan.x_head = row_stride(x_view), x_view.strides[1] // sizeof(float)
     work = ELEMENT_WORK * <double>plan.rows * plan.num_heads * plan.pairs
     program.add(&kernels().rotary, plan, work)
+
+
+def split_heads(Program program not None, x, out):
+    """Add the copy of packed rows x (tokens, heads, dim) to out (n, heads, length, dim)."""
+    cdef fa_split_heads_plan *plan = <fa_split_heads_plan *>program.allocate(
+        sizeof(fa_split_heads_plan)
+    )
+    cdef Py_buffer *x_view = program.view(x, "x", "float32", 3)
+    cdef Py_buffer *out_view = program.view(out, "out", "float32", 4, True)
+    plan.num_sequences, plan.num_heads = out_view.shape[0], out_view.shape[1]
+    plan.length, plan.dim = out_view.shape[2], out_view.shape[3]
+    shape = (plan.num_sequences * plan.length, plan.num_heads, plan.dim)
+    if (x_view.shape[0], x_view.shape[1], x_view.shape[2]) != shape:
+        raise ValueError(
+            f"x must have shape {shape}, got "
+            f"{(x_view.shape[0], x_view.shape[1], x_view.shape[2])}"
+        )
+    if plan.dim > 1 and not (
+        x_view.strides[2] == out_view.strides[3] == <Py_ssize_t>sizeof(float)
+    ):
+        raise ValueError("x and out must have an adjacent last dimension")
+    plan.x, plan.y = <const float *>x_view.buf, <float *>out_view.buf
+    plan.x_row, plan.x_head = row_stride(x_view), x_view.strides[1] // x_view.itemsize
+    plan.y_sequence = row_stride(out_view)
+    plan.y_head = out_view.strides[1] // out_view.itemsize
+    plan.y_row = out_view.strides[2] // out_view.itemsize
+    work = ELEMENT_WORK * <double>shape[0] * plan.num_heads * plan.dim
+    program.add(&kernels().split_heads, plan, work)

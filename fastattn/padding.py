@@ -50,6 +50,32 @@ class Packing:
         index = np.arange(self.batch * self.length) if self.index is None else self.index
         return index % max(self.length, 1)
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether there is padding between two real tokens of a sequence."""
+        if self.index is None:
+            return False
+        adjacent = np.diff(self.index) == 1
+        starts = self.cu_seqlens[1:-1]
+        adjacent[starts[(0 < starts) & (starts < len(self.index))] - 1] = True
+        return not adjacent.all()
+
+    def only(self, i: int) -> "Packing":
+        """Give the packing of one of the sequences."""
+        columns = self.columns_of(i)
+        index = None if self.index is None else columns
+        return Packing(1, self.length, index, np.array([0, len(columns)]))
+
+    def tokens_of(self, i: int) -> slice:
+        """Say where the tokens of a sequence are among the packed ones."""
+        return slice(*self.cu_seqlens[i : i + 2].tolist())
+
+    def columns_of(self, i: int) -> NDArray[np.int64]:
+        """Say in which columns of the grid the tokens of a sequence stand."""
+        if self.index is None:
+            return np.arange(self.length)
+        return self.index[self.tokens_of(i)] - i * self.length
+
 
 def packing_of(
     batch: int,

@@ -7,7 +7,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise
 from ._program import Program
-from .arrays import Float32, as_flag, as_float32, as_index, as_number, broadcast_to, rows_of
+from .arrays import (
+    Float32,
+    as_array,
+    as_flag,
+    as_float32,
+    as_index,
+    as_number,
+    broadcast_to,
+    rows_of,
+)
 
 __all__ = ["alibi_slopes", "apply_rotary", "rotary_positions", "sinusoidal_positions"]
 
@@ -104,7 +113,12 @@ def sinusoidal_positions(
 
 
 def rotary_positions(
-    length: int, dim: int, *, base: float = 10000.0, offset: int = 0
+    length: int,
+    dim: int,
+    *,
+    base: float = 10000.0,
+    offset: int = 0,
+    frequencies: ArrayLike | None = None,
 ) -> tuple[Float32, Float32]:
     """Compute the angles by which rotary positions turn queries and keys.
 
@@ -118,19 +132,24 @@ def rotary_positions(
         The longest wavelength is ``2 * pi * base``, in positions.
     offset : int, default 0
         The first position: the length of a cache.
+    frequencies : array_like of float (dim / 2,), optional
+        The angle of each pair of columns from one position to the next, from 0 to 1, in
+        place of ``1 / base ** (2 * j / dim)``: of models whose range was stretched
+        (linear, NTK, YaRN). They are read in float64.
 
     Returns
     -------
     cos, sin : float32 arrays (length, dim / 2)
-        Of the angles ``(offset + i) / base ** (2 * j / dim)``.
+        Of the angles ``(offset + i) / base ** (2 * j / dim)``, or ``(offset + i) *
+        frequencies[j]``.
 
     Raises
     ------
     TypeError
         When `length`, `dim` or `offset` is not an integer or `base` is not a number.
     ValueError
-        When `length` or `offset` is negative, `dim` is not even and positive, or `base`
-        is less than 1 or not finite.
+        When `length` or `offset` is negative, `dim` is not even and positive, `base`
+        is less than 1 or not finite, or `frequencies` are not dim / 2 numbers from 0 to 1.
 
     References
     ----------
@@ -144,7 +163,7 @@ def rotary_positions(
     array([[0.    , 0.    ],
            [0.8415, 0.01  ]], dtype=float32)
     """
-    table = _table(length, dim, base, offset)
+    table = _table(length, dim, base, offset, frequencies)
     if table.shape[1] % 2:
         raise ValueError(f"dim must be even, got {dim}")
     return np.ascontiguousarray(table[:, 1::2]), np.ascontiguousarray(table[:, 0::2])
@@ -226,15 +245,29 @@ def _powers(count: int) -> NDArray[np.float64]:
     return np.multiply.accumulate(np.full(count, ratio))
 
 
-def _table(length: int, dim: int, base: float, first: int = 0) -> Float32:
+def _table(
+    length: int,
+    dim: int,
+    base: float,
+    first: int = 0,
+    frequencies: ArrayLike | None = None,
+) -> Float32:
     """Compute the sinusoidal table from position `first` on, after checking its sizes."""
     shape = as_index(length, "length", 0, MOST), as_index(dim, "dim", 1)
     start = as_index(first, "offset", 0, MOST)
     base = as_number(base, "base")
     if base < 1:
         raise ValueError(f"base must be at least 1, got {base}")
+    given = None
+    if frequencies is not None:
+        given = as_array(frequencies, "frequencies").astype(np.float64, order="C")
+        if given.shape != (shape[1] // 2,) or not ((0 <= given) & (given <= 1)).all():
+            raise ValueError(
+                f"frequencies must be {shape[1] // 2} numbers from 0 to 1, got "
+                f"{frequencies!r}"
+            )
     out = np.empty(shape, np.float32)
     program = Program()
-    _rowwise.sinusoid(program, base, out, first=start)
+    _rowwise.sinusoid(program, base, out, first=start, frequencies=given)
     program.run()
     return out

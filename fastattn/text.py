@@ -354,19 +354,20 @@ class TextEncoder(TextModel):
         self, texts: list[Tokens], wanted: _Vectors | None, num_threads: int | None
     ) -> Iterable[NDArray[float32]]:
         """Compute one batch: a vector per text, or the hidden states of its tokens."""
-        ids, types, positions, cu_seqlens = pack(texts)
+        ids, types, sequences = pack(texts)
         hidden = np.empty((len(ids), self.model.hidden_size), float32)
+        starts = sequences.queries.cu_seqlens
         program = Program(num_threads=num_threads)
-        self.model.steps(program, ids, types, positions, cu_seqlens, hidden)
+        self.model.steps(program, ids, types, sequences, hidden)
         if wanted is None:
             program.run()
-            return np.split(hidden, cu_seqlens[1:-1])
+            return np.split(hidden, starts[1:-1])
         vectors = np.empty((len(texts), wanted.dim), float32)
         _rowwise.pool(
             program,
             # Columns are pooled each by itself: what is cut off need not be computed.
             hidden[:, : wanted.dim],
-            cu_seqlens,
+            starts,
             self.pooling,
             vectors,
             normalize=wanted.normalize,

@@ -143,7 +143,7 @@ class TestNamesAndStorage:
         other = read_model(Folder(folder))
         assert np.abs(run(other, expected) - run(model, expected)).max() > 1e-3
         for layer in other.encoder.layers:
-            assert layer.norm1.eps == layer.norm2.eps == 1e-2
+            assert [norms.after.eps for norms in layer.norms] == [1e-2, 1e-2]
 
 
 class TestBits:

@@ -211,8 +211,7 @@ def test_settings_are_read():
     assert layer.feed_forward.activation == "silu"
     layer = nn.EncoderLayer.from_torch(torch_layer(LAYER, activation, True, **norms))
     assert layer.feed_forward.activation == "gelu_tanh"
-    assert layer.norm_first is True
-    assert (layer.norm1.eps, layer.norm2.eps) == (0.5, 0.5)
+    assert [norms.before.eps for norms in layer.norms] == [0.5, 0.5]
     assert (layer.num_heads, layer.intermediate_size) == (4, 6)
 
 
@@ -221,7 +220,41 @@ def test_the_final_norm_has_its_own_eps():
     norm = torch_norm(below(state, "norm."), 0.25)
     encoder = nn.Encoder.from_torch(torch_encoder(state, norm))
     assert encoder.norm.eps == 0.25
-    assert encoder.layers[1].norm2.eps == 1e-5
+    assert encoder.layers[1].norms[1].after.eps == 1e-5
+
+
+def test_the_final_norm_may_be_another_kind():
+    state = {"norm.weight": np.full(8, 2.0, np.float32)}
+    state |= nn.Encoder(8, 4, 6, 2, rng=0).state_dict()
+    kind = type("RMSNorm", (types.SimpleNamespace,), {})
+    weight = state["norm.weight"]
+    norm = kind(
+        normalized_shape=(8,),
+        eps=0.25,
+        weight=weight,
+        state_dict=lambda: {"weight": weight},
+    )
+    encoder = nn.Encoder.from_torch(torch_encoder(state, norm))
+    assert isinstance(encoder.norm, nn.RMSNorm)
+    assert encoder.norm.eps == 0.25
+
+
+def test_layers_may_have_settings_of_their_own():
+    state = nn.Encoder(8, 4, 6, 2, rng=0).state_dict()
+    layers = [
+        torch_layer(below(state, f"layers.{i}."), activation)
+        for i, activation in enumerate((GELU(), GELU(approximate="tanh")))
+    ]
+    encoder = nn.Encoder.from_torch(module(state, layers=layers, norm=None))
+    names = [layer.feed_forward.activation for layer in encoder.layers]
+    assert names == ["gelu", "gelu_tanh"]
+
+
+def test_another_order_of_the_batch_is_said():
+    torchs = torch_attention(nn.MultiHeadAttention(8, 4, rng=0).state_dict())
+    torchs.batch_first = False
+    with pytest.warns(UserWarning, match=r"batch_first=False.*\(batch, length, dim\)"):
+        nn.MultiHeadAttention.from_torch(torchs)
 
 
 # ---- Refusals ------------------------------------------------------------------------
@@ -242,7 +275,6 @@ own_gelu.__name__, own_gelu.__module__ = "gelu", "__main__"
 
 TRAINING = types.SimpleNamespace(p=0.1, training=True)
 ENCODER = torch_encoder(nn.Encoder(8, 4, 6, 2, rng=0).state_dict())
-MIXED = module({}, layers=[ENCODER.layers[0], torch_layer(LAYER, GELU())], norm=None)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +300,6 @@ MIXED = module({}, layers=[ENCODER.layers[0], torch_layer(LAYER, GELU())], norm=
             torch_layer(LAYER, norm2=torch_norm({"weight": np.ones(8)}, 0.5)),
             "one eps, got 1e-05 and 0.5",
         ),
-        (nn.Encoder, MIXED, "layer 1 has other settings"),
         (nn.Embedding, torch_embedding({"weight": np.ones((3, 2))}, 1.0), "max_norm=1.0"),
         (
             nn.LayerNorm,

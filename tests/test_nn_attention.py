@@ -23,7 +23,6 @@ from support.layers import (
 
 import fastattn as fa
 from fastattn import nn, reference
-from fastattn._program import Program
 
 # Queries of another number than keys, and vectors of another size.
 QUERIES, OTHER = 11, 20
@@ -166,17 +165,6 @@ def test_rotary_positions_are_relative():
     np.testing.assert_allclose(
         layer(shifted, padding_mask=left)[:, 5:], layer(X[:1, :-5]), rtol=0, atol=1e-5
     )
-
-
-@pytest.mark.parametrize("options", [{"rotary": 50.0, "rotary_dim": 6}, {"alibi": True}])
-def test_positions_are_by_default_those_in_a_sequence(options):
-    layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, **options))
-    tokens, out = X[:, :9].reshape(-1, HIDDEN), np.empty((4 * 9, HIDDEN), np.float32)
-    program = Program()
-    starts = np.arange(5) * 9
-    layer.steps(program, tokens, out, starts, layer.buffers(len(tokens)))
-    program.run()
-    np.testing.assert_array_equal(out.reshape(4, 9, HIDDEN), layer(X[:, :9]))
 
 
 @pytest.mark.parametrize("padding", PADDINGS)

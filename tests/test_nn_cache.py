@@ -26,8 +26,10 @@ CUTS = {
         {"rotary": 100.0},
         {"rotary": 100.0, "rotary_dim": 4, "rotary_interleaved": True},
         {"alibi": True},
+        {"window": (70, None), "softcap": 2.0, "scale": 0.4, "head_dim": 8},
+        {"qk_norm": "rms", "distance_bias": batch(HEADS, 5, seed=8)},
     ],
-    ids=str,
+    ids=lambda options: ", ".join(options),
 )
 def layer(request):
     return randomized(nn.MultiHeadAttention(HIDDEN, HEADS, **request.param))
@@ -88,14 +90,17 @@ def test_a_cache_shows_what_it_holds(layer):
     layer(X[:, :5], cache=cache)
     layer(X[:, 5:7], cache=cache)
     state = layer.state_dict()
-    rows = np.split(state["in_proj_weight"], [HIDDEN, HIDDEN + layer.num_kv_heads * 6])
-    bias = np.split(state["in_proj_bias"], [HIDDEN, HIDDEN + layer.num_kv_heads * 6])
+    dim = layer.head_dim
+    ends = HEADS * dim, (HEADS + layer.num_kv_heads) * dim
+    rows, bias = (np.split(state[f"in_proj_{name}"], ends) for name in ("weight", "bias"))
     for i, shown in enumerate((cache.keys, cache.values), start=1):
         expected = fa.linear(X[:, :7], rows[i], bias[i])
-        expected = expected.reshape(BATCH, 7, -1, 6).swapaxes(1, 2)
+        expected = expected.reshape(BATCH, 7, -1, dim).swapaxes(1, 2)
+        if layer.k_norm is not None and i == 1:
+            expected = layer.k_norm(expected)
         if layer.rotary is not None and i == 1:
-            table = fa.rotary_positions(7, layer.rotary_dim, base=layer.rotary)
-            form = {"interleaved": layer.rotary_interleaved}
+            table = fa.rotary_positions(7, layer.rotary.dim, base=layer.rotary.base)
+            form = {"interleaved": layer.rotary.interleaved}
             expected = fa.apply_rotary(expected, *table, **form)
         np.testing.assert_array_equal(shown, expected)
         with pytest.raises(ValueError, match="read-only"):
@@ -114,7 +119,7 @@ def test_memory_grows_by_doubling(layer, monkeypatch):
     monkeypatch.setattr("fastattn.nn.cache.np.empty", counted)
     for i in range(LENGTH):
         layer(X[:, i : i + 1], cache=cache)
-    capacities = [shape[3] for shape in made if len(shape) == 5]
+    capacities = [shape[3] for shape in made if isinstance(shape, tuple) and shape[4:]]
     assert len(capacities) <= 8
     assert capacities[-1] <= 2 * LENGTH
 
@@ -143,7 +148,7 @@ def test_a_call_that_fails_changes_nothing(layer):
     with pytest.raises(ValueError, match=r"does not broadcast to .*1, 3\)"):
         layer(X[:, 2:3], cache=cache, mask=np.ones((1, 4), bool))
     with pytest.raises(
-        ValueError, match=r"holds 2 sequences with . heads of size 6, got 1"
+        ValueError, match=r"holds 2 sequences with . heads of size ., got 1"
     ):
         layer(X[:1, 2:3], cache=cache)
     with pytest.raises(ValueError, match="belongs to one layer and one batch"):

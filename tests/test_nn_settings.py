@@ -87,7 +87,7 @@ def test_layers_of_an_encoder_differ():
 
 def test_layers_show_their_settings():
     assert repr(nn.Linear(3, 4)) == "Linear(in_features=3, out_features=4)"
-    assert "norm_first=True" in repr(nn.EncoderLayer(4, 2, 6, norm_first=True))
+    assert "intermediate_size=6" in repr(nn.EncoderLayer(4, 2, 6))
 
 
 # ---- Refusals -----------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_attention_page_has_every_keyword():
 def test_attention_page_has_every_keyword_of_the_layers():
     layer = fa.nn.MultiHeadAttention
     named = table_names("docs/attention.md", "## Layers")
-    assert named == keywords(layer.__call__) | keywords(layer) - {"bias", "init", "rng"}
+    assert named == keywords(layer.__call__) | keywords(layer) - {"init", "rng"}
 
 
 def test_readme_shows_attention_layers_and_texts():

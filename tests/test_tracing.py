@@ -19,6 +19,7 @@ from support.layers import (
     X,
     batch,
     combined,
+    keywords,
     randomized,
 )
 
@@ -26,7 +27,10 @@ import fastattn as fa
 from fastattn import nn, reference
 from fastattn._program import Program
 from fastattn.models.model import TABLES
+from fastattn.nn.buffers import Buffers
 from fastattn.nn.recorder import program_for
+from fastattn.nn.sequences import Sequences
+from fastattn.padding import packing_of
 from fastattn.tracing import LAYER_VALUES, MODEL_VALUES
 
 MASK = batch(LENGTH, LENGTH, seed=3) > -0.5
@@ -95,25 +99,28 @@ class TestFastPath:
         x = batch(tokens, HIDDEN)
         trace = fa.trace(randomized(layer), x)
         program, buffers, out = Program(), layer.buffers(tokens), np.empty_like(x)
-        layer.steps(program, x, out, np.array([0, tokens]), buffers)
+        packing = packing_of(1, tokens)
+        layer.steps(program, x, out, Sequences(packing, packing), buffers)
         program.run()
-        assert_same_bits(trace["intermediate"], buffers.intermediate)
+        assert_same_bits(trace["intermediate"], buffers.intermediate(INTERMEDIATE))
         attended, context = "attention_norm", trace["context"].swapaxes(0, 1)
         if norm_first:
             attended, context = "attention_sum", trace["feed_forward_norm"]
         assert_same_bits(trace[attended], buffers.attended)
-        assert_same_bits(context.reshape(x.shape), buffers.context)
+        assert_same_bits(context.reshape(x.shape), buffers.normed)
         assert_same_bits(trace["output"], out)
 
     def test_queries_keys_and_values(self):
         layer = randomized(nn.MultiHeadAttention(HIDDEN, HEADS, num_kv_heads=1, rng=0))
         trace = fa.trace(layer, X[0])
-        program, buffers = Program(), layer.buffers(LENGTH)
-        layer.steps(program, X[0], np.empty_like(X[0]), np.array([0, LENGTH]), buffers)
+        program, buffers = Program(), Buffers(LENGTH, layer.sizes)
+        packing = packing_of(1, LENGTH)
+        sequences = Sequences(packing, packing)
+        layer.steps(program, X[0], np.empty_like(X[0]), sequences, buffers)
         program.run()
         read = [trace[name].swapaxes(0, 1) for name in ("queries", "keys", "values")]
         rows = np.concatenate([part.reshape(LENGTH, -1) for part in read], axis=1)
-        assert_same_bits(rows, buffers.qkv)
+        assert_same_bits(rows, buffers.of_attention(rows.shape[1], HEADS, 16)[0])
 
     def test_other_calls_are_not_recorded(self, layer):
         expected = layer(X)
@@ -121,7 +128,7 @@ class TestFastPath:
         assert program.recorder is None
         with pytest.raises(ValueError, match="lengths"):
             fa.trace(layer, X, lengths=[1, 2])
-        assert program_for(1).recorder is None
+        assert program_for(packing_of(1, 1), packing_of(1, 1)).recorder is None
         seen = []
         thread = threading.Thread(target=lambda: seen.append(layer(X)))
         thread.start()
@@ -140,7 +147,7 @@ class TestFormulas:
             masks = {
                 "mask": combined(real, call.get("mask")),
                 "causal": call.get("causal", False),
-                "alibi_slopes": attention.alibi_slopes,
+                **keywords(attention),
             }
 
             def compute(formula, dtype, values=values, masks=masks):
@@ -199,8 +206,9 @@ class TestFormulas:
         total = residual + trace["feed_forward_output"]
         assert_same_bits(trace["feed_forward_sum"], total)
         sources = [X if name is None else trace[name] for name in normed]
-        assert_same_bits(trace["attention_norm"], layer.norm1(sources[0]))
-        assert_same_bits(trace["feed_forward_norm"], layer.norm2(sources[1]))
+        first, second = (norms.before or norms.after for norms in layer.norms)
+        assert_same_bits(trace["attention_norm"], first(sources[0]))
+        assert_same_bits(trace["feed_forward_norm"], second(sources[1]))
         last = "feed_forward_sum" if norm_first else "feed_forward_norm"
         assert_same_bits(trace["output"], trace[last])
 
@@ -289,7 +297,9 @@ class TestWhatIsAskedFor:
             ({"names": "keys", "layers": 0}, fa.nn.heads),
         ):
             with monkeypatch.context() as patch:
-                patch.setattr(after, "scores" if after is fa.nn.heads else "steps", fail)
+                patch.setattr(
+                    after, "compute_scores" if after is fa.nn.heads else "steps", fail
+                )
                 wanted = {"names": ["embeddings", *LAYER_VALUES[:-1]], **wanted}
                 fa.trace(model, SENTENCE, **wanted)
 

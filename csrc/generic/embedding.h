@@ -9,6 +9,12 @@ static int64_t embed_tasks(const void *plan)
     return ceil_div(((const fa_embed_plan *)plan)->tokens, EMBED_TASK);
 }
 
+/* The row of a table that belongs to a token. */
+static const float *embedding(const fa_embed_plan *p, int table, int64_t token)
+{
+    return p->table[table] + p->ids[table][token] * p->ldt[table];
+}
+
 static void embed_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_embed_plan *p = plan;
@@ -19,10 +25,9 @@ static void embed_run(const void *plan, int64_t task, void *scratch)
         float *y = p->y + token * p->ldy;
         for (int64_t i = 0; i < p->dim; i += LANES) {
             const int64_t count = p->dim - i;
-            vf sum = vload_tail(p->table[0] + p->ids[0][token] * p->dim + i, count);
+            vf sum = vload_tail(embedding(p, 0, token) + i, count);
             for (int table = 1; table < p->num_tables; table++) {
-                sum +=
-                    vload_tail(p->table[table] + p->ids[table][token] * p->dim + i, count);
+                sum += vload_tail(embedding(p, table, token) + i, count);
             }
             vstore_tail(y + i, sum, count);
         }

@@ -32,6 +32,7 @@ static int64_t no_scratch(const void *plan)
 #include "pooling.h"
 #include "rotary.h"
 #include "sinusoid.h"
+#include "split_heads.h"
 
 #define FA_PASTE_(a, b) a##b
 #define FA_PASTE(a, b) FA_PASTE_(a, b)
@@ -52,4 +53,5 @@ const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
     .attention_merge = {attention_merge_tasks, no_scratch, attention_merge_run},
     .sinusoid = {sinusoid_tasks, no_scratch, sinusoid_run},
     .rotary = {rotary_tasks, no_scratch, rotary_run},
+    .split_heads = {split_heads_tasks, no_scratch, split_heads_run},
 };

@@ -60,7 +60,9 @@ static void sinusoid_run(const void *plan, int64_t task, void *scratch)
     for (int64_t pair = task * SINUSOID_TASK;
          pair < (task + 1) * SINUSOID_TASK && 2 * pair < p->dim; pair++) {
         const double exponent = (double)(2 * pair) / (double)p->dim;
-        const double frequency = exp_double(-exponent * log_double(p->base));
+        const double frequency = p->frequencies
+                                     ? p->frequencies[pair]
+                                     : exp_double(-exponent * log_double(p->base));
         for (int64_t i = 0; i < p->length; i++) {
             const double angle = (double)(p->first + i) * frequency;
             float *y = p->y + i * p->dim + 2 * pair;

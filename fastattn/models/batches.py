@@ -1,7 +1,6 @@
 """Texts into batches of packed tokens, with memory for a few batches at a time."""
 
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,6 +8,8 @@ from numpy import int64
 from numpy.typing import NDArray
 
 from ..errors import ModelFormatError
+from ..nn.sequences import Sequences
+from ..padding import packing_of
 from .folder import errors_of_library
 
 if TYPE_CHECKING:
@@ -31,12 +32,11 @@ class Tokens(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Packed tokens (tokens,), and where each text starts (texts + 1,)."""
+    """Packed tokens (tokens,), and which text each is of."""
 
     ids: NDArray[int64]
     types: NDArray[int64]
-    positions: NDArray[int64]
-    cu_seqlens: NDArray[int64]
+    sequences: Sequences
 
 
 def windows(
@@ -74,11 +74,11 @@ def batches(window: list[Tokens], batch_tokens: int) -> Iterator[list[int]]:
 def pack(texts: list[Tokens]) -> Batch:
     """Put the tokens of some texts one behind the other."""
     lengths = [len(text.ids) for text in texts]
+    packing = packing_of(len(texts), max(lengths), lengths=lengths)
     return Batch(
         ids=np.concatenate([text.ids for text in texts]),
         types=np.concatenate([text.types for text in texts]),
-        positions=np.concatenate([np.arange(length) for length in lengths]),
-        cu_seqlens=np.array([0, *accumulate(lengths)], int64),
+        sequences=Sequences(packing, packing),
     )
 
 

@@ -15,7 +15,8 @@ from .. import _rowwise
 from .._program import Program
 from ..arrays import as_integers
 from ..nn import Embedding, Encoder, Layer, LayerNorm
-from ..nn.recorder import program_for
+from ..nn.recorder import Kind, program_for
+from ..nn.sequences import Sequences
 from ..padding import packing_of, pad, unpad
 from .checkpoint import Settings, Tensors
 from .families import family_of
@@ -185,8 +186,8 @@ class EncoderModel(Layer):
             if self.num_token_types > 1:
                 _check_range(types, "token_type_ids", self.num_token_types)
         hidden = np.empty((len(tokens), self.hidden_size), float32)
-        program = program_for(packing)
-        self.steps(program, tokens, types, packing.columns, packing.cu_seqlens, hidden)
+        program = program_for(packing, packing)
+        self.steps(program, tokens, types, Sequences(packing, packing), hidden)
         program.run()
         return pad(hidden, packing)
 
@@ -195,17 +196,16 @@ class EncoderModel(Layer):
         program: Program,
         input_ids: Indices,
         token_type_ids: Indices,
-        positions: Indices,
-        cu_seqlens: Indices,
+        sequences: Sequences,
         out: NDArray[float32],
     ) -> None:
         """Add the model to a program: packed ids (tokens,), out (tokens, hidden)."""
         # By the names that a trace has for the rows of the tables.
         lookups = {"embeddings": (self.word_embeddings.weight, input_ids)}
         if self.position_embeddings is not None:
-            rows = positions
+            rows = sequences.query_columns
             if self._position_ids is not None:
-                rows = self._position_ids(input_ids, positions, cu_seqlens)
+                rows = self._position_ids(input_ids, rows, sequences.queries.cu_seqlens)
             lookups["positions"] = (self.position_embeddings.weight, rows)
         if self.token_type_embeddings is not None:
             types = token_type_ids if self.num_token_types > 1 else token_type_ids * 0
@@ -217,10 +217,10 @@ class EncoderModel(Layer):
         fused = None if norm is None else norm.parameters_for_norm
         _rowwise.embed(program, tables, indices, out, norm=fused)
         if norm is not None:
-            program.record("embedding_norm", out)
+            program.record("embedding_norm", out, Kind.QUERIES)
         # Every layer may write where it reads: they all run in place, in out.
         buffers = self.encoder.buffers(len(out))
-        self.encoder.steps(program, out, out, cu_seqlens, buffers, positions=positions)
+        self.encoder.steps(program, out, out, sequences, buffers)
 
 
 def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
@@ -284,9 +284,11 @@ def _record(
     """Record what is looked up, none of which is stored."""
     rows = {name: partial(table.take, ids, 0) for name, (table, ids) in lookups.items()}
     for name, take in rows.items():
-        program.record(name, take)
+        program.record(name, take, Kind.QUERIES)
     program.record(
-        "embedding_sum", lambda: reduce(np.add, [take() for take in rows.values()])
+        "embedding_sum",
+        lambda: reduce(np.add, [take() for take in rows.values()]),
+        Kind.QUERIES,
     )
 
 

@@ -1,36 +1,29 @@
 """Multi-head attention: of a sequence to itself, or to another one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _attention, _rowwise
+from .. import _rowwise
 from .._program import Program
-from ..arrays import as_flag, as_mask, as_number
+from ..arrays import as_flag
 from ..init import Initializer, Seed, initializer
-from ..padding import Packing, packing_of, pad, unpad
-from ..positions import rotary_positions
-from ..scaled_dot import attention_weights
-from .buffers import Buffers, Heads
+from ..padding import packing_of, pad, unpad
+from ..scores import Scores, Window
+from .buffers import Buffers, Heads, Sizes
 from .cache import KeyValueCache
-from .heads import (
-    Alibi,
-    attend,
-    by_head,
-    causal_mask,
-    score_matrix,
-    score_settings,
-    slopes_of,
-)
+from .heads import attend, score_matrix, slopes_of
 from .layer import Layer, draw_packed, positive
-from .linear import Linear, add_and_norm
-from .norm import RowNorm
-from .projection import SEPARATE, project, project_rows
-from .recorder import program_for
-from .sequence import MaskedRun, as_batch, masked_runs
-from .torch_modules import attention_settings
+from .linear import Linear, finish_part
+from .norm import Norms, RowNorm, make_norm
+from .projection import SEPARATE, project_rows, project_source
+from .recorder import Kind, program_for
+from .rotary import Rotary
+from .sequence_layer import as_batch
+from .sequences import Sequences
+from .torch_modules import attention_settings, warn_of_order
 
 __all__ = ["MultiHeadAttention"]
 
@@ -45,17 +38,36 @@ class MultiHeadAttention(Layer):
     hidden_size : int
         Size of an input and of an output vector.
     num_heads : int
-        Number of heads; each works on ``head_dim = hidden_size / num_heads`` columns.
+        Number of heads.
     num_kv_heads : int, optional
         Number of heads of keys and values, a divisor of `num_heads`: query head h uses
         head ``h // (num_heads // num_kv_heads)`` of them. By default `num_heads`; 1 is
         multi-query attention.
+    head_dim : int, optional
+        Size of a head, by default ``hidden_size / num_heads``.
     source_size : int, optional
         Size of a vector of the source, from which keys and values are made. By default
         `hidden_size`; with any other size the layer needs a source.
-    rotary : float, optional
-        Base of the rotary positions that turn queries and keys, 10000.0 in the paper,
-        as for :func:`fastattn.rotary_positions`. By default nothing is turned.
+    bias : bool, default True
+        Whether the projections have biases.
+    out_bias : bool, optional
+        Whether the output projection has one; by default as `bias` says.
+    qk_norm : {"layer", "rms"} or pair of LayerNorm and RMSNorm, optional
+        Norms of queries and of keys, before positions turn them. A word is a norm over
+        each head; of a pair, one for queries and one for keys, each is over a head or
+        over all of them side by side, as its size says. By default there is none.
+    scale : float, optional
+        What scores are multiplied by, ``1 / sqrt(head_dim)`` by default.
+    window : (left, right), optional
+        How far a query sees, as for :func:`fastattn.attention`.
+    softcap : float, optional
+        The bound of scores, as for :func:`fastattn.attention`.
+    rotary : float, array_like (rotary_dim / 2,), or pair of such an array and a float, \
+    optional
+        Base of the rotary positions that turn queries and keys, 10000.0 in the paper, or
+        the frequencies themselves, as for :func:`fastattn.rotary_positions`; with a
+        factor behind them, cosines and sines are multiplied by it (YaRN's attention
+        factor). By default nothing is turned.
     rotary_dim : int, optional
         How many columns of a head are turned, its first ones; by default all.
     rotary_interleaved : bool, default False
@@ -63,8 +75,9 @@ class MultiHeadAttention(Layer):
     alibi : bool or array_like (num_heads,), default False
         Whether scores fall with the distance of query and key (ALiBi), by the slopes of
         :func:`fastattn.alibi_slopes` or by those given.
-    bias : bool, default True
-        Whether the projections have biases.
+    distance_bias : array_like (num_heads, 2 * m + 1), optional
+        What is added to scores by the distance of query and key, as for
+        :func:`fastattn.attention`.
     init : str, optional
         How weights are drawn, as for :class:`Linear`. By default as torch does:
         "xavier_uniform" for the projection to queries, keys and values, as one matrix
@@ -76,9 +89,10 @@ class MultiHeadAttention(Layer):
     ------
     TypeError, ValueError
         When a size is not a positive integer, `hidden_size` is not a multiple of
-        `num_heads` or that of `num_kv_heads`, `rotary` is less than 1, the columns that
-        are turned are an odd number or more than a head has, slopes are not one for
-        each head, or `init` is unknown.
+        `num_heads` where no `head_dim` is given, `num_heads` not one of `num_kv_heads`,
+        `rotary` is less than 1, the columns that are turned are an odd number or more
+        than a head has, slopes or biases are not those of each head, or `init` or a norm
+        is unknown.
 
     Notes
     -----
@@ -86,8 +100,8 @@ class MultiHeadAttention(Layer):
 
         q, k, v = x @ Wq.T + bq, s @ Wk.T + bk, s @ Wv.T + bv
 
-    each split into heads; ``softmax(q @ k.T / sqrt(head_dim)) @ v`` for every head, side
-    by side; then the output projection. The matrix of scores is never built.
+    each split into heads; ``softmax(q @ k.T * scale) @ v`` for every head, side by side;
+    then the output projection. The matrix of scores is never built.
 
     With `rotary`, q and k of every head are turned before that, and with `alibi`
     ``slope * abs(i - j)`` is taken off the score of query i and key j. The position of
@@ -133,55 +147,91 @@ class MultiHeadAttention(Layer):
         num_heads: int,
         *,
         num_kv_heads: int | None = None,
+        head_dim: int | None = None,
         source_size: int | None = None,
-        rotary: float | None = None,
+        bias: bool = True,
+        out_bias: bool | None = None,
+        qk_norm: str | tuple[RowNorm, RowNorm] | None = None,
+        scale: float | None = None,
+        window: Window | None = None,
+        softcap: float | None = None,
+        rotary: Any = None,
         rotary_dim: int | None = None,
         rotary_interleaved: bool = False,
         alibi: bool | ArrayLike = False,
-        bias: bool = True,
+        distance_bias: ArrayLike | None = None,
         init: str | None = None,
         rng: Seed = None,
     ) -> None:
         super().__init__()
-        self.hidden_size = positive(hidden_size, "hidden_size")
-        self.num_heads = _divisor(num_heads, "num_heads", hidden_size, "hidden_size")
-        self.num_kv_heads = self.num_heads
-        if num_kv_heads is not None:
-            self.num_kv_heads = _divisor(
-                num_kv_heads, "num_kv_heads", self.num_heads, "num_heads"
-            )
-        self.source_size = self.hidden_size
-        if source_size is not None:
-            self.source_size = positive(source_size, "source_size")
-        self._settle_positions(rotary, rotary_dim, alibi)
-        self.rotary_interleaved = as_flag(rotary_interleaved, "rotary_interleaved")
+        self._settle_sizes(hidden_size, num_heads, num_kv_heads, head_dim, source_size)
+        self.scores = Scores.of(
+            self.num_heads,
+            window=window,
+            scale=scale,
+            softcap=softcap,
+            alibi_slopes=slopes_of(alibi, self.num_heads),
+            distance_bias=distance_bias,
+        )
+        self.rotary = None
+        if rotary is not None:
+            dim = self.head_dim if rotary_dim is None else rotary_dim
+            self.rotary = Rotary.of(rotary, dim, self.head_dim, rotary_interleaved)
+        self.q_norm, self.k_norm = self._norms(qk_norm)
         rng = np.random.default_rng(rng)
         self._draw(initializer("xavier_uniform" if init is None else init), rng)
         if as_flag(bias, "bias"):
             self._weights["in_proj_bias"] = np.zeros(self._ends[-1], np.float32)
-        self.out_proj = Linear(self.hidden_size, self.hidden_size, bias, init=init, rng=rng)
-        if bias:
+        out_bias = bias if out_bias is None else as_flag(out_bias, "out_bias")
+        width = self.num_heads * self.head_dim
+        self.out_proj = Linear(width, self.hidden_size, out_bias, init=init, rng=rng)
+        if out_bias:
             # As torch does: no other Linear starts with a bias of 0 by default.
             self.out_proj._weights["bias"] = np.zeros(self.hidden_size, np.float32)
 
-    def _settle_positions(
-        self, rotary: float | None, rotary_dim: int | None, alibi: bool | ArrayLike
+    def _settle_sizes(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        num_kv_heads: int | None,
+        head_dim: int | None,
+        source_size: int | None,
     ) -> None:
-        """Check what makes attention look at positions."""
-        self.rotary = None if rotary is None else as_number(rotary, "rotary")
-        if self.rotary is not None and self.rotary < 1:
-            raise ValueError(f"rotary must be at least 1, got {rotary}")
-        self.rotary_dim = self._head_dim
-        if rotary_dim is not None:
-            self.rotary_dim = positive(rotary_dim, "rotary_dim")
-        if self.rotary is not None and (
-            self.rotary_dim % 2 or self.rotary_dim > self._head_dim
-        ):
-            raise ValueError(
-                "the columns that rotary positions turn must be even and at most the "
-                f"size of a head, {self._head_dim}, got {self.rotary_dim}"
+        """Check the sizes and fill in those that follow from others."""
+        self.hidden_size = positive(hidden_size, "hidden_size")
+        self.num_heads = positive(num_heads, "num_heads")
+        if head_dim is None:
+            _check_divides(num_heads, "num_heads", hidden_size, "hidden_size")
+            head_dim = self.hidden_size // self.num_heads
+        self.head_dim = positive(head_dim, "head_dim")
+        self.num_kv_heads = self.num_heads
+        if num_kv_heads is not None:
+            self.num_kv_heads = positive(num_kv_heads, "num_kv_heads")
+            _check_divides(num_kv_heads, "num_kv_heads", num_heads, "num_heads")
+        self.source_size = self.hidden_size
+        if source_size is not None:
+            self.source_size = positive(source_size, "source_size")
+
+    def _norms(
+        self, qk_norm: str | tuple[RowNorm, RowNorm] | None
+    ) -> tuple[RowNorm | None, RowNorm | None]:
+        """Make or check the norms of queries and keys."""
+        if qk_norm is None:
+            return None, None
+        if isinstance(qk_norm, str):
+            first, second = (make_norm(qk_norm, self.head_dim, None, True) for _ in "qk")
+            return first, second
+        if not isinstance(qk_norm, tuple) or len(qk_norm) != 2:
+            raise TypeError(
+                f'qk_norm must be "layer", "rms" or a pair of norms, got {qk_norm!r}'
             )
-        self.alibi_slopes = slopes_of(alibi, self.num_heads)
+        for norm, heads in zip(qk_norm, (self.num_heads, self.num_kv_heads), strict=True):
+            if norm.dim not in (self.head_dim, heads * self.head_dim):
+                raise ValueError(
+                    f"a norm of qk_norm must have the size of a head, {self.head_dim}, or "
+                    f"of all, {heads * self.head_dim}, got {norm.dim}"
+                )
+        return qk_norm
 
     def _draw(self, draw: Initializer, rng: np.random.Generator) -> None:
         """Draw the weights of queries, keys and values."""
@@ -195,17 +245,26 @@ class MultiHeadAttention(Layer):
             self._weights[name] = draw_packed(draw, (shape[0], shape[1]), rng)
 
     def _children(self) -> Mapping[str, Layer]:
-        return {"out_proj.": self.out_proj}
-
-    @property
-    def _head_dim(self) -> int:
-        return self.hidden_size // self.num_heads
+        children: dict[str, Layer] = {"out_proj.": self.out_proj}
+        if self.q_norm is not None and self.k_norm is not None:
+            children |= {"q_norm.": self.q_norm, "k_norm.": self.k_norm}
+        return children
 
     @property
     def _ends(self) -> list[int]:
         """Where queries, keys and values end in a projected vector."""
-        heads = self.num_kv_heads * self._head_dim
-        return [self.hidden_size, self.hidden_size + heads, self.hidden_size + 2 * heads]
+        queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        return [queries, queries + keys, queries + 2 * keys]
+
+    @property
+    def sizes(self) -> Sizes:
+        """How much working memory a token takes."""
+        return Sizes(self.hidden_size, self._ends[-1], self.num_heads * self.head_dim)
+
+    @property
+    def alibi_slopes(self) -> Array | None:
+        """The slopes (num_heads,) by which scores fall with distance, or None."""
+        return self.scores.slopes
 
     @property
     def in_proj_weight(self) -> Array | None:
@@ -294,147 +353,68 @@ class MultiHeadAttention(Layer):
         """
         batch, single = as_batch(x, "x", self.hidden_size)
         made_from = self._source(source, batch, single)
-        flags = as_flag(causal, "causal"), as_flag(return_weights, "return_weights")
-        if cache is None:
-            keys = packing_of(
-                *made_from.shape[:2], lengths=lengths, padding_mask=padding_mask
-            )
-            other = None if source is None else made_from
-            result, weights = self._packed(batch, other, keys, mask, *flags)
-        elif not isinstance(cache, KeyValueCache):
-            raise TypeError(f"cache must be a KeyValueCache, got {type(cache).__name__}")
-        elif source is None and padding_mask is None and lengths is None:
-            result, weights = self._continued(batch, cache, mask, *flags)
-        else:
-            raise ValueError("with a cache, source, padding_mask and lengths must be None")
+        sequences = self._sequences(
+            batch, made_from, cache, padding_mask, lengths, mask, as_flag(causal, "causal")
+        )
+        tokens = unpad(batch, sequences.queries)
+        out = np.empty(tokens.shape, np.float32)
+        program = program_for(sequences.queries, sequences.keys)
+        heads = self.steps(
+            program,
+            tokens,
+            out,
+            sequences,
+            Buffers(len(tokens), self.sizes),
+            source=None if made_from is None else unpad(made_from, sequences.keys),
+            cache=cache,
+        )
+        program.record("output", out, Kind.QUERIES)
+        program.run()
+        weights = None
+        if as_flag(return_weights, "return_weights"):
+            weights = score_matrix(heads, sequences, self.scores)
+        if cache is not None:
+            cache.advance(sequences.queries.length)
+        result = pad(out, sequences.queries)
         if single:
             result, weights = result[0], None if weights is None else weights[0]
         return result if weights is None else (result, weights)
 
-    def _packed(
+    def _sequences(
         self,
         batch: Array,
         source: Array | None,
-        keys: Packing,
+        cache: KeyValueCache | None,
+        padding_mask: ArrayLike | None,
+        lengths: ArrayLike | None,
         mask: ArrayLike | None,
         causal: bool,
-        return_weights: bool,
-    ) -> tuple[Array, Array | None]:
-        """Compute the output, and the weights, of real tokens; `keys` says which are."""
-        queries = keys if source is None else packing_of(*batch.shape[:2])
-        if source is not None and causal and keys.index is not None:
-            # Packed keys have lost the columns that queries are compared with.
-            shape = (len(batch), self.num_heads, queries.length, keys.length)
-            mask = causal_mask(mask, shape)
-            causal = False
-        runs = None
-        if mask is not None:
-            runs = masked_runs(mask, queries, keys, self.num_heads)
-        tokens = unpad(batch, queries)
-        program = program_for(queries, keys)
-        heads = self._project(
-            program, tokens, None if source is None else unpad(source, keys)
-        )
-        of_queries, of_keys = queries.columns, keys.columns
-        self._turn(program, heads, of_queries, of_keys)
-        alibi = self._alibi(of_queries, of_keys)
-        attended = np.empty(heads.query.shape, np.float32)
-        starts = queries.cu_seqlens, keys.cu_seqlens
-        attend(program, heads, attended, *starts, causal, runs, alibi)
-        out = np.empty(tokens.shape, np.float32)
-        self.out_proj.steps(program, attended.reshape(out.shape), out)
-        program.record("output", out)
-        program.run()
-        if not return_weights:
-            return pad(out, queries), None
-        return pad(out, queries), score_matrix(heads, queries, keys, causal, runs, alibi)
+    ) -> Sequences:
+        """Find out what is real and who sees whom: in x, in a source, or in a cache."""
+        rows, length = batch.shape[:2]
+        if cache is None:
+            shape = (batch if source is None else source).shape[:2]
+            keys = packing_of(*shape, lengths=lengths, padding_mask=padding_mask)
+            queries = keys if source is None else packing_of(rows, length)
+            return Sequences.of(queries, keys, self.num_heads, mask, causal)
+        if not isinstance(cache, KeyValueCache):
+            raise TypeError(f"cache must be a KeyValueCache, got {type(cache).__name__}")
+        if not source is padding_mask is lengths is None:
+            raise ValueError("with a cache, source, padding_mask and lengths must be None")
+        cache.check(rows, self.num_kv_heads, self.head_dim)
+        past = len(cache)
+        queries, keys = packing_of(rows, length), packing_of(rows, past + length)
+        return Sequences.of(queries, keys, self.num_heads, mask, causal, past)
 
-    def _continued(
-        self,
-        batch: Array,
-        cache: KeyValueCache,
-        mask: ArrayLike | None,
-        causal: bool,
-        return_weights: bool,
-    ) -> tuple[Array, Array | None]:
-        """Compute the output, and the weights, of tokens behind those in a cache."""
-        rows, length, past = *batch.shape[:2], len(cache)
-        slopes = self.alibi_slopes
-        cache.check(rows, self.num_kv_heads, self._head_dim)
-        if mask is not None:
-            shape = (rows, self.num_heads, length, past + length)
-            mask = as_mask(mask, "mask", shape)
-        program = Program()
-        heads = self._project(program, batch.reshape(rows * length, self.hidden_size))
-        positions = np.tile(np.arange(length), rows)
-        self._turn(program, heads, positions, positions, offset=past)
-        program.run()
-        query, key, value = (by_head(part, rows) for part in heads)
-        keys, values = cache.extended(key, value)
-        attended = np.empty((rows * length, self.hidden_size), np.float32)
-        context = by_head(attended.reshape(heads.query.shape), rows)
-        program = Program()
-        _attention.attention(
-            program,
-            *(query, keys, values, context),
-            mask=mask,
-            query_offset=np.full(rows, past),
-            slopes=None if slopes is None else np.tile(slopes, (rows, 1)),
-            **score_settings(self._head_dim, causal),
-        )
-        out = np.empty_like(attended)
-        self.out_proj.steps(program, attended, out)
-        program.run()
-        weights = None
-        if return_weights:
-            weights = attention_weights(
-                query, keys, mask, causal=causal, query_offset=past, alibi_slopes=slopes
-            )
-        cache.advance(length)
-        return out.reshape(batch.shape), weights
-
-    def _turn(
-        self,
-        program: Program,
-        heads: Heads,
-        queries: NDArray[np.int64],
-        keys: NDArray[np.int64],
-        *,
-        offset: int = 0,
-        angles: dict[Any, Any] | None = None,
-    ) -> None:
-        """Add the turning of queries and keys, in place, where the layer does so.
-
-        Their positions count from `offset`; `angles` are those of layers before.
-        """
-        if self.rotary is None:
-            return
-        length = int(max(queries.max(initial=-1), keys.max(initial=-1))) + 1
-        angles = {} if angles is None else angles
-        table = length, self.rotary_dim, self.rotary
-        if table not in angles:
-            angles[table] = rotary_positions(
-                length, self.rotary_dim, base=self.rotary, offset=offset
-            )
-        cos, sin = angles[table]
-        form = self.rotary_interleaved
-        for part, positions in ((heads.query, queries), (heads.key, keys)):
-            _rowwise.rotary(program, part, cos, sin, positions, interleaved=form)
-
-    def _alibi(self, queries: NDArray[np.int64], keys: NDArray[np.int64]) -> Alibi | None:
-        """Give the slopes, where the layer has some, and the positions they count from."""
-        slopes = self.alibi_slopes
-        return None if slopes is None else Alibi(slopes, queries, keys)
-
-    def _source(self, source: ArrayLike | None, batch: Array, single: bool) -> Array:
-        """Give what keys and values are made from, as a batch."""
+    def _source(self, source: ArrayLike | None, batch: Array, single: bool) -> Array | None:
+        """Give what keys and values are made from, as a batch; None for x itself."""
         if source is None:
             if self.source_size != self.hidden_size:
                 raise ValueError(
                     f"source is needed: keys and values are made from vectors of size "
                     f"{self.source_size}, and x has size {self.hidden_size}"
                 )
-            return batch
+            return None
         vectors, alone = as_batch(source, "source", self.source_size)
         if alone != single or len(vectors) != len(batch):
             raise ValueError(
@@ -450,8 +430,8 @@ class MultiHeadAttention(Layer):
         Parameters
         ----------
         module : torch.nn.MultiheadAttention
-            Its sizes and weights are read; torch is not imported. `batch_first` has no
-            meaning here: the batch always comes first.
+            Its sizes and weights are read; torch is not imported. The batch always comes
+            first here: one that is not `batch_first` is a warning.
 
         Returns
         -------
@@ -467,58 +447,84 @@ class MultiHeadAttention(Layer):
             ``add_bias_kv``, ``add_zero_attn``, or `kdim` and `vdim` that differ.
         """
         layer = cls(**attention_settings(module), init="zeros")
+        warn_of_order(module)
         layer.load_state_dict(module.state_dict())
         return layer
-
-    def buffers(self, tokens: int, intermediate_size: int = 0) -> Buffers:
-        """Allocate the working memory that `steps` needs, and a network behind it."""
-        sizes = self.num_heads, self._head_dim, self._ends[-1], intermediate_size
-        return Buffers(tokens, *sizes)
 
     def steps(
         self,
         program: Program,
         x: Array,
         out: Array,
-        cu_seqlens: NDArray[np.int64],
+        sequences: Sequences,
         buffers: Buffers,
         *,
-        causal: bool = False,
-        runs: Sequence[MaskedRun] | None = None,
-        positions: NDArray[np.int64] | None = None,
+        source: Array | None = None,
+        cache: KeyValueCache | None = None,
         residual: Array | None = None,
-        norm: RowNorm | None = None,
-    ) -> None:
-        """Add out = norm(out_proj(attention(x)) + residual) to a program.
+        norms: Norms = Norms(),  # noqa: B008  it is a constant
+    ) -> Heads:
+        """Add out = after(inside(out_proj(attention(x))) + residual) to a program.
 
-        x, out and residual are packed tokens (tokens, hidden_size). x may be
-        `buffers.context`; out may be neither that nor residual. `runs` and `positions`
-        as for :class:`SequenceLayer`.
+        x, out and residual are packed tokens (tokens, hidden_size), and so is a source. x
+        may be `buffers.normed`; out may be neither that nor residual. Returns what
+        attention reads, once the program has run.
         """
-        heads, context = buffers.heads, buffers.context
-        project_rows(program, self._weights, x, buffers.qkv)
-        if positions is None:
-            positions = np.arange(len(x))
-            positions -= np.repeat(cu_seqlens[:-1], np.diff(cu_seqlens))
-        self._turn(program, heads, positions, positions, angles=buffers.angles)
-        starts, alibi = (cu_seqlens, cu_seqlens), self._alibi(positions, positions)
-        attend(program, heads, buffers.context_heads, *starts, causal, runs, alibi)
-        add_and_norm(program, self.out_proj, context, out, residual, norm, "attention")
+        width, head_dim = self._ends[-1], self.head_dim
+        qkv, heads, context, by_head = buffers.of_attention(width, self.num_heads, head_dim)
+        if source is None:
+            project_rows(program, self._weights, x, qkv)
+        else:
+            heads = project_source(program, self._weights, self._ends, head_dim, x, source)
+        self._normalise(program, heads)
+        self._turn(program, heads, sequences, source is not None, buffers)
+        if cache is not None:
+            heads = cache.extended(program, heads, sequences.queries.batch)
+        attend(program, heads, by_head, sequences, self.scores)
+        finish_part(program, self.out_proj, context, out, residual, norms, "attention")
+        return heads
 
-    def _project(
+    def _normalise(self, program: Program, heads: Heads) -> None:
+        """Add the norms of queries and keys, in place, where the layer has some."""
+        for part, norm in ((heads.query, self.q_norm), (heads.key, self.k_norm)):
+            if norm is None:
+                continue
+            for rows in _rows_of_norm(part, norm.dim):
+                norm.steps(program, rows, rows)
+
+    def _turn(
         self,
         program: Program,
-        x: Array,
-        source: Array | None = None,
-    ) -> Heads:
-        """Add the projections of x, and of a source, to a program."""
-        sizes = self._ends, self._head_dim
-        return project(program, self._weights, *sizes, x, source)
+        heads: Heads,
+        sequences: Sequences,
+        of_source: bool,
+        buffers: Buffers,
+    ) -> None:
+        """Add the turning of queries and keys, in place, where the layer does so."""
+        if self.rotary is None:
+            return
+        queries = sequences.query_columns
+        keys = sequences.key_columns if of_source else queries
+        length = int(max(queries.max(initial=-1), keys.max(initial=-1))) + 1
+        table = length, sequences.past, self.rotary
+        if table not in buffers.angles:
+            buffers.angles[table] = self.rotary.angles(length, sequences.past)
+        cos, sin = buffers.angles[table]
+        form = self.rotary.interleaved
+        for part, positions in ((heads.query, queries), (heads.key, keys)):
+            _rowwise.rotary(program, part, cos, sin, positions, interleaved=form)
 
 
-def _divisor(value: int, name: str, of: int, name_of: str) -> int:
+def _rows_of_norm(part: Array, dim: int) -> list[Array]:
+    """View heads (tokens, heads, head_dim) as rows of the size that a norm has."""
+    tokens, heads, head_dim = part.shape
+    if dim == head_dim:
+        return [part[:, h] for h in range(heads)]
+    strides = part.strides[0], part.strides[2]
+    return [np.lib.stride_tricks.as_strided(part, (tokens, heads * head_dim), strides)]
+
+
+def _check_divides(number: int, name: str, of: int, name_of: str) -> None:
     """Check a number of heads, which must divide another number."""
-    heads = positive(value, name)
-    if of % heads != 0:
-        raise ValueError(f"{name_of} must be a multiple of {name}, got {of} and {heads}")
-    return heads
+    if of % number != 0:
+        raise ValueError(f"{name_of} must be a multiple of {name}, got {of} and {number}")

@@ -1,24 +1,34 @@
 """Working memory of layers, and how it is looked at."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Buffers", "Heads"]
+from .rotary import Rotary
+
+__all__ = ["Buffers", "Heads", "Sizes"]
 
 Array = NDArray[np.float32]
 
 
 class Heads(NamedTuple):
-    """Queries (query tokens, num_heads, head_dim); keys, values (tokens, kv heads, ...)."""
+    """Queries (query tokens, num_heads, head_dim); keys, values (tokens, kv heads, ...).
+
+    Keys and values in a cache are (batch, kv heads, tokens, head_dim).
+    """
 
     query: Array
     key: Array
     value: Array
 
+    @property
+    def in_cache(self) -> bool:
+        """Whether keys and values lie in a cache."""
+        return self.key.ndim == 4
+
     @classmethod
-    def of_rows(cls, rows: Array, num_heads: int, head_dim: int) -> "Heads":
+    def of_rows(cls, rows: Array, num_heads: int, head_dim: int) -> Self:
         """View rows q|k|v, each with its heads side by side and `num_heads` those of q."""
         count = rows.shape[1] // head_dim
         heads = rows.reshape(len(rows), count, head_dim)
@@ -26,42 +36,71 @@ class Heads(NamedTuple):
         return cls(heads[:, :num_heads], heads[:, num_heads:values], heads[:, values:])
 
 
+class Sizes(NamedTuple):
+    """How many floats a token takes in each buffer.
+
+    Attributes
+    ----------
+    hidden : int
+        Of a vector between layers.
+    qkv : int
+        Of a query, a key and a value, all heads of each.
+    context : int
+        Of what attention makes of the values, all heads.
+    intermediate : int
+        Of the vector inside a feed-forward network.
+    """
+
+    hidden: int
+    qkv: int
+    context: int
+    intermediate: int = 0
+
+
 class Buffers:
     """Working memory for a number of tokens, shared by all the layers of a call.
 
     Attributes
     ----------
-    qkv : float32 array (tokens, qkv_size)
-        Queries, keys and values.
-    heads : Heads
-        The same by head.
-    intermediate : float32 array (tokens, intermediate_size)
-        What stands between the dense layers of a feed-forward network. It lies in the
-        memory of `qkv`: a layer never needs both at once.
-    context : float32 array (tokens, hidden_size)
-        What attention makes of the values.
-    context_heads : float32 array (tokens, num_heads, head_dim)
-        The same by head.
-    attended : float32 array (tokens, hidden_size)
+    attended : float32 array (tokens, hidden)
         What an encoder layer hands from attention to the feed-forward network.
-    angles : dict of (length, dim, base) to arrays (cos, sin)
+    normed : float32 array (tokens, hidden)
+        The input of attention or of a feed-forward network, where a norm comes before.
+        It lies in the memory of the context: attention has read its input before it
+        writes its context.
+    angles : dict of (length, offset, Rotary) to arrays (cos, sin)
         Rotary positions, once computed.
     """
 
-    def __init__(
-        self,
-        tokens: int,
-        num_heads: int,
-        head_dim: int,
-        qkv_size: int,
-        intermediate_size: int = 0,
-    ):
-        memory = np.empty(tokens * max(qkv_size, intermediate_size), np.float32)
-        self.qkv = memory[: tokens * qkv_size].reshape(tokens, qkv_size)
-        self.heads = Heads.of_rows(self.qkv, num_heads, head_dim)
-        size = tokens * intermediate_size
-        self.intermediate = memory[:size].reshape(tokens, intermediate_size)
-        self.context = np.empty((tokens, num_heads * head_dim), np.float32)
-        self.context_heads = self.context.reshape(tokens, num_heads, head_dim)
-        self.attended = np.empty_like(self.context)
-        self.angles: dict[Any, Any] = {}
+    def __init__(self, tokens: int, sizes: Sizes) -> None:
+        self._tokens = tokens
+        # A layer never needs queries, keys and values while it has an intermediate.
+        self._inner = np.empty(tokens * max(sizes.qkv, sizes.intermediate), np.float32)
+        self._outer = np.empty(tokens * max(sizes.context, sizes.hidden), np.float32)
+        self.attended = np.empty((tokens, sizes.hidden), np.float32)
+        self.normed = self._view(self._outer, sizes.hidden)
+        self.angles: dict[tuple[int, int, Rotary], tuple[Array, Array]] = {}
+        self._views: dict[tuple[int, int, int], tuple[Array, Heads, Array, Array]] = {}
+        self._intermediates: dict[int, Array] = {}
+
+    def _view(self, memory: Array, width: int) -> Array:
+        return memory[: self._tokens * width].reshape(self._tokens, width)
+
+    def of_attention(
+        self, width: int, num_heads: int, head_dim: int
+    ) -> tuple[Array, Heads, Array, Array]:
+        """Give q|k|v (tokens, width), it by head, and the context, as it is and by head."""
+        key = width, num_heads, head_dim
+        if key not in self._views:
+            qkv = self._view(self._inner, width)
+            heads = Heads.of_rows(qkv, num_heads, head_dim)
+            context = self._view(self._outer, num_heads * head_dim)
+            by_head = context.reshape(self._tokens, num_heads, head_dim)
+            self._views[key] = qkv, heads, context, by_head
+        return self._views[key]
+
+    def intermediate(self, width: int) -> Array:
+        """Give room for the vectors inside a feed-forward network (tokens, width)."""
+        if width not in self._intermediates:
+            self._intermediates[width] = self._view(self._inner, width)
+        return self._intermediates[width]

@@ -3,6 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _rowwise
+from .._program import Program
+from .buffers import Heads
+
 __all__ = ["KeyValueCache"]
 
 Array = NDArray[np.float32]
@@ -79,22 +83,23 @@ class KeyValueCache:
                 "layer and one batch"
             )
 
-    def extended(self, key: Array, value: Array) -> tuple[Array, Array]:
-        """Write keys and values (batch, heads, length, dim) behind those remembered.
+    def extended(self, program: Program, heads: Heads, batch: int) -> Heads:
+        """Add the writing of keys and values behind those remembered to a program.
 
-        Returns all of them. They are remembered once they are counted: `advance`.
+        Returns the queries, and all keys and values (batch, heads, length, dim). They are
+        remembered once they are counted: `advance`.
         """
-        batch, heads, length, dim = key.shape
-        stop = self._length + length
+        tokens, num_heads, dim = heads.key.shape
+        start, stop = self._length, self._length + tokens // max(batch, 1)
         memory = self._memory
-        if memory is None or not self._length or memory.shape[3] < stop:
-            larger = np.empty((2, batch, heads, 2 * stop, dim), np.float32)
-            if memory is not None and self._length:
-                larger[..., : self._length, :] = memory[..., : self._length, :]
+        if memory is None or not start or memory.shape[3] < stop:
+            larger = np.empty((2, batch, num_heads, 2 * stop, dim), np.float32)
+            if memory is not None and start:
+                larger[..., :start, :] = memory[..., :start, :]
             self._memory = memory = larger
-        memory[0, :, :, self._length : stop] = key
-        memory[1, :, :, self._length : stop] = value
-        return memory[0, :, :, :stop], memory[1, :, :, :stop]
+        for part, rows in zip(memory, heads[1:], strict=True):
+            _rowwise.split_heads(program, rows, part[:, :, start:stop])
+        return Heads(heads.query, *memory[:, :, :, :stop])
 
     def advance(self, length: int) -> None:
         """Count tokens that `extended` has written."""

@@ -1,23 +1,28 @@
 """The transformer encoder and its layers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .._program import Program
 from ..arrays import as_flag
 from ..init import Seed
 from .attention import MultiHeadAttention
-from .buffers import Buffers
+from .buffers import Buffers, Sizes
 from .feed_forward import FeedForward
 from .layer import Layer, positive
-from .norm import LayerNorm, RowNorm, make_norm
-from .sequence import MaskedRun, SequenceLayer
-from .torch_modules import attributes, encoder_layer_settings
+from .norm import Norms, RowNorm, make_norm, norm_from_torch
+from .recorder import Kind
+from .sequence_layer import SequenceLayer
+from .sequences import Sequences
+from .torch_modules import attributes, encoder_layer_settings, warn_of_order
 
 __all__ = ["Encoder", "EncoderLayer"]
+
+Array = NDArray[np.float32]
+Pair = tuple[RowNorm | None, RowNorm | None]
 
 
 class EncoderLayer(SequenceLayer):
@@ -40,21 +45,23 @@ class EncoderLayer(SequenceLayer):
     norm_first : bool, default False
         Whether the norms come before attention and feed-forward network (pre-norm) or
         after the residuals (post-norm, as in the paper).
-    norm_eps : float, default 1e-5
-        Added to the variance, or to the mean square, in the norms.
-    rotary, rotary_dim, rotary_interleaved, alibi : optional
-        Positions, as for :class:`MultiHeadAttention`; by default none.
+    norm_eps : float, optional
+        Added to the variance, or to the mean square, in the norms; by default 1e-5, or
+        1e-6 in :class:`RMSNorm`.
     bias : bool, default True
         Whether attention, dense layers and norms have biases.
     init, rng : optional
         As for :class:`Linear`.
+    **attention : optional
+        What else :class:`MultiHeadAttention` takes: `num_kv_heads`, `head_dim`,
+        `qk_norm`, `rotary`, `alibi`, `window` ...
 
     Raises
     ------
     TypeError, ValueError
         When a size is not a positive integer, `hidden_size` is not a multiple of
-        `num_heads`, `activation`, `norm` or `init` is unknown, or positions are not
-        what :class:`MultiHeadAttention` takes.
+        `num_heads`, `activation`, `norm` or `init` is unknown, or something is not what
+        :class:`MultiHeadAttention` takes.
 
     Notes
     -----
@@ -68,8 +75,8 @@ class EncoderLayer(SequenceLayer):
         h = x + self_attn(norm1(x))
         y = h + feed_forward(norm2(h))
 
-    The defaults are those of ``torch.nn.TransformerEncoderLayer``: a state dict does
-    not carry them.
+    :meth:`from_parts` makes any other order of norms. The defaults are those of
+    ``torch.nn.TransformerEncoderLayer``: a state dict does not carry them.
 
     References
     ----------
@@ -95,43 +102,102 @@ class EncoderLayer(SequenceLayer):
         gated: bool = False,
         norm: str = "layer",
         norm_first: bool = False,
-        norm_eps: float = 1e-5,
-        rotary: float | None = None,
-        rotary_dim: int | None = None,
-        rotary_interleaved: bool = False,
-        alibi: bool | ArrayLike = False,
+        norm_eps: float | None = None,
         bias: bool = True,
         init: str | None = None,
         rng: Seed = None,
+        **attention: Any,
     ) -> None:
-        super().__init__()
         rng = np.random.default_rng(rng)
-        self.hidden_size = positive(hidden_size, "hidden_size")
-        self.num_heads = positive(num_heads, "num_heads")
-        self.intermediate_size = positive(intermediate_size, "intermediate_size")
-        self.norm_first = as_flag(norm_first, "norm_first")
-        self.self_attn = MultiHeadAttention(
-            hidden_size,
-            num_heads,
-            rotary=rotary,
-            rotary_dim=rotary_dim,
-            rotary_interleaved=rotary_interleaved,
-            alibi=alibi,
-            bias=bias,
-            init=init,
-            rng=rng,
+        drawn: dict[str, Any] = {"bias": bias, "init": init, "rng": rng}
+        self_attn = MultiHeadAttention(hidden_size, num_heads, **drawn, **attention)
+        feed_forward = FeedForward(
+            hidden_size, intermediate_size, activation, gated=gated, **drawn
         )
-        self.feed_forward = FeedForward(
-            hidden_size,
-            intermediate_size,
-            activation,
-            gated=gated,
-            bias=bias,
-            init=init,
-            rng=rng,
+        norms = (
+            make_norm(norm, hidden_size, norm_eps, bias),
+            make_norm(norm, hidden_size, norm_eps, bias),
         )
-        self.norm1 = make_norm(norm, hidden_size, norm_eps, bias)
-        self.norm2 = make_norm(norm, hidden_size, norm_eps, bias)
+        if as_flag(norm_first, "norm_first"):
+            self._settle(self_attn, feed_forward, before=norms)
+        else:
+            self._settle(self_attn, feed_forward, after=norms)
+
+    @classmethod
+    def from_parts(
+        cls,
+        self_attn: MultiHeadAttention,
+        feed_forward: FeedForward,
+        *,
+        before: Pair = (None, None),
+        inside: Pair = (None, None),
+        after: Pair = (None, None),
+    ) -> Self:
+        """Make a layer of parts, which may be those of other layers, and any norms.
+
+        Parameters
+        ----------
+        self_attn : MultiHeadAttention
+            The first part.
+        feed_forward : FeedForward
+            The second part.
+        before, inside, after : pair of LayerNorm, RMSNorm or None
+            The norms of attention and of the feed-forward network, None for none:
+            ``y = after(x + inside(part(before(x))))``.
+
+        Returns
+        -------
+        EncoderLayer
+            It shares the parts.
+
+        Raises
+        ------
+        TypeError
+            When a part or a norm is something else.
+        ValueError
+            When the sizes of the parts differ, or the keys and values of `self_attn`
+            are made from a source.
+
+        Notes
+        -----
+        In a state dict a norm before or after a part is ``norm1`` or ``norm2``, one after
+        a part that has one before, too, ``post_norm1`` or ``post_norm2``, and one inside
+        ``inner_norm1`` or ``inner_norm2``.
+
+        Examples
+        --------
+        The first layer of ModernBERT has no norm before attention:
+
+        >>> import fastattn as fa
+        >>> layer = fa.nn.EncoderLayer.from_parts(
+        ...     fa.nn.MultiHeadAttention(8, 2, bias=False, rng=0),
+        ...     fa.nn.FeedForward(8, 16, "gelu", gated=True, bias=False, rng=0),
+        ...     before=(None, fa.nn.LayerNorm(8, bias=False)),
+        ... )
+        >>> list(layer.state_dict())[-2:]
+        ['down_proj.weight', 'norm2.weight']
+        """
+        layer = cls.__new__(cls)
+        layer._settle(self_attn, feed_forward, before, inside, after)
+        return layer
+
+    def _settle(
+        self,
+        self_attn: MultiHeadAttention,
+        feed_forward: FeedForward,
+        before: Pair = (None, None),
+        inside: Pair = (None, None),
+        after: Pair = (None, None),
+    ) -> None:
+        """Check the parts and keep them."""
+        super().__init__()
+        _check_parts(self_attn, feed_forward, before, inside, after)
+        self.self_attn, self.feed_forward = self_attn, feed_forward
+        self.hidden_size, self.num_heads = self_attn.hidden_size, self_attn.num_heads
+        self.intermediate_size = feed_forward.intermediate_size
+        self.norms = tuple(
+            Norms(*three) for three in zip(before, inside, after, strict=True)
+        )
 
     @classmethod
     def from_torch(cls, module: Any) -> Self:
@@ -140,8 +206,8 @@ class EncoderLayer(SequenceLayer):
         Parameters
         ----------
         module : torch.nn.TransformerEncoderLayer
-            Its sizes, settings and weights are read; torch is not imported.
-            `batch_first` has no meaning here: the batch always comes first.
+            Its sizes, settings and weights are read; torch is not imported. The batch
+            always comes first here: one that is not `batch_first` is a warning.
 
         Returns
         -------
@@ -157,6 +223,7 @@ class EncoderLayer(SequenceLayer):
             activation other than relu, gelu and silu, norms of different eps.
         """
         layer = cls(**encoder_layer_settings(module), init="zeros")
+        warn_of_order(module.self_attn)
         layer.load_state_dict(module.state_dict())
         return layer
 
@@ -165,56 +232,74 @@ class EncoderLayer(SequenceLayer):
         return {
             "self_attn.": self.self_attn,
             "": self.feed_forward,
-            "norm1.": self.norm1,
-            "norm2.": self.norm2,
+            **self.norms[0].named(1),
+            **self.norms[1].named(2),
         }
 
-    def buffers(self, tokens: int) -> Buffers:
-        """Allocate the working memory that `steps` needs."""
-        return self.self_attn.buffers(tokens, self.intermediate_size)
+    @property
+    def sizes(self) -> Sizes:
+        """How much working memory a token takes."""
+        return self.self_attn.sizes._replace(intermediate=self.intermediate_size)
 
     def steps(
         self,
         program: Program,
-        x: NDArray[np.float32],
-        out: NDArray[np.float32],
-        cu_seqlens: NDArray[np.int64],
+        x: Array,
+        out: Array,
+        sequences: Sequences,
         buffers: Buffers,
-        *,
-        causal: bool = False,
-        runs: Sequence[MaskedRun] | None = None,
-        positions: NDArray[np.int64] | None = None,
     ) -> None:
         """Add the layer to a program; x and out are packed tokens, out may be x."""
-        h, normed = buffers.attended, buffers.context
-        if self.norm_first:
-            # Attention has read its input before it writes its context there.
-            self.norm1.steps(program, x, normed)
-            program.record("attention_norm", normed)
-        self.self_attn.steps(
-            program,
-            normed if self.norm_first else x,
-            h,
-            cu_seqlens,
-            buffers,
-            causal=causal,
-            runs=runs,
-            positions=positions,
-            residual=x,
-            norm=None if self.norm_first else self.norm1,
+        h, (first, second) = buffers.attended, self.norms
+        given = _normalised(program, first.before, x, buffers.normed, "attention_norm")
+        self.self_attn.steps(program, given, h, sequences, buffers, residual=x, norms=first)
+        given = _normalised(program, second.before, h, buffers.normed, "feed_forward_norm")
+        intermediate = buffers.intermediate(self.intermediate_size)
+        self.feed_forward.steps(program, given, out, intermediate, residual=h, norms=second)
+        program.record("output", out, Kind.QUERIES)
+
+
+def _normalised(
+    program: Program, norm: RowNorm | None, x: Array, out: Array, name: str
+) -> Array:
+    """Add a norm before a part, if there is one; what the part reads."""
+    if norm is None:
+        return x
+    norm.steps(program, x, out)
+    program.record(name, out, Kind.QUERIES)
+    return out
+
+
+def _check_parts(
+    self_attn: MultiHeadAttention, feed_forward: FeedForward, *norms: Pair
+) -> None:
+    """Make sure that parts fit together."""
+    for part, kind, name in (
+        (self_attn, MultiHeadAttention, "self_attn"),
+        (feed_forward, FeedForward, "feed_forward"),
+    ):
+        if not isinstance(part, kind):
+            got = type(part).__name__
+            raise TypeError(f"{name} must be a {kind.__name__}, got {got}")
+    size = self_attn.hidden_size
+    if self_attn.source_size != size:
+        raise ValueError(
+            f"self_attn makes keys and values from a source of size "
+            f"{self_attn.source_size}: an encoder layer has none"
         )
-        if self.norm_first:
-            self.norm2.steps(program, h, normed)
-            program.record("feed_forward_norm", normed)
-        self.feed_forward.steps(
-            program,
-            normed if self.norm_first else h,
-            out,
-            buffers.intermediate,
-            residual=h,
-            norm=None if self.norm_first else self.norm2,
-        )
-        program.record("output", out)
+    sizes = [("feed_forward", feed_forward.hidden_size)]
+    for pair, name in zip(norms, ("before", "inside", "after"), strict=True):
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(f"{name} must be a pair of norms or None, got {pair!r}")
+        for norm in pair:
+            if norm is not None and not isinstance(norm, RowNorm):
+                got = type(norm).__name__
+                raise TypeError(f"{name} must hold LayerNorm, RMSNorm or None, got {got}")
+            if norm is not None:
+                sizes.append((name, norm.dim))
+    for name, other in sizes:
+        if other != size:
+            raise ValueError(f"self_attn has size {size} and {name} has size {other}")
 
 
 class Encoder(SequenceLayer):
@@ -233,9 +318,10 @@ class Encoder(SequenceLayer):
     final_norm : bool, default False
         Whether a norm of the same kind follows the last layer, as it should in a
         pre-norm encoder.
-    activation, gated, norm, norm_first, norm_eps, rotary, rotary_dim, \
-    rotary_interleaved, alibi, bias, init, rng : optional
-        As for :class:`EncoderLayer`.
+    rng : numpy.random.Generator or int, optional
+        Source of random numbers, or a seed for one.
+    **settings : optional
+        What else :class:`EncoderLayer` takes.
 
     Raises
     ------
@@ -245,7 +331,8 @@ class Encoder(SequenceLayer):
     Notes
     -----
     Working memory is allocated once per call and shared by all layers: a token takes
-    ``max(3 * hidden_size, intermediate_size) + 3 * hidden_size`` floats at most.
+    ``max(3 * hidden_size, intermediate_size) + 3 * hidden_size`` floats at most, where
+    heads have their usual size.
 
     Examples
     --------
@@ -266,72 +353,86 @@ class Encoder(SequenceLayer):
         num_layers: int,
         *,
         final_norm: bool = False,
-        activation: str = "relu",
-        gated: bool = False,
-        norm: str = "layer",
-        norm_first: bool = False,
-        norm_eps: float = 1e-5,
-        rotary: float | None = None,
-        rotary_dim: int | None = None,
-        rotary_interleaved: bool = False,
-        alibi: bool | ArrayLike = False,
-        bias: bool = True,
-        init: str | None = None,
         rng: Seed = None,
+        **settings: Any,
     ) -> None:
-        super().__init__()
         rng = np.random.default_rng(rng)
-        self.layers = tuple(
-            EncoderLayer(
-                hidden_size,
-                num_heads,
-                intermediate_size,
-                activation=activation,
-                gated=gated,
-                norm=norm,
-                norm_first=norm_first,
-                norm_eps=norm_eps,
-                rotary=rotary,
-                rotary_dim=rotary_dim,
-                rotary_interleaved=rotary_interleaved,
-                alibi=alibi,
-                bias=bias,
-                init=init,
-                rng=rng,
-            )
+        layers = [
+            EncoderLayer(hidden_size, num_heads, intermediate_size, rng=rng, **settings)
             for _ in range(positive(num_layers, "num_layers"))
-        )
-        self.norm: RowNorm | None = None
+        ]
+        norm = None
         if as_flag(final_norm, "final_norm"):
-            self.norm = make_norm(norm, hidden_size, norm_eps, bias)
-        self.hidden_size = self.layers[0].hidden_size
-        self.num_heads = self.layers[0].num_heads
+            kind, eps = settings.get("norm", "layer"), settings.get("norm_eps")
+            norm = make_norm(kind, hidden_size, eps, settings.get("bias", True))
+        self._settle(layers, norm)
 
     @classmethod
     def from_layers(
         cls, layers: Iterable[EncoderLayer], norm: RowNorm | None = None
     ) -> Self:
-        """Make an encoder of layers that are there already.
+        """Make an encoder of layers, which may differ, and of which one may occur often.
 
         Parameters
         ----------
         layers : iterable of EncoderLayer
-            The layers in their order; their positions may differ.
+            One behind the other; at least one. They are shared, not copied.
         norm : LayerNorm or RMSNorm, optional
-            What follows the last layer.
+            Follows the last layer.
 
         Returns
         -------
         Encoder
-            With these layers, no copies of them.
+            Its state dict has a layer that occurs often once, under its first place.
+
+        Raises
+        ------
+        TypeError
+            When a layer or the norm is something else.
+        ValueError
+            When there is no layer, or their sizes differ.
+
+        Examples
+        --------
+        Every third layer sees all tokens, the others 8 on both sides:
+
+        >>> import fastattn as fa
+        >>> encoder = fa.nn.Encoder.from_layers(
+        ...     [
+        ...         fa.nn.EncoderLayer(8, 2, 16, window=None if i % 3 == 0 else (8, 8))
+        ...         for i in range(6)
+        ...     ]
+        ... )
+        >>> len(encoder.layers)
+        6
         """
         encoder = cls.__new__(cls)
-        Layer.__init__(encoder)
-        encoder.layers = tuple(layers)
-        encoder.norm = norm
-        encoder.hidden_size = encoder.layers[0].hidden_size
-        encoder.num_heads = encoder.layers[0].num_heads
+        encoder._settle(layers, norm)
         return encoder
+
+    def _settle(self, layers: Iterable[EncoderLayer], norm: RowNorm | None) -> None:
+        """Check the layers and keep them."""
+        super().__init__()
+        self.layers = tuple(layers)
+        if not self.layers:
+            raise ValueError("layers must hold at least one EncoderLayer, got none")
+        for layer in self.layers:
+            if not isinstance(layer, EncoderLayer):
+                got = type(layer).__name__
+                raise TypeError(f"layers must hold EncoderLayer, got {got}")
+        if norm is not None and not isinstance(norm, RowNorm):
+            raise TypeError(
+                f"norm must be a LayerNorm or RMSNorm, got {type(norm).__name__}"
+            )
+        self.norm = norm
+        sizes = {layer.hidden_size for layer in self.layers}
+        sizes |= set() if norm is None else {norm.dim}
+        if len(sizes) > 1:
+            raise ValueError(f"layers and norm must have one size, got {sorted(sizes)}")
+        self.hidden_size = self.layers[0].hidden_size
+        heads = {layer.num_heads for layer in self.layers}
+        # A mask for each head can be had where all layers have equally many.
+        self.num_heads = heads.pop() if len(heads) == 1 else 1
 
     @classmethod
     def from_torch(cls, module: Any) -> Self:
@@ -340,8 +441,8 @@ class Encoder(SequenceLayer):
         Parameters
         ----------
         module : torch.nn.TransformerEncoder
-            Its sizes, settings and weights are read; torch is not imported.
-            `batch_first` has no meaning here: the batch always comes first.
+            Its sizes, settings and weights are read; torch is not imported. The batch
+            always comes first here: one that is not `batch_first` is a warning.
 
         Returns
         -------
@@ -353,67 +454,54 @@ class Encoder(SequenceLayer):
         TypeError
             When `module` is something else.
         ValueError
-            When there is no such layer here: dropout in a module that is training, an
-            activation other than relu, gelu and silu, layers with different
-            settings.
+            When there is no such layer here: dropout in a module that is training, or an
+            activation other than relu, gelu and silu.
         """
         layers, norm = attributes(module, "TransformerEncoder", "layers", "norm")
-        settings = encoder_layer_settings(layers[0])
-        for i, layer in enumerate(layers):
-            if encoder_layer_settings(layer) != settings:
-                raise ValueError(f"layer {i} has other settings than layer 0")
-        encoder = cls(num_layers=len(layers), **settings, init="zeros")
-        state = module.state_dict()
-        encoder.load_state_dict(
-            {key: state[key] for key in state if key.startswith("layers.")}
+        settings = [encoder_layer_settings(layer) for layer in layers]
+        encoder = cls.from_layers(
+            [EncoderLayer(**one, init="zeros") for one in settings],
+            None if norm is None else norm_from_torch(norm),
         )
-        if norm is not None:
-            # Torch's final norm is a module of its own, with its own eps and bias.
-            encoder.norm = LayerNorm.from_torch(norm)
+        warn_of_order(layers[0].self_attn)
+        encoder.load_state_dict(module.state_dict())
         return encoder
 
     def _children(self) -> Mapping[str, Layer]:
+        # A layer that occurs often has one place.
+        first: dict[int, int] = {}
+        for i, layer in enumerate(self.layers):
+            first.setdefault(id(layer), i)
         children: dict[str, Layer] = {
-            f"layers.{i}.": layer for i, layer in enumerate(self.layers)
+            f"layers.{i}.": self.layers[i] for i in first.values()
         }
         if self.norm is not None:
             children["norm."] = self.norm
         return children
 
-    def buffers(self, tokens: int) -> Buffers:
-        """Allocate the working memory that `steps` needs."""
-        return self.layers[0].buffers(tokens)
+    @property
+    def sizes(self) -> Sizes:
+        """How much working memory a token takes: what the widest layer needs."""
+        each = (layer.sizes for layer in self.layers)
+        return Sizes(*map(max, zip(*each, strict=True)))
 
     def steps(
         self,
         program: Program,
-        x: NDArray[np.float32],
-        out: NDArray[np.float32],
-        cu_seqlens: NDArray[np.int64],
+        x: Array,
+        out: Array,
+        sequences: Sequences,
         buffers: Buffers,
-        *,
-        causal: bool = False,
-        runs: Sequence[MaskedRun] | None = None,
-        positions: NDArray[np.int64] | None = None,
     ) -> None:
         """Add all layers to a program; x and out are packed tokens, out may be x."""
         recorder = program.recorder
         for i, layer in enumerate(self.layers):
             if recorder is not None:
                 recorder.layer = i
-            layer.steps(
-                program,
-                x,
-                out,
-                cu_seqlens,
-                buffers,
-                causal=causal,
-                runs=runs,
-                positions=positions,
-            )
+            layer.steps(program, x, out, sequences, buffers)
             x = out
         if recorder is not None:
             recorder.layer = None
         if self.norm is not None:
             self.norm.steps(program, out, out)
-        program.record("output", out)
+        program.record("output", out, Kind.QUERIES)

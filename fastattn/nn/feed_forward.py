@@ -9,8 +9,9 @@ from .._program import Program
 from ..arrays import as_choice, as_flag
 from ..init import Seed
 from .layer import Layer, run_on_rows
-from .linear import Linear, add_and_norm
-from .norm import RowNorm
+from .linear import Linear, finish_part
+from .norm import Norms
+from .recorder import Kind
 
 __all__ = ["FeedForward"]
 
@@ -34,6 +35,8 @@ class FeedForward(Layer):
         SwiGLU with "silu", ReGLU with "relu".
     bias : bool, default True
         Whether the dense layers have biases.
+    out_bias : bool, optional
+        Whether the last one has a bias; by default as `bias` says.
     init, rng : optional
         As for :class:`Linear`.
 
@@ -81,6 +84,7 @@ class FeedForward(Layer):
         *,
         gated: bool = False,
         bias: bool = True,
+        out_bias: bool | None = None,
         init: str | None = None,
         rng: Seed = None,
     ) -> None:
@@ -92,7 +96,8 @@ class FeedForward(Layer):
         self.up_proj = None
         if self.gated:
             self.up_proj = Linear(hidden_size, intermediate_size, bias, init=init, rng=rng)
-        self.linear2 = Linear(intermediate_size, hidden_size, bias, init=init, rng=rng)
+        out_bias = bias if out_bias is None else out_bias
+        self.linear2 = Linear(intermediate_size, hidden_size, out_bias, init=init, rng=rng)
 
     def _children(self) -> Mapping[str, Layer]:
         if self.up_proj is None:
@@ -102,6 +107,16 @@ class FeedForward(Layer):
             "up_proj.": self.up_proj,
             "down_proj.": self.linear2,
         }
+
+    @property
+    def hidden_size(self) -> int:
+        """Size of an input and of an output vector."""
+        return self.linear1.in_features
+
+    @property
+    def intermediate_size(self) -> int:
+        """Size of the vector between."""
+        return self.linear1.out_features
 
     def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
         """Apply the network to vectors.
@@ -127,11 +142,11 @@ class FeedForward(Layer):
         def steps(
             program: Program, rows: NDArray[np.float32], out: NDArray[np.float32]
         ) -> None:
-            intermediate = np.empty((len(rows), self.linear1.out_features), np.float32)
+            intermediate = np.empty((len(rows), self.intermediate_size), np.float32)
             self.steps(program, rows, out, intermediate)
-            program.record("output", out)
+            program.record("output", out, Kind.QUERIES)
 
-        return run_on_rows(x, self.linear1.in_features, self.linear2.out_features, steps)
+        return run_on_rows(x, self.hidden_size, self.hidden_size, steps)
 
     def steps(
         self,
@@ -141,9 +156,9 @@ class FeedForward(Layer):
         intermediate: NDArray[np.float32],
         *,
         residual: NDArray[np.float32] | None = None,
-        norm: RowNorm | None = None,
+        norms: Norms = Norms(),  # noqa: B008  it is a constant
     ) -> None:
-        """Add out = norm(feed_forward(x) + residual) to a program.
+        """Add out = after(inside(feed_forward(x)) + residual) to a program.
 
         x, out and residual are (rows, hidden_size), intermediate is working memory
         (rows, intermediate_size). residual may be x; neither may overlap out.
@@ -155,7 +170,7 @@ class FeedForward(Layer):
         self.linear1.steps(
             program, x, intermediate, activation=self.activation, factor=gate
         )
-        program.record("intermediate", intermediate)
-        add_and_norm(
-            program, self.linear2, intermediate, out, residual, norm, "feed_forward"
+        program.record("intermediate", intermediate, Kind.QUERIES)
+        finish_part(
+            program, self.linear2, intermediate, out, residual, norms, "feed_forward"
         )

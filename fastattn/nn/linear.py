@@ -1,20 +1,20 @@
 """The dense layer."""
 
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _gemm
+from .. import _gemm, _rowwise
 from .._program import Program
 from ..arrays import as_flag
 from ..init import Seed, initializer, torch_bias, torch_weight
 from .layer import Layer, draw_packed, positive, run_on_rows
-from .norm import LayerNorm, RowNorm
+from .norm import Norms, RowNorm
+from .recorder import Kind
 from .torch_modules import attributes
 
-__all__ = ["Linear", "add_and_norm"]
+__all__ = ["Linear", "finish_part"]
 
 
 class Linear(Layer):
@@ -148,6 +148,7 @@ class Linear(Layer):
         x is (rows, in_features); out, factor and residual are (rows, out_features).
         factor may be out; neither x nor residual may overlap out.
         """
+        fused = None if norm is None else norm.parameters_for_norm
         _gemm.linear(
             program,
             x,
@@ -157,33 +158,41 @@ class Linear(Layer):
             activation=activation,
             factor=factor,
             residual=residual,
-            norm=norm.parameters_for_norm if isinstance(norm, LayerNorm) else None,
+            norm=fused,
         )
-        if norm is not None and not isinstance(norm, LayerNorm):
+        if norm is not None and fused is None:
             norm.steps(program, out, out)
 
 
-def add_and_norm(
+def finish_part(
     program: Program,
     linear: Linear,
     x: NDArray[np.float32],
     out: NDArray[np.float32],
     residual: NDArray[np.float32] | None,
-    norm: RowNorm | None,
+    norms: Norms,
     name: str,
 ) -> None:
-    """Add out = norm(linear(x) + residual), the end of a sublayer, to a program.
+    """Add out = after(inside(linear(x)) + residual), the end of a part of a layer.
 
-    It is one step, and three for a recorder, under names that start with `name`; the
-    bits are the same.
+    Mostly it is one step. A recorder sees the values on the way under names that start
+    with `name`; the bits are the same.
     """
-    if program.recorder is None:
-        linear.steps(program, x, out, residual=residual, norm=norm)
+    recorder = program.recorder
+    if recorder is None and norms.inside is None:
+        linear.steps(program, x, out, residual=residual, norm=norms.after)
         return
-    program.record(f"{name}_output", partial(linear, x))
-    linear.steps(program, x, out, residual=residual)
+    seen = recorder is not None and recorder.wants(f"{name}_output")
+    fused = residual if norms.inside is None and not seen else None
+    linear.steps(program, x, out, residual=fused)
+    program.record(f"{name}_output", out, Kind.QUERIES)
+    if norms.inside is not None:
+        norms.inside.steps(program, out, out)
     if residual is not None:
-        program.record(f"{name}_sum", out)
-    if norm is not None:
-        norm.steps(program, out, out)
-        program.record(f"{name}_norm", out)
+        if fused is None:
+            rows = np.arange(len(out))
+            _rowwise.embed(program, (out, residual), (rows, rows), out)
+        program.record(f"{name}_sum", out, Kind.QUERIES)
+    if norms.after is not None:
+        norms.after.steps(program, out, out)
+        program.record(f"{name}_norm", out, Kind.QUERIES)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from ..arrays import as_choice, as_flag, as_number
 from .layer import Layer, positive, run_on_rows
 from .torch_modules import attributes
 
-__all__ = ["LayerNorm", "Norm", "RMSNorm", "RowNorm", "make_norm"]
+__all__ = ["LayerNorm", "Norms", "RMSNorm", "RowNorm", "make_norm", "norm_from_torch"]
 
 # Weight, bias and eps of a layer normalisation that another step does at its end.
 Norm: TypeAlias = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, float]
@@ -23,6 +23,11 @@ class RowNorm(Layer):
     """Base class of the layers that normalise each vector by itself."""
 
     dim: int
+
+    @property
+    def parameters_for_norm(self) -> Norm | None:
+        """Weight, bias and eps, for a step that normalises its own result, or None."""
+        return None
 
     def __call__(self, x: ArrayLike) -> NDArray[np.float32]:
         """Normalise vectors.
@@ -233,11 +238,33 @@ class RMSNorm(RowNorm):
         _rowwise.layer_norm(program, x, weight, None, self.eps, out, rms=True)
 
 
-def make_norm(kind: str, dim: int, eps: float, bias: bool) -> RowNorm:
-    """Make the norm of an encoder layer, "layer" or "rms"; the latter has no bias."""
+class Norms(NamedTuple):
+    """The norms around a part of an encoder layer: after(x + inside(part(before(x))))."""
+
+    before: RowNorm | None = None
+    inside: RowNorm | None = None
+    after: RowNorm | None = None
+
+    def named(self, number: int) -> dict[str, Layer]:
+        """Give those that are there by the prefixes of their keys, as torch names them."""
+        second = "norm" if self.before is None else "post_norm"
+        names = (f"norm{number}.", f"inner_norm{number}.", f"{second}{number}.")
+        pairs = zip(names, self, strict=True)
+        return {name: norm for name, norm in pairs if norm is not None}
+
+
+def make_norm(kind: str, dim: int, eps: float | None, bias: bool) -> RowNorm:
+    """Make a norm, "layer" or "rms", which has no bias; eps None is its own default."""
+    own = {} if eps is None else {"eps": eps}
     if as_choice(kind, "norm", ("layer", "rms")) == "rms":
-        return RMSNorm(dim, eps)
-    return LayerNorm(dim, eps, bias)
+        return RMSNorm(dim, **own)
+    return LayerNorm(dim, bias=bias, **own)
+
+
+def norm_from_torch(module: Any) -> RowNorm:
+    """Make the norm that a torch.nn.LayerNorm or RMSNorm is."""
+    kind = RMSNorm if type(module).__name__ == "RMSNorm" else LayerNorm
+    return kind.from_torch(module)
 
 
 def _one_dim(shape: Sequence[int]) -> int:

@@ -11,29 +11,33 @@ from .._gemm import PANEL, PackedMatrix
 from .._program import Program
 from .buffers import Heads
 
-__all__ = ["SEPARATE", "project", "project_rows"]
+__all__ = ["SEPARATE", "project_rows", "project_source"]
 
 Array = NDArray[np.float32]
 SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
-def project(
+def project_rows(
+    program: Program, weights: Mapping[str, Any], x: Array, out: Array
+) -> None:
+    """Add the projection of x to rows q|k|v, by one matrix."""
+    weight, bias = weights["in_proj_weight"], weights.get("in_proj_bias")
+    _gemm.linear(program, x, weight, out, bias=bias)
+
+
+def project_source(
     program: Program,
     weights: Mapping[str, Any],
     ends: list[int],
     head_dim: int,
     x: Array,
-    source: Array | None,
+    source: Array,
 ) -> Heads:
-    """Add the projections of x, and of a source, to queries, keys and values.
+    """Add the projections of x to queries, and of a source to keys and values.
 
     `ends` say where queries, keys and values end in a projected vector.
     """
     bias = weights.get("in_proj_bias")
-    if source is None:
-        rows = np.empty((len(x), ends[-1]), np.float32)
-        project_rows(program, weights, x, rows)
-        return Heads.of_rows(rows, ends[0] // head_dim, head_dim)
     if "in_proj_weight" in weights:
         # Rows of a weight are taken from the beginning of a panel on.
         start, weight = ends[0] // PANEL * PANEL, weights["in_proj_weight"]
@@ -49,14 +53,6 @@ def project(
     return Heads(
         *(part.reshape(len(part), part.shape[1] // head_dim, head_dim) for part in parts)
     )
-
-
-def project_rows(
-    program: Program, weights: Mapping[str, Any], x: Array, out: Array
-) -> None:
-    """Add the projection of x to rows q|k|v, by one matrix."""
-    weight, bias = weights["in_proj_weight"], weights.get("in_proj_bias")
-    _gemm.linear(program, x, weight, out, bias=bias)
 
 
 def _projected(

@@ -1,23 +1,33 @@
 """Values of a forward pass, copied between the steps of its programs.
 
-A layer names the values that it computes where it adds the steps for them. Without a
-recorder that costs nothing; under one, the program runs up to the value and hands it
-over (:meth:`Program.record`). Nobody computes a layer twice or in a second way.
+A layer names the values that it computes where it adds the steps for them, and says what
+stands in their rows. Without a recorder that costs nothing; under one, the program runs
+up to the value and hands it over (:meth:`Program.record`). Nobody computes a layer twice
+or in a second way.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import Enum, auto
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._program import Program
-from ..padding import Packing, packing_of, pad
+from ..padding import Packing, pad
 
-__all__ = ["Complete", "Recorder", "program_for", "recording"]
+__all__ = ["Complete", "Kind", "Recorder", "program_for", "recording"]
 
 Array = NDArray[np.float32]
+
+
+class Kind(Enum):
+    """What a value that is recorded has a row for."""
+
+    QUERIES = auto()  # each packed token that is computed
+    KEYS = auto()  # each packed token that is attended to
+    MATRIX = auto()  # each sequence of the batch, padding included
 
 
 class Complete(Exception):
@@ -38,12 +48,11 @@ class Recorder:
         What has been recorded.
     layer : int or None
         The encoder layer whose steps are being added.
-    queries, keys : Packing
+    packings : dict of Kind to Packing
         The real tokens of what is computed, and of what it attends to.
     """
 
-    queries: Packing
-    keys: Packing
+    packings: dict[Kind, Packing]
 
     def __init__(self, wanted: set[tuple[int | None, str]]) -> None:
         self.wanted = wanted
@@ -54,7 +63,7 @@ class Recorder:
         """Say whether somebody asked for a value of the current layer."""
         return (self.layer, name) in self.wanted
 
-    def keep(self, name: str, value: Array | Callable[[], Array]) -> None:
+    def keep(self, name: str, value: Array | Callable[[], Array], kind: Kind) -> None:
         """Copy a value; one that no layer stores comes as the function that computes it.
 
         Packed vectors (tokens, dim) become (batch, length, dim), packed heads
@@ -63,10 +72,10 @@ class Recorder:
         if callable(value):
             with recording(None):
                 value = value()
-        if value.ndim < 4:
-            value = pad(value, self.keys if name in ("keys", "values") else self.queries)
-        if value.ndim == 4 and name not in ("scores", "weights"):
-            value = value.swapaxes(1, 2)
+        if kind in self.packings:
+            value = pad(value, self.packings[kind])
+            if value.ndim == 4:
+                value = value.swapaxes(1, 2)
         key = (self.layer, name)
         self.values[key] = np.array(value, order="C")
         self.wanted.remove(key)
@@ -87,13 +96,9 @@ def recording(recorder: Recorder | None) -> Iterator[None]:
         _recorder.reset(token)
 
 
-def program_for(queries: Packing | int, keys: Packing | None = None) -> Program:
-    """Start the program of a call, recorded or not, whose real tokens these are.
-
-    A number of tokens is one sequence of them.
-    """
+def program_for(queries: Packing, keys: Packing) -> Program:
+    """Start the program of a call, recorded or not, whose real tokens these are."""
     recorder = _recorder.get()
     if recorder is not None:
-        packing = packing_of(1, queries) if isinstance(queries, int) else queries
-        recorder.queries, recorder.keys = packing, keys or packing
+        recorder.packings = {Kind.QUERIES: queries, Kind.KEYS: keys}
     return Program(recorder)

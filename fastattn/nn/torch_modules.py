@@ -3,9 +3,10 @@
 What a layer of ours cannot do is refused here, by name, before a weight is read.
 """
 
+import warnings
 from typing import Any
 
-__all__ = ["attention_settings", "attributes", "encoder_layer_settings"]
+__all__ = ["attention_settings", "attributes", "encoder_layer_settings", "warn_of_order"]
 
 # By the names of functions, and of modules without parameters.
 ACTIVATIONS = {
@@ -54,6 +55,17 @@ def attention_settings(module: Any) -> dict[str, Any]:
         "source_size": key_size,
         "bias": bias is not None,
     }
+
+
+def warn_of_order(module: Any) -> None:
+    """Say that the batch comes first here, where it does not in a module of torch."""
+    if not getattr(module, "batch_first", True):
+        warnings.warn(
+            f"this {type(module).__name__} has batch_first=False: it takes (length, batch, "
+            "dim), and the layer made from it takes (batch, length, dim)",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def encoder_layer_settings(module: Any) -> dict[str, Any]:

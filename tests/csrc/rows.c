@@ -51,7 +51,8 @@ static void embed(const fa_kernels *t, int64_t dim)
     for (int i = 0; i < p.num_tables; i++) {
         int64_t *ids = memory(ROWS * (int64_t)sizeof *ids);
         for (int64_t j = 0; j < ROWS; j++) ids[j] = (j + i) % WORDS;
-        p.table[i] = numbers(WORDS * dim, -1, 1);
+        p.ldt[i] = dim + i;
+        p.table[i] = numbers((WORDS - 1) * p.ldt[i] + dim, -1, 1);
         p.ids[i] = ids;
     }
     p.norm = dim % 2;
@@ -84,7 +85,8 @@ static void sinusoid(const fa_kernels *t, int64_t first, int64_t length, int64_t
 {
     if (!begin(t, "sinusoid:first=%d,length=%d,dim=%d", (int)first, (int)length, (int)dim))
         return;
-    const fa_sinusoid_plan p = {first, length, dim, 10000, numbers(length * dim, 0, 0)};
+    fa_sinusoid_plan p = {.first = first, .length = length, .dim = dim, .base = 10000};
+    p.y = numbers(length * dim, 0, 0);
     run(&t->sinusoid, &p);
     finish("y", p.y, length * dim * (int64_t)sizeof *p.y);
 }
@@ -107,6 +109,22 @@ static void rotary(const fa_kernels *t, int64_t pairs, int interleaved)
     finish("x", p.x, ROWS * p.x_row * (int64_t)sizeof *p.x);
 }
 
+static void split_heads(const fa_kernels *t, int64_t length, int64_t dim)
+{
+    if (!begin(t, "split_heads:length=%d,dim=%d", (int)length, (int)dim)) return;
+    fa_split_heads_plan p = {
+        .num_sequences = 2, .length = length, .num_heads = 3, .dim = dim};
+    p.x_head = dim + 1;
+    p.x_row = 2 * p.x_head + dim;
+    p.x = numbers(2 * length * p.x_row, -1, 1);
+    p.y_row = dim;
+    p.y_head = length * p.y_row;
+    p.y_sequence = 3 * p.y_head;
+    p.y = numbers(2 * p.y_sequence, 0, 0);
+    run(&t->split_heads, &p);
+    finish("y", p.y, 2 * p.y_sequence * (int64_t)sizeof *p.y);
+}
+
 void row_cases(const fa_kernels *t)
 {
     for (int64_t n = 0; n <= 67; n++) {
@@ -118,6 +136,7 @@ void row_cases(const fa_kernels *t)
         pool(t, n, FA_POOL_CLS);
         for (int i = 0; i < 2; i++) rotary(t, n, i);
         if (n) sinusoid(t, 3, ROWS, n);
+        split_heads(t, n % 4, n);
     }
     /* Beyond one block of columns. */
     for (int64_t n = 511; n <= 513; n++) {

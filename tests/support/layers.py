@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastattn import nn, reference
+from fastattn.scores import FAR
 from support.criterion import assert_accurate
 
 HIDDEN, HEADS, INTERMEDIATE = 48, 3, 80
@@ -71,6 +72,45 @@ SEQUENCE_LAYERS = {
         rng=0,
     ),
     "multi-query": lambda: nn.MultiHeadAttention(HIDDEN, HEADS, num_kv_heads=1, rng=0),
+    "scores": lambda: nn.MultiHeadAttention(
+        HIDDEN,
+        HEADS,
+        head_dim=20,
+        scale=0.3,
+        window=(4, 2),
+        softcap=1.5,
+        distance_bias=batch(HEADS, 7, seed=6),
+        out_bias=False,
+        rng=0,
+    ),
+    "norms of heads": lambda: nn.MultiHeadAttention(
+        HIDDEN, HEADS, head_dim=8, qk_norm="rms", rotary=(0.5 ** np.arange(4), 1.25), rng=0
+    ),
+    "norms of rows": lambda: nn.MultiHeadAttention(
+        HIDDEN, HEADS, head_dim=8, qk_norm=(nn.LayerNorm(24), nn.LayerNorm(24)), rng=0
+    ),
+    "layers that differ": lambda: nn.Encoder.from_layers(
+        [
+            first := nn.EncoderLayer.from_parts(
+                nn.MultiHeadAttention(HIDDEN, HEADS, head_dim=6, window=(3, 3), rng=0),
+                nn.FeedForward(HIDDEN, 20, "gelu", bias=False, out_bias=True, rng=0),
+                before=(None, nn.RMSNorm(HIDDEN)),
+                inside=(nn.RMSNorm(HIDDEN), None),
+            ),
+            nn.EncoderLayer(
+                HIDDEN, HEADS, 90, num_kv_heads=1, rotary=9.0, norm="rms", rng=1
+            ),
+            first,
+            nn.EncoderLayer.from_parts(
+                nn.MultiHeadAttention(HIDDEN, HEADS, alibi=True, rng=0),
+                nn.FeedForward(HIDDEN, 30, gated=True, rng=0),
+                before=(nn.LayerNorm(HIDDEN), nn.RMSNorm(HIDDEN)),
+                inside=(nn.RMSNorm(HIDDEN), nn.LayerNorm(HIDDEN)),
+                after=(None, nn.LayerNorm(HIDDEN)),
+            ),
+        ],
+        nn.LayerNorm(HIDDEN),
+    ),
 }
 
 
@@ -106,8 +146,9 @@ def feed_forward(layer, w, x):
     return linear(w.below("down_proj"), gate * linear(w.below("up_proj"), x))
 
 
-def rotated(x, base, interleaved, dim):
+def rotated(x, rotary):
     """Turn pairs of columns of (..., length, dim) by the angles of their positions."""
+    dim, interleaved = rotary.dim, rotary.interleaved
     x, rest = x[..., :dim], x[..., dim:]
     length = x.shape[-2]
     columns = np.arange(dim)
@@ -115,18 +156,19 @@ def rotated(x, base, interleaved, dim):
         pairs, partner = columns // 2, columns ^ 1
     else:
         pairs, partner = columns % (dim // 2), (columns + dim // 2) % dim
-    angles = np.arange(length)[:, None] / base ** (2 * pairs / dim)
+    frequencies = rotary.frequencies or rotary.base ** (-2 * np.arange(dim // 2) / dim)
+    angles = np.arange(length)[:, None] * np.asarray(frequencies)[pairs]
     sign = np.where(partner > columns, -1, 1)
-    turned = np.cos(angles).astype(x.dtype) * x
-    turned += (sign * np.sin(angles)).astype(x.dtype) * x[..., partner]
+    cosines, sines = rotary.factor * np.cos(angles), rotary.factor * sign * np.sin(angles)
+    turned = cosines.astype(x.dtype) * x + sines.astype(x.dtype) * x[..., partner]
     return np.concatenate([turned, rest], axis=-1)
 
 
 def projected(layer, w, x, source=None):
     """Compute queries, keys and values (batch, heads, length, dim)."""
     source = x if source is None else source
-    head_dim = layer.hidden_size // layer.num_heads
-    ends = layer.hidden_size + layer.num_kv_heads * head_dim * np.arange(2)
+    head_dim = layer.head_dim
+    ends = layer.num_heads * head_dim + layer.num_kv_heads * head_dim * np.arange(2)
 
     def parts(name):
         whole = w[f"in_proj_{name}"]
@@ -137,30 +179,50 @@ def projected(layer, w, x, source=None):
         weights = [w[f"{letter}_proj_weight"] for letter in "qkv"]
     for i, rows in enumerate((x, source, source)):
         y = reference.linear(rows, weights[i], parts("bias")[i])
+        normed = (layer.q_norm, layer.k_norm, None)[i]
+        if normed is not None:
+            width = y.shape[-1] if normed.dim != head_dim else head_dim
+            y = norm(w.below("qk"[i] + "_norm"), y.reshape(*y.shape[:2], -1, width), normed)
         y = y.reshape(*y.shape[:2], -1, head_dim).swapaxes(1, 2)
         turned = layer.rotary is not None and i < 2
-        rotary = layer.rotary, layer.rotary_interleaved, layer.rotary_dim
-        yield rotated(y, *rotary) if turned else y
+        yield rotated(y, layer.rotary) if turned else y
+
+
+def keywords(layer):
+    """Give what fa.attention takes for the scores of a layer."""
+    scores = layer.scores
+    window = [None if side == FAR else side for side in (scores.left, scores.right)]
+    return {
+        "window": tuple(window),
+        "scale": scores.scale,
+        "softcap": scores.softcap,
+        "alibi_slopes": scores.slopes,
+        "distance_bias": scores.distance_bias,
+    }
 
 
 def attention(layer, w, x, source=None, **masks):
-    slopes = {"alibi_slopes": layer.alibi_slopes}
-    heads = reference.attention(*projected(layer, w, x, source), **masks, **slopes)
-    return linear(w.below("out_proj"), heads.swapaxes(1, 2).reshape(x.shape))
+    options = {**masks, **keywords(layer)}
+    heads = reference.attention(*projected(layer, w, x, source), **options)
+    context = heads.swapaxes(1, 2).reshape(*x.shape[:2], -1)
+    return linear(w.below("out_proj"), context)
 
 
 def encoder_layer(layer, w, x, **masks):
     def attend(x):
         return attention(layer.self_attn, w.below("self_attn"), x, **masks)
 
-    def norms(name, x):
-        return norm(w.below(name), x, layer.norm1)
+    def network(x):
+        return feed_forward(layer.feed_forward, w, x)
 
-    if layer.norm_first:
-        h = x + attend(norms("norm1", x))
-        return h + feed_forward(layer.feed_forward, w, norms("norm2", h))
-    h = norms("norm1", x + attend(x))
-    return norms("norm2", h + feed_forward(layer.feed_forward, w, h))
+    for number, part in ((1, attend), (2, network)):
+        before, inside, after = layer.norms[number - 1]
+        last = "norm" if before is None else "post_norm"
+        y = part(x if before is None else norm(w.below(f"norm{number}"), x, before))
+        y = y if inside is None else norm(w.below(f"inner_norm{number}"), y, inside)
+        x = x + y
+        x = x if after is None else norm(w.below(f"{last}{number}"), x, after)
+    return x
 
 
 def forward(layer, w, x, **masks):
@@ -169,8 +231,8 @@ def forward(layer, w, x, **masks):
         return attention(layer, w, x, **masks)
     if isinstance(layer, nn.EncoderLayer):
         return encoder_layer(layer, w, x, **masks)
-    for i, inner in enumerate(layer.layers):
-        x = encoder_layer(inner, w.below(f"layers.{i}"), x, **masks)
+    for inner in layer.layers:
+        x = encoder_layer(inner, w.below(f"layers.{layer.layers.index(inner)}"), x, **masks)
     return x if layer.norm is None else norm(w.below("norm"), x, layer.norm)
 
 
