@@ -18,6 +18,10 @@ from .functional import linear
 # Numbers of float64 that are looked at together: 2 MB, which a cache holds.
 BLOCK = 2**18
 
+# A row whose length lies between these can be multiplied in float32 with one of unit
+# length: nothing overflows, and what underflow takes, 2**-150 a product, is nothing.
+LENGTHS = 2.0**-100, 2.0**100
+
 Rows = NDArray[float32]
 Wide = NDArray[float64]
 
@@ -48,8 +52,24 @@ def pairwise(name: str, a: ArrayLike, b: ArrayLike) -> Rows:
     return out.reshape(first.shape[:-1])
 
 
+def _dots(a: Rows, b: Rows) -> Rows:
+    # The second matrix is packed, which copies it: be that the one of fewer rows.
+    return linear(a, b) if len(a) >= len(b) else linear(b, a).T
+
+
 def _cosines(a: Rows, b: Rows) -> Rows:
-    return linear(_unit_rows(a), _unit_rows(b))
+    if len(a) > len(b):
+        return _cosines(b, a).T
+    units = _unit_rows(a)
+    out = linear(b, units)
+    for some in _blocks(b):
+        lengths = _euclidean(b[some])
+        extreme = ~((LENGTHS[0] < lengths) & (lengths < LENGTHS[1]))
+        if extreme.any():
+            out[some][extreme] = linear(_unit_rows(b[some][extreme]), units)
+            lengths[extreme] = 1
+        out[some] /= lengths[:, None]
+    return out.T
 
 
 def _cosines_of_pairs(a: Rows, b: Rows) -> Wide:
@@ -61,7 +81,7 @@ def _cosines_of_pairs(a: Rows, b: Rows) -> Wide:
 
 # In float64, where no square of a float32 is too large or too small.
 def _dots_of_pairs(a: NDArray[Any], b: NDArray[Any]) -> Wide:
-    dots: Wide = np.einsum("ij,ij->i", a, b, dtype=float64)
+    dots: Wide = np.vecdot(a.astype(float64, copy=False), b.astype(float64, copy=False))
     return dots
 
 
@@ -105,7 +125,7 @@ def _distance(length: Callable[[Wide], Wide]) -> Function:
 
 FUNCTIONS = {
     "cosine": Function(_cosines, _cosines_of_pairs),
-    "dot": Function(linear, _dots_of_pairs),
+    "dot": Function(_dots, _dots_of_pairs),
     "euclidean": _distance(_euclidean),
     "manhattan": _distance(_manhattan),
 }

@@ -85,12 +85,34 @@ def test_no_vectors(name):
     assert similarity.pairwise(name, none, none).shape == (0,)
 
 
-@pytest.mark.parametrize("distance", ["euclidean", "manhattan"])
-def test_distances_take_no_memory(distance):
+@pytest.mark.parametrize("size", [1e-44, 1e-38, 1e-31, 1e-20, 1e20, 1e31, 3e38])
+def test_cosines_of_all_sizes(size):
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(-1, 1, (9, 20)), rng.uniform(-1, 1, (7, 20))
+    for first, second in [(a * size, b), (a, b * size), (a * size, b * size)]:
+        rows, columns = first.astype(np.float32), second.astype(np.float32)
+        rows[3] = columns[5] = 0
+        wide = rows.astype(float), columns.astype(float)
+        # Any size is one that float32 can compute with, once rows are of unit length.
+        scaled = [x / np.abs(x).max() for x in wide]
+
+        def formula(dtype, scaled=scaled):
+            a, b = (x.astype(dtype) for x in scaled)
+            return cosine(a[:, None], b[None])
+
+        result = similarity.every("cosine", rows, columns)
+        assert_accurate(result, formula)
+        np.testing.assert_array_equal(similarity.every("cosine", columns, rows), result.T)
+        assert not result[3].any()
+        assert not result[:, 5].any()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_corpus_is_not_copied(name, swapped):
     a = np.ones((3, 384), np.float32)
     b = np.ones((20_000, 384), np.float32)
     tracemalloc.start()
-    similarity.every(distance, a, b)
+    similarity.every(name, *((b, a) if swapped else (a, b)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < b.nbytes / 3
