@@ -14,6 +14,7 @@
 #include "target.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 

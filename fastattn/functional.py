@@ -249,9 +249,9 @@ def layer_norm(
     Notes
     -----
     The variance is taken over the differences from the mean, in a second pass: the error
-    in a row of n is at most ``a u ((|z| + mean |x| / std) |weight| + |bias|)`` with
-    ``a = min(n, 512) / 16 + 16``, ``u = 2**-24`` and z the normalised value, as long as
-    ``|z| mean |x| / std`` is below 2**17.
+    in a row of n is at most ``a u ((|z| + min(mean |x| / std, 8)) |weight| + |bias|)``
+    with ``a = min(n, 512) / 16 + 16``, ``u = 2**-24`` and z the normalised value, for all
+    finite rows.
 
     References
     ----------

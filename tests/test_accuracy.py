@@ -28,7 +28,7 @@ def ulp(y):
 WORDS = {
     "abs": np.abs,
     "log": math.log,
-    "min": min,
+    "min": np.minimum,
     "max": lambda x: np.max(x, axis=-1, keepdims=True),
     "mean": lambda x: np.mean(x, axis=-1, keepdims=True),
     "ulp": ulp,

@@ -43,7 +43,7 @@ RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 INCLUDES = {
     "fastattn.h": {"stdint.h"},
     "target.h": {"immintrin.h", "arm_neon.h"},
-    "simd.h": {"fastattn.h", "target.h", "assert.h", "math.h", "string.h"},
+    "simd.h": {"fastattn.h", "target.h", "assert.h", "float.h", "math.h", "string.h"},
     "dispatch.c": {"fastattn.h", "cpuid.h"},
     "isa": {"../target.h", "../generic/kernels.h", "assert.h", "math.h", "string.h"},
     "generic/kernels.h": {

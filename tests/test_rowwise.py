@@ -12,6 +12,7 @@ from support.steps import (
     activate,
     embed,
     layer_norm,
+    linear,
     pool,
     promised,
     rotary,
@@ -27,6 +28,7 @@ WIDTHS = [1, 2, 7, 15, 16, 17, 33, 384, 1000]
 # Rows of these have a variance, and their squares stay finite.
 NORMALISABLE = ("normal", "large", "tiny", "far from zero", "equal rows")
 U = 2.0**-24
+LARGEST = np.finfo(np.float32).max
 
 
 TABLES = [normal(n, 50, seed=n) for n in (30, 7, 2)]
@@ -153,6 +155,44 @@ class TestSoftmax:
         assert_same_bits(softmax(x, x), expected)
 
 
+# Rows whose squares overflow or vanish, or whose deviations do beside their mean.
+EXTREME_ROWS = {
+    f"{what} {size:g}": rows * np.float32(size)
+    for what, rows in {
+        "normal": normal(3, 768).clip(-3.4, 3.4),
+        "one alone": np.eye(1, 768, 700, dtype=np.float32),
+        "nearly constant": np.float32(1) + np.float32(2**-23) * (normal(2, 768) > 0),
+        "short": np.float32([[1, 2]]),
+    }.items()
+    for size in (1e-43, 1e-38, 1e-25, 1e-19, 1, 1e10, 1e18, 1e19, 1e30, 1e38)
+}
+EXTREME_ROWS["largest"] = LARGEST * np.sign(normal(2, 768))
+
+
+@pytest.mark.parametrize("rows", EXTREME_ROWS)
+@pytest.mark.parametrize("eps", [0.0, 1e-12, 1.0])
+@pytest.mark.parametrize("norm", [reference.layer_norm, reference.rms_norm])
+def test_any_finite_row_is_normalised(isa, norm, rows, eps):
+    x = EXTREME_ROWS[rows]
+    # In float32 the formula itself overflows.
+    with np.errstate(all="ignore"):
+        exact = norm(x.astype(float), eps=np.float32(eps))
+    y = layer_norm(x, eps=eps, rms=norm is reference.rms_norm)
+    assert_accurate(y, exact.astype)
+
+
+@pytest.mark.parametrize("rows", EXTREME_ROWS)
+def test_a_fused_norm_has_the_bits_of_one_by_itself(isa, rows):
+    x = np.resize(EXTREME_ROWS[rows], (1024, EXTREME_ROWS[rows].shape[1]))
+    weight, bias = normal(2, x.shape[1])
+    expected = layer_norm(x, weight, bias, 1e-12)
+    norm = weight, bias, 1e-12
+    identity = np.eye(x.shape[1], dtype=np.float32)
+    assert_same_bits(linear(x, identity, norm=norm), expected)
+    ids = np.arange(len(x))
+    assert_same_bits(embed([x], [ids], norm), expected)
+
+
 class TestLayerNorm:
     @given(st.data())
     @settings(max_examples=60)
@@ -173,13 +213,13 @@ class TestLayerNorm:
             if out.size:
                 assert_accurate(out.copy(), compute)
 
-    @pytest.mark.parametrize("mean", [0, 1, 100, 10_000])
+    @pytest.mark.parametrize("mean", [0, 1, 3, 10, 10_000, 1e7])
     @pytest.mark.parametrize("n", [17, 384, 1000, 100_000])
     def test_keeps_its_promise(self, isa, n, mean):
-        block, lanes, more = promised(
+        far, block, lanes, more = promised(
             fa.layer_norm,
-            r"``a u \(\(\|z\| \+ mean \|x\| / std\) \|weight\| \+ \|bias\|\)`` with "
-            r"``a = min\(n, (\S+)\) / (\S+) \+ (\S+)``",
+            r"``a u \(\(\|z\| \+ min\(mean \|x\| / std, (\S+)\)\) \|weight\| \+ "
+            r"\|bias\|\)`` with ``a = min\(n, (\S+)\) / (\S+) \+ (\S+)``",
         )
         x = normal(20, n) + np.float32(mean)
         weight, bias = normal(2, n, seed=1)
@@ -190,17 +230,18 @@ class TestLayerNorm:
         std = x.std(-1, dtype=float, keepdims=True)
         z = np.abs(x - mean_of) / std
         size = np.abs(x).mean(-1, dtype=float, keepdims=True) / std
-        allowed = (z + size) * np.abs(weight) + np.abs(bias)
+        allowed = (z + np.minimum(size, far)) * np.abs(weight) + np.abs(bias)
         allowed *= (min(n, block) / lanes + more) * U
         error = np.abs(layer_norm(x, weight, bias) - exact)
         assert (error <= allowed).all()
 
-    @pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 1e30])
-    def test_of_a_constant_row_is_the_bias(self, isa, value):
-        # Multiples of a power of two have an exact mean.
-        for n in (1, 2, 16, 32):
+    @pytest.mark.parametrize("value", [0.0, 7.7, -3.5, 1e30, LARGEST, -1e-30, 1e-45])
+    @pytest.mark.parametrize("eps", [1e-5, 1e-12, 1e-30])
+    def test_of_a_constant_row_is_the_bias(self, isa, value, eps):
+        for n in (1, 2, 17, 384, 768, 5000):
             bias = normal(n)
-            y = layer_norm(np.full((2, n), value, np.float32), normal(n, seed=1), bias)
+            x = np.full((2, n), value, np.float32)
+            y = layer_norm(x, normal(n, seed=1), bias, eps)
             assert_same_bits(y, np.tile(bias, (2, 1)))
 
     @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])

@@ -32,7 +32,7 @@ static void embed_run(const void *plan, int64_t task, void *scratch)
             vstore_tail(y + i, sum, count);
         }
         if (p->norm) {
-            layer_norm_row(p->dim, y, p->norm_weight, p->norm_bias, p->norm_eps, y);
+            norm_row(p->dim, y, 0, p->norm_weight, p->norm_bias, p->norm_eps, y);
         }
     }
 }

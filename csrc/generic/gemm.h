@@ -225,7 +225,7 @@ static void gemm_run(const void *plan, int64_t task, void *scratch)
         const int64_t last_row = part_start(p->m, g.row_tiles, last_tile);
         for (int64_t i = part_start(p->m, g.row_tiles, first_tile); i < last_row; i++) {
             float *row = p->c + i * p->ldc;
-            layer_norm_row(p->n, row, p->norm_weight, p->norm_bias, p->norm_eps, row);
+            norm_row(p->n, row, 0, p->norm_weight, p->norm_bias, p->norm_eps, row);
         }
     }
 }

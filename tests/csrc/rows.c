@@ -19,19 +19,31 @@ static void softmax(const fa_kernels *t, int64_t rows, int64_t cols)
     finish("y", p.y, size * (int64_t)sizeof *p.y);
 }
 
-static void layer_norm(const fa_kernels *t, int64_t cols, int rms)
+static void layer_norm(const fa_kernels *t, int64_t cols, int rms, float low, float high)
 {
-    if (!begin(t, "layer_norm:cols=%d,rms=%d", (int)cols, rms)) return;
+    if (!begin(t, "layer_norm:cols=%d,rms=%d,low=%g", (int)cols, rms, low)) return;
     const int64_t ldy = cols + cols % 3, size = (ROWS - 1) * ldy + cols;
-    fa_layer_norm_plan p = {.rows = ROWS, .cols = cols, .rms = rms, .eps = 1e-5f};
+    fa_layer_norm_plan p = {.rows = ROWS, .cols = cols, .rms = rms};
     p.ldx = cols;
-    p.x = numbers(ROWS * cols, -2, 3);
+    p.x = numbers(ROWS * cols, low, high);
+    p.eps = high > 1 ? 1e-5f : 0;
     p.weight = cols % 4 ? numbers(cols, -1, 1) : 0;
     p.bias = cols % 5 ? numbers(cols, -1, 1) : 0;
     p.y = numbers(size, 0, 0);
     p.ldy = ldy;
     run(&t->layer_norm, &p);
     finish("y", p.y, size * (int64_t)sizeof *p.y);
+}
+
+/* Rows as they mostly are, far from zero, and with squares that overflow or vanish. */
+static void layer_norms(const fa_kernels *t, int64_t cols)
+{
+    for (int rms = 0; rms < 2; rms++) {
+        layer_norm(t, cols, rms, -2, 3);
+        layer_norm(t, cols, rms, 100, 101);
+        layer_norm(t, cols, rms, -2e30f, 3e30f);
+        layer_norm(t, cols, rms, -2e-30f, 3e-30f);
+    }
 }
 
 static void activate(const fa_kernels *t, int64_t n, fa_activation activation)
@@ -129,7 +141,7 @@ void row_cases(const fa_kernels *t)
 {
     for (int64_t n = 0; n <= 67; n++) {
         softmax(t, ROWS, n);
-        for (int rms = 0; rms < 2; rms++) layer_norm(t, n, rms);
+        layer_norms(t, n);
         for (int i = 0; i < 5; i++) activate(t, n, (fa_activation)i);
         embed(t, n);
         pool(t, n, FA_POOL_MEAN);
@@ -139,9 +151,7 @@ void row_cases(const fa_kernels *t)
         split_heads(t, n % 4, n);
     }
     /* Beyond one block of columns. */
-    for (int64_t n = 511; n <= 513; n++) {
-        for (int rms = 0; rms < 2; rms++) layer_norm(t, n, rms);
-    }
+    for (int64_t n = 511; n <= 513; n++) layer_norms(t, n);
     /* Beyond one task. */
     for (int64_t n = 8191; n <= 8193; n++) softmax(t, 3, n);
     for (int i = 0; i < 5; i++) activate(t, (1 << 14) + 1, (fa_activation)i);
