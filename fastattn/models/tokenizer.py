@@ -9,6 +9,7 @@ from .cures import no_tokenizer
 from .folder import Folder, errors_of_library
 from .model import EncoderModel
 from .sentence import read_transformer
+from .tokenizer_files import apply_files
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -37,28 +38,35 @@ def read_tokenizer(folder: Folder, model: EncoderModel) -> "Tokenizer":
     content = folder.read("tokenizer.json", TOKENIZER_BYTES)
     with errors_of_library(path):
         tokenizer = _parse(content)
-        if sentence.get("do_lower_case", bool, False):
-            _lower_case(tokenizer)
-        _check_model(path, tokenizer, model)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        _check_model(path, tokenizer)
         special = tokenizer.num_special_tokens_to_add(is_pair=False)
         if max_length <= special:
             raise ModelFormatError(
                 f"{path}: adds {special} special tokens to a text of at most {max_length}"
             )
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length, direction=side)
         _check_post_processor(path, tokenizer, model, special)
+        apply_files(folder, tokenizer, general)
+        if sentence.get("do_lower_case", bool, False):
+            _lower_case(tokenizer)
+        _check_ids(path, tokenizer, model)
+        tokenizer.enable_truncation(max_length, direction=side)
     return tokenizer
 
 
-def _check_model(path: Path, tokenizer: "Tokenizer", model: EncoderModel) -> None:
-    """Make sure that every token has a vector, one for unknown words among them."""
+def _check_ids(path: Path, tokenizer: "Tokenizer", model: EncoderModel) -> None:
+    """Make sure that every token has a vector."""
     highest = max(tokenizer.get_vocab().values(), default=0)
     if highest >= model.vocab_size:
         raise ModelFormatError(
             f"{path}: has the token id {highest}, vocab_size in config.json is "
             f"{model.vocab_size}"
         )
+
+
+def _check_model(path: Path, tokenizer: "Tokenizer") -> None:
+    """Make sure that unknown words have a token, and that no word takes too long."""
     # Not all kinds of models have these.
     unknown = getattr(tokenizer.model, "unk_token", None)
     if unknown is not None and tokenizer.model.token_to_id(unknown) is None:

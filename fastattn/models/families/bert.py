@@ -104,4 +104,5 @@ FAMILY = Family(
         "cls.predictions.",
         "cls.seq_relationship.",
     ),
+    tokenizer_class="BertTokenizer",
 )

@@ -133,12 +133,16 @@ class Family:
         How names of tensors once ended -> how they end now.
     unused : tuple of str
         How the names of tensors begin that take no part in hidden states.
+    tokenizer_class : str, optional
+        By which of its classes transformers makes the tokenizer where no file names one;
+        unless given, by one that takes tokenizer.json as it is.
     """
 
     read: Callable[[Settings], Architecture]
     prefixes: tuple[str, ...] = ()
     spellings: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    tokenizer_class: str | None = None
 
     def name_of(self, stored: str) -> str | None:
         """Give the name by which a stored tensor is known, or None if it takes no part."""
