@@ -1,13 +1,17 @@
 """The one class of models, as a layer: weights by name, formats, bytes."""
 
+import json
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from support.bits import assert_same_bits
 from support.folders import TINY, change_json, change_tensors, copy_tiny
 from support.strategies import normal
 
 import fastattn as fa
-from fastattn.models import read_model
+from fastattn._gemm import FORMATS
+from fastattn.models import EncoderModel, read_model
 from fastattn.models.folder import Folder
 
 IDS = [[2, 71, 90, 3], [2, 5, 3, 0]]
@@ -96,3 +100,79 @@ def test_one_type_of_tokens_is_every_type(tmp_path):
     change_tensors(folder, lambda tensors: tensors | {name: tensors[name][:1]})
     model = read_model(Folder(folder))
     assert_same_bits(model(IDS, None, np.ones((2, 4), int)), model(IDS))
+
+
+class TestFromWeights:
+    """A model of weights in memory is the one that a folder of them holds."""
+
+    @pytest.fixture
+    def config(self):
+        return json.loads((TINY / "config.json").read_text())
+
+    @pytest.fixture
+    def tensors(self):
+        return load_file(TINY / "model.safetensors")
+
+    @pytest.mark.parametrize("weights", FORMATS)
+    def test_the_same_bits(self, config, tensors, weights):
+        made = EncoderModel.from_weights(config, tensors, weights=weights)
+        read = read_model(Folder(TINY), weights)
+        assert made.config == read.config
+        assert made.nbytes == read.nbytes
+        assert_same_bits(made(IDS), read(IDS))
+
+    @pytest.mark.parametrize("dtype", [np.float16, ">f2", ">f4", "bfloat16"])
+    def test_other_numbers(self, config, tensors, dtype):
+        if dtype == "bfloat16":
+            dtype = pytest.importorskip("ml_dtypes").bfloat16
+        given = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
+        wide = {name: tensor.astype(np.float32) for name, tensor in given.items()}
+        made = EncoderModel.from_weights(config, given)
+        assert_same_bits(made(IDS), EncoderModel.from_weights(config, wide)(IDS))
+
+    def test_settings_of_a_model_will_do(self, model, tensors):
+        made = EncoderModel.from_weights(model.config, tensors)
+        assert_same_bits(made(IDS), model(IDS))
+
+    def test_the_memory_stays_the_callers(self, config, tensors, model):
+        made = EncoderModel.from_weights(config, tensors)
+        for tensor in tensors.values():
+            tensor.fill(7)
+        assert_same_bits(made(IDS), model(IDS))
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"hidden_size": 34}, "config: hidden_size must be a multiple of"),
+            ({"hidden_size": np.int64(32)}, "config: hidden_size must be a whole number"),
+            ({"hidden_act": "tan"}, "config: hidden_act must be gelu or"),
+            ({"vocab_size": 114}, r"tensors: tensor .*word_.* have shape \(114, 32\)"),
+            ({"num_hidden_layers": 3}, r"tensors: tensor .*layer\.2.* is missing"),
+            ({"num_hidden_layers": 1}, r"tensors: unexpected tensor .*layer\.1.* and 15"),
+        ],
+    )
+    def test_wrong_settings_are_named(self, config, tensors, change, message):
+        with pytest.raises(fa.ModelFormatError, match=message):
+            EncoderModel.from_weights(config | change, tensors)
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (np.full(32, np.nan, np.float32), "holds NaN or infinity"),
+            (np.ones(31, np.float32), r"must have shape \(32,\), got \(31,\)"),
+            (np.ones(32), "must be float32, float16 or bfloat16, got float64: convert"),
+            (np.ones(32, int), "must be float32, float16 or bfloat16, got int64"),
+        ],
+    )
+    def test_wrong_tensors_are_named(self, config, tensors, value, message):
+        name = "embeddings.LayerNorm.bias"
+        with pytest.raises(fa.ModelFormatError, match=f"tensors: tensor {name} {message}"):
+            EncoderModel.from_weights(config, tensors | {name: value})
+
+    def test_other_kinds(self, config, tensors):
+        with pytest.raises(TypeError, match=r"config must map .* got list; .*to_dict\(\)"):
+            EncoderModel.from_weights([config], tensors)
+        with pytest.raises(TypeError, match=r"tensors must map .* got dict_values"):
+            EncoderModel.from_weights(config, tensors.values())
+        with pytest.raises(ValueError, match="weights must be one of 'float32'"):
+            EncoderModel.from_weights(config, tensors, weights="float64")

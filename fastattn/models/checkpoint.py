@@ -9,7 +9,7 @@ import math
 import mmap
 import reprlib
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -193,20 +193,23 @@ class Tensors:
 
     def __init__(self, folder: Folder, rename: Callable[[str], str | None]) -> None:
         self.path = folder.path / WEIGHTS
-        self._entries: dict[str, dict[str, Any]] = {}
         with open_weights(folder) as file:
             header, self._start = _read_header(self.path, file)
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        for stored, entry in header.items():
+        self._entries = self._renamed(header, rename)
+
+    def _renamed(
+        self, entries: Mapping[str, Any], rename: Callable[[str], str | None]
+    ) -> dict[str, Any]:
+        """Give the entries of tensors the names to take them by."""
+        renamed: dict[str, Any] = {}
+        for stored, entry in entries.items():
             name = rename(stored)
-            if name in self._entries:
+            if name in renamed:
                 raise ModelFormatError(f"{self.path}: two tensors mean {printable(name)}")
             if name is not None:
-                self._entries[name] = entry
-
-    def take(self, name: str, shape: tuple[int, ...]) -> NDArray[float32]:
-        """Take a tensor of a known shape, as a read-only array."""
-        return np.asarray(self.find(name, shape))
+                renamed[name] = entry
+        return renamed
 
     def find(self, name: str, shape: tuple[int, ...]) -> Stored:
         """Find a tensor of a known shape; it is widened, and its memory taken, later."""
@@ -224,16 +227,20 @@ class Tensors:
                 f"{', '.join(STORAGE)}, got {entry['dtype']}: "
                 f"{cure_of_dtype(self.path, entry['dtype'])}"
             )
-        stored = np.frombuffer(
-            self._bytes,
-            STORAGE[entry["dtype"]],
-            math.prod(shape),
-            self._start + entry["data_offsets"][0],
-        )
-        tensor = Stored(stored.reshape(shape), entry["dtype"])
+        tensor = Stored(self._elements(entry), entry["dtype"])
         if not self._is_finite(tensor):
             raise ModelFormatError(f"{self.path}: tensor {name} holds NaN or infinity")
         return tensor
+
+    def _elements(self, entry: Any) -> NDArray[Any]:
+        """View the numbers of a tensor as they are stored."""
+        stored = np.frombuffer(
+            self._bytes,
+            STORAGE[entry["dtype"]],
+            math.prod(entry["shape"]),
+            self._start + entry["data_offsets"][0],
+        )
+        return stored.reshape(entry["shape"])
 
     def _is_finite(self, tensor: Stored) -> bool:
         """Look at all numbers of a tensor, so many at a time that memory stays small."""
@@ -251,6 +258,10 @@ class Tensors:
     def release(self) -> None:
         """Let pages that were read leave memory, until they are read again."""
         self._bytes.madvise(mmap.MADV_DONTNEED)
+
+    def to_keep(self, array: NDArray[float32]) -> NDArray[float32]:
+        """Make of an array out of `find` one that may be kept: here it is one already."""
+        return array
 
     def finish(self) -> None:
         """Make sure that nothing is left that nobody took."""

@@ -5,6 +5,7 @@ What all families of models have in common, and the only class there is for them
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial, reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy import float32, int64
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _rowwise
+from .._gemm import FORMATS
 from .._program import Program
-from ..arrays import as_integers
+from ..arrays import as_choice, as_integers
 from ..nn import Embedding, Encoder, Layer, LayerNorm
 from ..nn.recorder import Kind, program_for
 from ..nn.sequences import Sequences
@@ -22,7 +24,7 @@ from .checkpoint import Settings, Tensors
 from .families import family_of
 from .families.family import Architecture, Indices
 from .folder import Folder
-from .weights import find_weights
+from .weights import GivenTensors, find_weights
 
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 
@@ -106,6 +108,63 @@ class EncoderModel(Layer):
         self.embedding_norm = embedding_norm
         self.encoder = encoder
         self._position_ids = architecture.position_ids
+
+    @classmethod
+    def from_weights(
+        cls,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, ArrayLike],
+        *,
+        weights: str = "float32",
+    ) -> "EncoderModel":
+        """Make a model of settings and weights that are in memory already.
+
+        Parameters
+        ----------
+        config : mapping of str to value
+            What stands in a config.json; of a model of transformers
+            ``model.config.to_dict()``.
+        tensors : mapping of str to array_like
+            The weights under the names that transformers has for them,
+            ``model.state_dict()``: float32, float16 or bfloat16. They are copied.
+        weights : {"float32", "float16", "bfloat16", "int8"}, default "float32"
+            How the matrices of the layers are stored, as for :func:`fastattn.load`.
+
+        Returns
+        -------
+        EncoderModel
+            The same as :func:`fastattn.load` makes of the same in a folder.
+
+        Raises
+        ------
+        TypeError
+            If `config` or `tensors` is not a mapping.
+        ModelFormatError
+            If a field or a tensor is missing, unknown or wrong; the message names it.
+        ValueError
+            If there are no such `weights`, or a number is too large for them.
+
+        Examples
+        --------
+        >>> import fastattn as fa
+        >>> from fastattn.models import EncoderModel
+        >>> EncoderModel.from_weights({"model_type": "bert"}, {})
+        Traceback (most recent call last):
+        fastattn.errors.ModelFormatError: config: vocab_size is missing
+        """
+        for name, value in (("config", config), ("tensors", tensors)):
+            if not isinstance(value, Mapping):
+                raise TypeError(
+                    f"{name} must map names to values, as a dict does, got "
+                    f"{type(value).__name__}; of a model of transformers, take "
+                    "model.config.to_dict() and model.state_dict()"
+                )
+        as_choice(weights, "weights", FORMATS)
+        settings = Settings(Path("config"), dict(config))
+        family = family_of(settings)
+        architecture = family.read(settings)
+        given = GivenTensors(tensors, family.name_of)
+        return _build(Config(config), architecture, given, weights)
 
     def _children(self) -> Mapping[str, Layer]:
         children = {
@@ -270,7 +329,7 @@ def _build(
         architecture,
         encoder,
         {
-            name: Embedding.from_table(np.asarray(parts[name]["weight"]))
+            name: Embedding.from_table(tensors.to_keep(np.asarray(parts[name]["weight"])))
             for name in TABLES
             if name in parts
         },

@@ -1,14 +1,66 @@
-"""From the tensors of a file to the weights of a model."""
+"""From tensors, of a file or in memory, to the weights of a model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy import float32
+from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_array, is_half
+from ..errors import ModelFormatError
 from .checkpoint import Stored, Tensors
 from .families.family import SameRows
+
+
+class GivenTensors(Tensors):
+    """Tensors in memory, held to the same as those of a file.
+
+    Parameters
+    ----------
+    tensors : mapping of str to array_like
+        The tensors, of float32, float16 or bfloat16; others that take no part may be
+        among them.
+    rename : callable
+        Name of a tensor -> name to take it by, or None for one to leave alone.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, ArrayLike], rename: Callable[[str], str | None]
+    ) -> None:
+        self.path = Path("tensors")
+        self._entries = {
+            name: self._entry(name, value)
+            for name, value in self._renamed(tensors, rename).items()
+        }
+
+    def _entry(self, name: str, value: ArrayLike) -> dict[str, Any]:
+        """Describe a tensor as a safetensors file does."""
+        array = as_array(value, name)
+        if array.dtype.kind == "f" and array.dtype.itemsize == 4:
+            dtype = "F32"
+        elif is_half(array.dtype):
+            dtype = "F16" if array.dtype.kind == "f" else "BF16"
+        else:
+            raise ModelFormatError(
+                f"{self.path}: tensor {name} must be float32, float16 or bfloat16, got "
+                f"{array.dtype}: convert it, in NumPy with .astype(np.float32)"
+            )
+        return {"dtype": dtype, "shape": array.shape, "array": array}
+
+    def _elements(self, entry: Any) -> NDArray[Any]:
+        array: NDArray[Any] = entry["array"]
+        # What is made read-only is the view.
+        return array.view(np.uint16) if entry["dtype"] == "BF16" else array.view()
+
+    def release(self) -> None:
+        """Do nothing: the memory is the caller's."""
+
+    def to_keep(self, array: NDArray[float32]) -> NDArray[float32]:
+        """Copy an array, for the caller may change the memory."""
+        return array.copy()
 
 
 @dataclass(frozen=True)
