@@ -25,7 +25,7 @@ PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 C_BLOCK = re.compile(r"^```c\n(/\* (\S+) \*/\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
 COMPILER = os.environ.get("CC", "cc").split()
-# Those of setup.py, and all instructions of this CPU.
+# Those of setup.py for arithmetic, and all instructions of this CPU.
 FLAGS = "-O3 -std=c11 -ffp-contract=off -fno-math-errno -fno-trapping-math -march=native"
 
 Floats = NDArray[np.float32]

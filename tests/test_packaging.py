@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import fastattn as fa
+from fastattn import _cpu
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = re.compile("-Ofast|-ffast-math|-funsafe|-march|-mtune|-mavx")
@@ -107,6 +108,25 @@ def test_build_without_a_compiler_says_so_in_one_sentence(build):
         build(CC="no-such-compiler")
     assert "no-such-compiler" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_every_function_is_declared(build):
+    for extension in build()["ext_modules"]:
+        assert "-Werror=implicit-function-declaration" in extension["extra_compile_args"]
+
+
+@pytest.mark.parametrize(
+    "other, flag",
+    [("-fno-vectorize", "-fno-tree-loop-vectorize"), ("-fno-tree", "-fno-vectorize")],
+)
+def test_the_compiler_vectorises_no_loop_by_itself(build, other, flag):
+    for extension in build(refuse=other)["ext_modules"]:
+        assert flag in extension["extra_compile_args"]
+        assert other not in " ".join(extension["extra_compile_args"])
+
+
+def test_this_build_was_made_without_vectorised_loops():
+    assert re.search(" -fno-(tree-loop-)?vectorize ", _cpu.build_flags())
 
 
 def test_no_flag_changes_arithmetic_or_binds_to_this_cpu(build):

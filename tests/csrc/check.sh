@@ -15,6 +15,7 @@ compile() {
     local program=$1
     shift
     "$@" -std=gnu11 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi \
+        -fno-tree-loop-vectorize -Werror=implicit-function-declaration \
         ./*.c ../../csrc/dispatch.c ../../csrc/isa/*.c -lm -pthread -o "$build/$program"
 }
 
