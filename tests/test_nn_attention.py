@@ -160,10 +160,10 @@ def test_rotary_positions(padding, interleaved, dim):
 
 def test_rotary_positions_are_relative():
     layer = nn.MultiHeadAttention(HIDDEN, HEADS, rotary=50.0, rng=0)
-    left = np.arange(LENGTH) >= 5
-    shifted = np.roll(X[:1], 5, axis=1)
+    shifted = np.roll(X[:2], 5, axis=1)
+    left = np.arange(LENGTH) >= [[5], [0]]
     np.testing.assert_allclose(
-        layer(shifted, padding_mask=left)[:, 5:], layer(X[:1, :-5]), rtol=0, atol=1e-5
+        layer(shifted, padding_mask=left)[:1, 5:], layer(X[:1, :-5]), rtol=0, atol=1e-5
     )
 
 
@@ -183,10 +183,10 @@ def test_alibi(padding, masked, slopes):
 
 def test_alibi_is_relative():
     layer = nn.MultiHeadAttention(HIDDEN, HEADS, alibi=True, rng=0)
-    left = np.arange(LENGTH) >= 5
-    shifted = np.roll(X[:1], 5, axis=1)
+    shifted = np.roll(X[:2], 5, axis=1)
+    left = np.arange(LENGTH) >= [[5], [0]]
     np.testing.assert_array_equal(
-        layer(shifted, padding_mask=left)[:, 5:], layer(X[:1, :-5])
+        layer(shifted, padding_mask=left)[:1, 5:], layer(X[:1, :-5])
     )
 
 

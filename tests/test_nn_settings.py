@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.bits import assert_same_bits
 from support.layers import (
     BATCH,
     HEADS,
@@ -15,6 +16,7 @@ from support.layers import (
     randomized,
 )
 
+import fastattn as fa
 from fastattn import nn
 
 
@@ -88,6 +90,116 @@ def test_layers_of_an_encoder_differ():
 def test_layers_show_their_settings():
     assert repr(nn.Linear(3, 4)) == "Linear(in_features=3, out_features=4)"
     assert "intermediate_size=6" in repr(nn.EncoderLayer(4, 2, 6))
+
+
+# ---- Layers of parts ----------------------------------------------------------------
+
+
+def test_norms_have_torchs_names_and_others_beside_them():
+    norms = {name: (nn.RMSNorm(8), nn.RMSNorm(8)) for name in ("before", "inside", "after")}
+    parts = nn.MultiHeadAttention(8, 2, bias=False), nn.FeedForward(8, 6, bias=False)
+    layer = nn.EncoderLayer.from_parts(*parts, **norms)
+    names = [key for key in layer.state_dict() if "norm" in key]
+    first = ["norm1.weight", "inner_norm1.weight", "post_norm1.weight"]
+    assert names == first + [name.replace("1", "2") for name in first]
+
+
+def test_a_layer_that_returns_has_one_place():
+    layer = nn.EncoderLayer(8, 2, 6, rng=0)
+    encoder = nn.Encoder.from_layers([layer] * 3)
+    assert {key.split(".")[1] for key in encoder.state_dict()} == {"0"}
+    assert encoder.nbytes == layer.nbytes
+    state = nn.EncoderLayer(8, 2, 6, rng=1).state_dict()
+    encoder.load_state_dict({f"layers.0.{key}": value for key, value in state.items()})
+    x = batch(2, 5, 8)
+    assert_same_bits(encoder(x), layer(layer(layer(x))))
+
+
+def test_layers_of_other_heads_share_a_mask():
+    layers = [nn.EncoderLayer(HIDDEN, heads, 20, rng=heads) for heads in (2, 4)]
+    mask = batch(BATCH, 1, LENGTH, LENGTH)
+    expected = layers[1](layers[0](X, mask=mask), mask=mask)
+    encoder = nn.Encoder.from_layers(layers)
+    assert_same_bits(encoder(X, mask=mask), expected)
+    with pytest.raises(ValueError, match="does not broadcast"):
+        encoder(X, mask=np.ones((BATCH, 2, LENGTH, LENGTH), bool))
+
+
+def test_frequencies_stand_for_a_base():
+    angles = fa.rotary_positions(40, 8, base=50.0, offset=3)
+    frequencies = 50.0 ** (-np.arange(4) / 4)
+    for one, other in zip(
+        angles, fa.rotary_positions(40, 8, offset=3, frequencies=frequencies), strict=True
+    ):
+        assert np.abs(one - other).max() <= 2.0**-22
+    with pytest.raises(ValueError, match="frequencies must be 4 numbers from 0 to 1"):
+        fa.rotary_positions(40, 8, frequencies=[1.0, 0.5])
+    for wrong in ([1.0, 0.5, 0.1, 1.5], [1.0, 0.5, 0.1, -0.1], [1.0, 0.5, 0.1, np.nan]):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            fa.rotary_positions(40, 8, frequencies=wrong)
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            nn.MultiHeadAttention(16, 2, rotary=wrong)
+
+
+SMALL = nn.MultiHeadAttention(8, 2), nn.FeedForward(8, 6)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: nn.Encoder.from_layers([]), ValueError, "at least one EncoderLayer"),
+        (lambda: nn.Encoder.from_layers(SMALL), TypeError, "got MultiHeadAttention"),
+        (
+            lambda: nn.Encoder.from_layers(
+                [nn.EncoderLayer(8, 2, 6), nn.EncoderLayer(4, 2, 6)]
+            ),
+            ValueError,
+            r"one size, got \[4, 8\]",
+        ),
+        (
+            lambda: nn.EncoderLayer.from_parts(*SMALL, after=(nn.LayerNorm(4), None)),
+            ValueError,
+            "self_attn has size 8 and after has size 4",
+        ),
+        (
+            lambda: nn.EncoderLayer.from_parts(*SMALL, before=nn.LayerNorm(8)),
+            TypeError,
+            "before must be a pair",
+        ),
+        (
+            lambda: nn.EncoderLayer.from_parts(*SMALL[::-1]),
+            TypeError,
+            "self_attn must be a MultiHeadAttention, got FeedForward",
+        ),
+        (
+            lambda: nn.EncoderLayer.from_parts(SMALL[0], nn.FeedForward(4, 6)),
+            ValueError,
+            "feed_forward has size 4",
+        ),
+        (
+            lambda: nn.EncoderLayer.from_parts(
+                nn.MultiHeadAttention(8, 2, source_size=4), SMALL[1]
+            ),
+            ValueError,
+            "source of size 4",
+        ),
+        (
+            lambda: nn.MultiHeadAttention(8, 2, qk_norm=(nn.LayerNorm(3),) * 2),
+            ValueError,
+            "size of a head, 4, or of all, 8, got 3",
+        ),
+        (lambda: nn.MultiHeadAttention(8, 2, qk_norm=True), TypeError, "qk_norm must be"),
+        (
+            lambda: nn.MultiHeadAttention(8, 2, rotary=[0.5, 0.5, 0.5]),
+            ValueError,
+            r"each of the 2 pairs of columns, got shape \(3,\)",
+        ),
+        (lambda: nn.MultiHeadAttention(8, 2, window=3), TypeError, "window must be"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(build, error, message):
+    with pytest.raises(error, match=message):
+        build()
 
 
 # ---- Refusals -----------------------------------------------------------------------
@@ -183,12 +295,34 @@ def test_wrong_calls_are_named(layer):
         layer(X, padding_mask=RIGHT, lengths=LENGTHS)
     with pytest.raises(ValueError, match=r"padding_mask must have shape.*in mask"):
         layer(X, padding_mask=np.ones((LENGTH, LENGTH), bool))
-    with pytest.raises(ValueError, match=r"\(4, 19\) does not broadcast"):
+    with pytest.raises(ValueError, match=r"\(4, 19\) has a row for each seq.*padding_mask"):
         layer(X, mask=RIGHT)
-    with pytest.raises(TypeError, match=r"mask must be bool.*int64.*astype"):
+    with pytest.raises(ValueError, match=r"\(3, 19\) does not broadcast"):
+        layer(X, mask=RIGHT[:3])
+    with pytest.raises(TypeError, match=r"mask must be bool.*int64.*padding_mask.*astype"):
         layer(X, mask=np.ones((LENGTH, LENGTH), np.int64))
     with pytest.raises(TypeError, match=r"mask must be float32.*float64"):
         layer(X, mask=np.zeros((LENGTH, LENGTH)))
+
+
+def test_masks_of_torch_are_told(layer):
+    inverted = np.arange(LENGTH) >= [[5], [7], [1], [12]]
+    with pytest.warns(UserWarning, match=r"pass ~key_padding_mask"):
+        layer(X, padding_mask=inverted)
+    inverted[0] = True  # a row without padding: padding may well be on the left
+    layer(X, padding_mask=inverted)
+    square = np.tri(BATCH, dtype=bool)
+    with pytest.warns(UserWarning, match=r"pass mask\[None, None\]"):
+        by_shape = layer(X[:, :BATCH], mask=square)
+    assert_same_bits(by_shape, layer(X[:, :BATCH], mask=square[None, None]))
+    layer(X[0, :BATCH], mask=square)
+    by_head = np.ones((HEADS, LENGTH, LENGTH), bool)
+    with pytest.warns(UserWarning, match=r"pass mask\[None\] if so, mask\[:, None\]"):
+        layer(X[:HEADS], mask=by_head)
+    layer(X, mask=by_head)
+    joined = np.ones((BATCH * HEADS, LENGTH, LENGTH), bool)
+    with pytest.raises(ValueError, match=r"attn_mask: pass mask.reshape\(4, 3, "):
+        layer(X, mask=joined)
 
 
 def test_wrong_ids_are_named():

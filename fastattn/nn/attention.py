@@ -21,7 +21,7 @@ from .norm import Norms, RowNorm, make_norm
 from .projection import SEPARATE, project_rows, project_source
 from .recorder import Kind, program_for
 from .rotary import Rotary
-from .sequence_layer import as_batch
+from .sequence_layer import as_batch, real_tokens
 from .sequences import Sequences
 from .torch_modules import attention_settings, warn_of_order
 
@@ -393,8 +393,8 @@ class MultiHeadAttention(Layer):
         """Find out what is real and who sees whom: in x, in a source, or in a cache."""
         rows, length = batch.shape[:2]
         if cache is None:
-            shape = (batch if source is None else source).shape[:2]
-            keys = packing_of(*shape, lengths=lengths, padding_mask=padding_mask)
+            given = batch if source is None else source
+            keys = real_tokens(given, lengths, padding_mask)
             queries = keys if source is None else packing_of(rows, length)
             return Sequences.of(queries, keys, self.num_heads, mask, causal)
         if not isinstance(cache, KeyValueCache):

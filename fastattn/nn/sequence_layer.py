@@ -5,6 +5,7 @@ tokens, compute on them alone, put zeros at the padding. What a layer does with 
 tokens is its `steps`.
 """
 
+import warnings
 from abc import abstractmethod
 
 import numpy as np
@@ -12,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._program import Program
 from ..arrays import as_flag, as_float32
-from ..padding import packing_of, pad, unpad
+from ..padding import Packing, packing_of, pad, unpad
 from .buffers import Buffers, Sizes
 from .layer import Layer
 from .recorder import program_for
 from .sequences import Sequences
 
-__all__ = ["SequenceLayer", "as_batch"]
+__all__ = ["SequenceLayer", "as_batch", "real_tokens"]
 
 
 class SequenceLayer(Layer):
@@ -75,7 +76,7 @@ class SequenceLayer(Layer):
         has no influence. A token that may attend to nothing gets zeros from attention.
         """
         batch, single = as_batch(x, "x", self.hidden_size)
-        packing = packing_of(*batch.shape[:2], lengths=lengths, padding_mask=padding_mask)
+        packing = real_tokens(batch, lengths, padding_mask)
         sequences = Sequences.of(
             packing, packing, self.num_heads, mask, as_flag(causal, "causal")
         )
@@ -106,6 +107,25 @@ class SequenceLayer(Layer):
         buffers: Buffers,
     ) -> None:
         """Add the layer to a program: x and out are packed tokens (tokens, hidden)."""
+
+
+def real_tokens(
+    batch: NDArray[np.float32], lengths: ArrayLike | None, padding_mask: ArrayLike | None
+) -> Packing:
+    """Find out which tokens of a batch are real; tell a mask that says the opposite."""
+    count, length = batch.shape[:2]
+    packing = packing_of(count, length, lengths=lengths, padding_mask=padding_mask)
+    if padding_mask is not None and packing.index is not None and length > 1:
+        places = packing.index % length
+        if (places > 0).all() and (places == length - 1).sum() == count:
+            warnings.warn(
+                "padding_mask has padding at the first token of every sequence and none at "
+                "the last: True or 1 is a real token here; pass ~key_padding_mask for "
+                "PyTorch's, which says the opposite",
+                UserWarning,
+                stacklevel=3,
+            )
+    return packing
 
 
 def as_batch(x: ArrayLike, name: str, width: int) -> tuple[NDArray[np.float32], bool]:

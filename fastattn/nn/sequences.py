@@ -1,5 +1,6 @@
 """Which tokens are where and who sees whom: made once for a call, handed to every layer."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arrays import LARGEST, as_mask
+from ..arrays import LARGEST, as_array, as_mask
 from ..padding import Packing
 from ..scores import FAR, Scores
 
@@ -72,6 +73,7 @@ class Sequences:
         """Check a mask of the scores and cut it to the real tokens."""
         runs = None
         if mask is not None:
+            _check_meant(as_array(mask, "mask"), queries, keys, num_heads)
             shape = (queries.batch, num_heads, queries.length, keys.length)
             runs = tuple(_masked_runs(as_mask(mask, "mask", shape), queries, keys))
         return cls(queries, keys, causal, runs, past)
@@ -146,6 +148,45 @@ class Sequences:
                 return None if run.mask is None else run.mask[i : i + 1]
             i -= run.batch
         return None
+
+
+def _check_meant(
+    mask: NDArray[Any], queries: Packing, keys: Packing, num_heads: int
+) -> None:
+    """Tell what is a mask of something else, or fits by accident alone."""
+    batch, padding = queries.batch, "which tokens are real goes in as padding_mask"
+    if mask.dtype.kind in "iu":
+        raise TypeError(
+            f"mask must be bool (True = may see) or floating (added), got {mask.dtype}: "
+            f"{padding}, what each query may see as mask.astype(bool)"
+        )
+    if batch < 2:
+        return
+    if mask.shape == (batch, keys.length):
+        if batch != queries.length:
+            raise ValueError(
+                f"mask of shape {mask.shape} has a row for each sequence, not for each of "
+                f"{queries.length} queries: {padding}"
+            )
+        warnings.warn(
+            f"mask of shape {mask.shape} is taken as (length, length), for all {batch} "
+            f"sequences: pass mask[None, None] if so; {padding}",
+            UserWarning,
+            stacklevel=4,
+        )
+    if mask.ndim == 3 and len(mask) == batch == num_heads:
+        warnings.warn(
+            f"mask of shape {mask.shape} is taken as (num_heads, length, length), for all "
+            f"{batch} sequences: pass mask[None] if so, mask[:, None] if it is by sequence",
+            UserWarning,
+            stacklevel=4,
+        )
+    if mask.ndim == 3 and num_heads > 1 and len(mask) == batch * num_heads:
+        raise ValueError(
+            f"mask of shape {mask.shape} has sequences and heads in one dimension, as "
+            f"PyTorch's attn_mask: pass mask.reshape({batch}, {num_heads}, "
+            f"*mask.shape[1:])"
+        )
 
 
 def _both(given: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
