@@ -229,7 +229,8 @@ def as_mask(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     if mask.dtype.kind in "iu":
         raise TypeError(
             f"{name} must be bool (True = attend) or float32 (added), got {mask.dtype}: "
-            f"for a 0/1 mask pass {name}.astype(bool)"
+            f"for a 0/1 mask of scores pass {name}.astype(bool), for a padding mask "
+            f"(batch, Lk) {name}.astype(bool)[:, None, None, :]"
         )
     if mask.dtype != bool:
         mask = as_float32(value, name)
