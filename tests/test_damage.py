@@ -17,6 +17,8 @@ JSON_FILES = (
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
     "modules.json",

@@ -93,7 +93,7 @@ def errors_of_library(path: Path | str) -> Iterator[None]:
     """
     try:
         yield
-    except (ModelFormatError, ImportError, MemoryError):
+    except (ModelFormatError, ImportError, MemoryError, OSError):
         raise
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":

@@ -82,6 +82,8 @@ def write_smallest(folder: Path) -> Path:
     tokenizer = smallest_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     write_json(folder / "tokenizer_config.json", {"model_max_length": 8})
+    write_json(folder / "special_tokens_map.json", {"unk_token": "[UNK]"})
+    write_json(folder / "added_tokens.json", {"a": 4})
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": 6})
     prompts = {"default_prompt_name": "a", "prompts": {"a": "b "}}
     write_json(folder / "config_sentence_transformers.json", prompts)
