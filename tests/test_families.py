@@ -1,7 +1,8 @@
 """A made-up family: what a file in models/families/ can say, and that it is obeyed."""
 
 import sys
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from types import ModuleType
 
 import numpy as np
@@ -90,6 +91,7 @@ def family(monkeypatch):
     )
     monkeypatch.setitem(families.MODULES, "made-up", "made_up")
     monkeypatch.setitem(sys.modules, f"{families.__name__}.made_up", module)
+    return module
 
 
 @pytest.fixture
@@ -125,15 +127,15 @@ def model(tmp_path, config, tensors):
     return read_model(write(tmp_path, config, tensors))
 
 
-def computed(tensors, ids):
+def computed(tensors, ids, blocks=(0, 1)):
     """Compute the hidden states of one sequence with layers of fastattn.nn."""
     state = {name.removesuffix(".weight"): tensor for name, tensor in tensors.items()}
     x = state["words"][ids] + state["places"][places(ids, None, np.array([0, len(ids)]))]
-    for i, base in enumerate(BASES):
+    for i in blocks:
         of_block = {
             name.removeprefix(f"block{i}."): tensor for name, tensor in state.items()
         }
-        layer = nn.EncoderLayer(HIDDEN, 2, INNER, **SETTINGS, rotary=base)
+        layer = nn.EncoderLayer(HIDDEN, 2, INNER, **SETTINGS, rotary=BASES[i])
         layer.load_state_dict(
             {
                 "self_attn.in_proj_weight": np.concatenate([of_block[k] for k in "qkv"]),
@@ -195,6 +197,29 @@ def test_one_tensor_that_is_two_weights(model, tensors):
     state = model.state_dict()
     wide = [state[f"encoder.layers.1.{key}_proj.weight"] for key in ("up", "gate")]
     assert_same_bits(np.concatenate(wide), tensors["block1.wide.weight"])
+
+
+def test_one_layer_in_many_places(tmp_path, config, tensors, monkeypatch, family):
+    def read_shared(settings):
+        architecture = read(settings)
+        return replace(
+            architecture,
+            layers=[cache(architecture.layers[0])] * 3,
+            weights=[
+                place
+                for place in architecture.weights
+                if "layers.1" not in place.weights[0]
+            ],
+        )
+
+    once = {name: t for name, t in tensors.items() if not name.startswith("block1")}
+    folder = write(tmp_path, config, once)
+    monkeypatch.setattr(family, "FAMILY", replace(family.FAMILY, read=read_shared))
+    model = read_model(folder)
+    first, *others = model.encoder.layers
+    assert [other is first for other in others] == [True, True]
+    x = computed(once, IDS[0], blocks=[0, 0, 0])
+    assert_same_bits(model(IDS)[0], x)
 
 
 def test_every_family_there_is_can_be_imported():

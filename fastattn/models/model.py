@@ -3,7 +3,9 @@
 What all families of models have in common, and the only class there is for them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,9 @@ from .families import family_of
 from .families.family import Architecture, Indices
 from .folder import Folder
 from .weights import GivenTensors, find_weights
+
+# What is loaded at once, a layer of the encoder or another layer, and the rest of a key.
+PART = re.compile(r"(encoder\.layers\.\d+\.|.*\.)(.*)")
 
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 
@@ -297,44 +302,27 @@ def _build(
 ) -> EncoderModel:
     """Build a model of tensors."""
     # Nothing is allocated by what config.json says before the tensors bear it out.
-    state = find_weights(architecture.weights, tensors)
-    by_layer: list[dict[str, ArrayLike]] = [{} for _ in architecture.layers]
-    parts: dict[str, dict[str, ArrayLike]] = {}
-    for key, rows in state.items():
-        if key.startswith("encoder.layers."):
-            _, _, index, name = key.split(".", 3)
-            by_layer[int(index)][name] = rows
-        else:
-            part, _, name = key.rpartition(".")
-            parts.setdefault(part, {})[name] = rows
-
-    def norm(part: str, make: Callable[[int], Any] | None) -> Any:
-        if make is None:
-            return None
-        layer = make(architecture.hidden_size)
-        layer.load_state_dict(parts[part])
-        return layer
-
-    encoder = Encoder.from_layers(
-        [make() for make in architecture.layers],
-        norm("encoder.norm", architecture.final_norm),
-    )
+    parts: dict[str, dict[str, ArrayLike]] = defaultdict(dict)
+    for key, rows in find_weights(architecture.weights, tensors).items():
+        part, name = PART.findall(key)[0]
+        parts[part][name] = rows
+    size = architecture.hidden_size
+    final_norm = architecture.final_norm and architecture.final_norm(size)
+    encoder = Encoder.from_layers([make() for make in architecture.layers], final_norm)
     encoder.store_weights_as(format)
-    for layer, of_layer in zip(encoder.layers, by_layer, strict=True):
-        layer.load_state_dict(of_layer)
+    for part, layer in encoder._children().items():
+        layer.load_state_dict(parts[f"encoder.{part}"])
         # All of a layer is in memory twice now; the next may have the second place.
         tensors.release()
-    return EncoderModel(
-        config,
-        architecture,
-        encoder,
-        {
-            name: Embedding.from_table(tensors.to_keep(np.asarray(parts[name]["weight"])))
-            for name in TABLES
-            if name in parts
-        },
-        norm("embedding_norm", architecture.embedding_norm),
-    )
+    embedding_norm = architecture.embedding_norm and architecture.embedding_norm(size)
+    if embedding_norm is not None:
+        embedding_norm.load_state_dict(parts["embedding_norm."])
+    tables = {
+        name: Embedding.from_table(tensors.to_keep(np.asarray(parts[f"{name}."]["weight"])))
+        for name in TABLES
+        if f"{name}." in parts
+    }
+    return EncoderModel(config, architecture, encoder, tables, embedding_norm)
 
 
 def _record(

@@ -98,7 +98,8 @@ class Architecture:
     embedding_norm : callable, optional
         ``(hidden_size)`` -> the norm behind the sum of the rows.
     layers : sequence of callable
-        ``()`` -> an encoder layer, whose weights are loaded after. They may differ.
+        ``()`` -> an encoder layer, whose weights are loaded after. They may differ, and
+        where some give the same layer, its weights are those of its first place.
     final_norm : callable, optional
         ``(hidden_size)`` -> the norm behind the last layer.
     weights : sequence of SameRows
