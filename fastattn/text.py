@@ -16,8 +16,11 @@ from .models import EncoderModel, read_model
 from .models.batches import Tokens, pack
 from .models.folder import Folder
 from .models.locate import locate
-from .models.pooling import read_modules
+from .models.pooling import module_files, read_modules
+from .models.saving import write_folder
+from .models.sentence import General, sentence_files
 from .models.tokenizer import read_tokenizer
+from .models.tokenizer_files import tokenizer_files
 from .text_base import BATCH_TOKENS, ON_TRUNCATION, OnTruncation, TextModel, as_texts
 
 if TYPE_CHECKING:
@@ -89,7 +92,7 @@ def load(
     model = read_model(modules.transformer, weights)
     return TextEncoder(
         model,
-        read_tokenizer(modules.transformer, model),
+        *read_tokenizer(modules.transformer, model),
         pooling=modules.pooling,
         normalize=modules.normalize,
         **modules.general._asdict(),
@@ -115,6 +118,8 @@ class TextEncoder(TextModel):
         hidden states (batch, length, hidden) of token ids.
     tokenizer : tokenizers.Tokenizer
         Cuts at `max_length` tokens and does not pad.
+    special_tokens : dict of str
+        Its special tokens by the names that transformers has for them: "pad_token", ...
     config : Config
         The settings in config.json, by the names they have there.
     max_length : int
@@ -140,6 +145,7 @@ class TextEncoder(TextModel):
         self,
         model: EncoderModel,
         tokenizer: "Tokenizer",
+        special_tokens: dict[str, str],
         *,
         pooling: str,
         normalize: bool,
@@ -148,7 +154,7 @@ class TextEncoder(TextModel):
         similarity_fn_name: str = "cosine",
         truncate_dim: int | None = None,
     ) -> None:
-        super().__init__(model, tokenizer)
+        super().__init__(model, tokenizer, special_tokens)
         self.pooling = pooling
         self.normalize = normalize
         self.prompt = prompt
@@ -325,6 +331,36 @@ class TextEncoder(TextModel):
         array([0.8, 0.1], dtype=float32)
         """
         return similarity.pairwise(self.similarity_fn_name, a, b)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that :func:`load` and sentence-transformers read.
+
+        Parameters
+        ----------
+        folder : str or path
+            A new folder, or an empty one. It is there as a whole or not at all.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a file of this name, or something in the folder.
+
+        Notes
+        -----
+        What is loaded from it gives the same vectors to the bit. The weights are written
+        as the float32 numbers that are computed with, however they are stored; what has
+        been set since `load`, `max_length` and prompts among it, is written as it is now.
+        """
+        general = General(
+            self.prompt, self.prompts, self.similarity_fn_name, self.truncate_dim
+        )
+        write_folder(
+            folder,
+            self.model.files()
+            | tokenizer_files(self.tokenizer, self.special_tokens)
+            | module_files(self.model.hidden_size, self.pooling, self.normalize)
+            | sentence_files(general, self.max_length),
+        )
 
     def _check_output(
         self, output: str, normalize: bool | None, truncate_dim: int | None

@@ -40,16 +40,29 @@ class TextModel:
         What computes hidden states from token ids.
     tokenizer : tokenizers.Tokenizer
         Cuts at `max_length` tokens and does not pad.
+    special_tokens : dict of str
+        Its special tokens by the names that transformers has for them: "pad_token", ...
     """
 
-    def __init__(self, model: EncoderModel, tokenizer: "Tokenizer") -> None:
+    def __init__(
+        self,
+        model: EncoderModel,
+        tokenizer: "Tokenizer",
+        special_tokens: dict[str, str],
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.special_tokens = special_tokens
 
     @property
     def config(self) -> Config:
         """The settings of the model."""
         return self.model.config
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the weights take, in the formats they have."""
+        return self.model.nbytes
 
     @property
     def max_length(self) -> int:

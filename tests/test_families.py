@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from support.bits import assert_same_bits
 from support.folders import write_json
 from support.strategies import normal
@@ -197,6 +197,14 @@ def test_one_tensor_that_is_two_weights(model, tensors):
     state = model.state_dict()
     wide = [state[f"encoder.layers.1.{key}_proj.weight"] for key in ("up", "gate")]
     assert_same_bits(np.concatenate(wide), tensors["block1.wide.weight"])
+
+
+def test_saved_under_its_own_names(tmp_path, model, tensors):
+    model.save(tmp_path / "saved")
+    written = load_file(tmp_path / "saved" / "model.safetensors")
+    assert written.keys() == tensors.keys()
+    for name, tensor in written.items():
+        assert_same_bits(tensor, tensors[name])
 
 
 def test_one_layer_in_many_places(tmp_path, config, tensors, monkeypatch, family):

@@ -3,6 +3,7 @@
 What all families of models have in common, and the only class there is for them.
 """
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -23,10 +24,12 @@ from ..nn.recorder import Kind, program_for
 from ..nn.sequences import Sequences
 from ..padding import packing_of, pad, unpad
 from .checkpoint import Settings, Tensors
+from .cures import WEIGHTS
 from .families import family_of
-from .families.family import Architecture, Indices
+from .families.family import Architecture, Family, Indices
 from .folder import Folder
-from .weights import GivenTensors, find_weights
+from .saving import Writer, json_file, write_folder
+from .weights import GivenTensors, find_weights, weights_file
 
 # What is loaded at once, a layer of the encoder or another layer, and the rest of a key.
 PART = re.compile(r"(encoder\.layers\.\d+\.|.*\.)(.*)")
@@ -165,11 +168,44 @@ class EncoderModel(Layer):
                     "model.config.to_dict() and model.state_dict()"
                 )
         as_choice(weights, "weights", FORMATS)
-        settings = Settings(Path("config"), dict(config))
-        family = family_of(settings)
-        architecture = family.read(settings)
+        family, architecture = _describe(config)
         given = GivenTensors(tensors, family.name_of)
         return _build(Config(config), architecture, given, weights)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that transformers reads: config.json and model.safetensors.
+
+        Parameters
+        ----------
+        folder : str or path
+            A new folder, or an empty one. It is there as a whole or not at all.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a file of this name, or something in the folder.
+        TypeError
+            If the `config` that the model was made with holds what JSON has no word for.
+
+        Notes
+        -----
+        The weights are written as the float32 numbers that are computed with, however
+        they are stored, under the names of transformers. Tensors that take no part in
+        hidden states, a pooler for example, were not read and are not written.
+        """
+        write_folder(folder, self.files())
+
+    def files(self) -> dict[str, Writer]:
+        """Give what writes each of the files of `save`, by name."""
+        _, architecture = _describe(self.config)
+        weights = {key: partial(layer._read, name) for key, layer, name in self._owners()}
+        # transformers computes in what is named here, whatever the file holds.
+        dtypes = dict.fromkeys({"dtype", "torch_dtype"} & self.config.keys(), "float32")
+        try:
+            config = json_file(dict(self.config) | dtypes)
+        except TypeError as error:
+            raise TypeError(f"config cannot be written as JSON: {error}") from None
+        return {"config.json": config, WEIGHTS: weights_file(architecture.weights, weights)}
 
     def _children(self) -> Mapping[str, Layer]:
         children = {
@@ -295,6 +331,13 @@ def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
     architecture = family.read(settings)
     tensors = Tensors(folder, family.name_of)
     return _build(Config(settings.fields), architecture, tensors, weights)
+
+
+def _describe(config: Mapping[str, Any]) -> tuple[Family, Architecture]:
+    """Check settings that are in no file."""
+    settings = Settings(Path("config"), dict(config))
+    family = family_of(settings)
+    return family, family.read(settings)
 
 
 def _build(

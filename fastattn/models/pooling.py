@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from ..errors import ModelFormatError
 from .checkpoint import Settings, read_json
 from .folder import Folder, printable
+from .saving import Writer, json_file
 from .sentence import General, name_of_settings, read_general
 
 # How the pooling modes that there are kernels for are called: by the one field that
@@ -13,6 +15,9 @@ from .sentence import General, name_of_settings, read_general
 POOLINGS = ("mean", "cls")
 SWITCHES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 POOLING_FIELDS = ("embedding_dimension", "word_embedding_dimension", "include_prompt")
+
+# Whose modules they are.
+PACKAGE = "sentence_transformers"
 
 # The modules of a sentence encoder in their order; only the first two are always there.
 MODULES = ("Transformer", "Pooling", "Normalize")
@@ -84,6 +89,30 @@ def read_modules(folder: Folder) -> SentenceModules:
     )
 
 
+def module_files(hidden_size: int, pooling: str, normalize: bool) -> dict[str, Writer]:
+    """Give what writes modules.json and the settings of the modules, by path.
+
+    Names and switches are the old ones, which every version of sentence-transformers reads.
+    """
+    paths = ("", "1_Pooling", "2_Normalize")[: 3 if normalize else 2]
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"{PACKAGE}.models.{kind}"}
+        for i, (path, kind) in enumerate(zip(paths, MODULES, strict=False))
+    ]
+    switches = {switch: mode == pooling for switch, mode in SWITCHES.items()}
+    name = "sentence_embedding"
+    settings: list[dict[str, Any]] = [
+        {},
+        {"word_embedding_dimension": hidden_size, **switches},
+        {"module_input_name": name, "module_output_name": name},
+    ]
+    return {"modules.json": json_file(modules)} | {
+        f"{path}/config.json": json_file(fields)
+        for path, fields in zip(paths, settings, strict=False)
+        if path
+    }
+
+
 def _refuse_adapter(folder: Folder) -> None:
     """Refuse what changes the weights of another model: transformers would apply it."""
     for name in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
@@ -98,7 +127,7 @@ def _kind(module: Settings) -> str:
     """Get the class name of a module; its package moved between versions."""
     name: str = module.get("type", str)
     package, _, kind = name.rpartition(".")
-    if package.split(".")[0] != "sentence_transformers" or kind not in MODULES:
+    if package.split(".")[0] != PACKAGE or kind not in MODULES:
         problem = f"names a module that fastattn does not know: {printable(name)}"
         raise module.error("type", problem)
     return kind

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ..similarity import FUNCTIONS
 from .checkpoint import Settings
 from .folder import Folder, printable
+from .saving import Writer, json_file
 
 GENERAL = "config_sentence_transformers.json"
 
@@ -81,6 +82,24 @@ def read_general(folder: Folder) -> General:
     if settings.has("truncate_dim"):
         truncate_dim = settings.get_size("truncate_dim", sys.maxsize)
     return General(prompt, prompts, function, truncate_dim)
+
+
+def sentence_files(general: General, max_length: int) -> dict[str, Writer]:
+    """Give what writes the settings of sentence-transformers, by name."""
+    prompts = general.prompts
+    if general.prompt and general.prompt not in prompts.values():
+        prompts = prompts | {"default": general.prompt}
+    names = (name for name, prompt in prompts.items() if prompt == general.prompt)
+    fields = {
+        "model_type": "SentenceTransformer",
+        "prompts": prompts,
+        "default_prompt_name": next(names, None) if general.prompt else None,
+        "similarity_fn_name": general.similarity_fn_name,
+        "truncate_dim": general.truncate_dim,
+    }
+    # Version 6 reads the limit from tokenizer_config.json, those before from here.
+    limit = {"max_seq_length": max_length, "do_lower_case": False}
+    return {GENERAL: json_file(fields), TRANSFORMER[0]: json_file(limit)}
 
 
 def read_transformer(folder: Folder) -> Settings:

@@ -22,8 +22,12 @@ TOKENIZER_BYTES = 64 * 2**20
 WORD_CHARACTERS = 1000
 
 
-def read_tokenizer(folder: Folder, model: EncoderModel) -> "Tokenizer":
+def read_tokenizer(
+    folder: Folder, model: EncoderModel
+) -> tuple["Tokenizer", dict[str, str]]:
     """Read tokenizer.json, and let it cut at the greatest length of a text in tokens.
+
+    Its special tokens come along, by the names that transformers has for them.
 
     The padding and the truncation that stand in tokenizer.json are those of some
     training run and say nothing about the model: they are replaced.
@@ -47,12 +51,12 @@ def read_tokenizer(folder: Folder, model: EncoderModel) -> "Tokenizer":
                 f"{path}: adds {special} special tokens to a text of at most {max_length}"
             )
         _check_post_processor(path, tokenizer, model, special)
-        apply_files(folder, tokenizer, general)
+        special_tokens = apply_files(folder, tokenizer, general)
         if sentence.get("do_lower_case", bool, False):
             _lower_case(tokenizer)
         _check_ids(path, tokenizer, model)
         tokenizer.enable_truncation(max_length, direction=side)
-    return tokenizer
+    return tokenizer, special_tokens
 
 
 def _check_ids(path: Path, tokenizer: "Tokenizer", model: EncoderModel) -> None:

@@ -7,12 +7,14 @@ tokenizer.json whole. Whatever the class, it adds the tokens that the files besi
 """
 
 import reprlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ModelFormatError
 from .checkpoint import Settings
 from .families import family_of
 from .folder import Folder, printable
+from .saving import Writer, json_file
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -29,6 +31,9 @@ BERT_TOKENS = {
     "mask_token": "[MASK]",
 }
 
+# All that transformers has a name for.
+SPECIAL_TOKENS = ("bos_token", "eos_token", *BERT_TOKENS)
+
 # Fields that hold more special tokens: a list, or an object of them by name.
 MORE_TOKENS = ("extra_special_tokens", "additional_special_tokens")
 
@@ -44,8 +49,33 @@ AS_IT_IS = (
 )
 
 
-def apply_files(folder: Folder, tokenizer: "Tokenizer", general: Settings) -> None:
+def tokenizer_files(
+    tokenizer: "Tokenizer", special_tokens: Mapping[str, str]
+) -> dict[str, Writer]:
+    """Give what writes the files of a tokenizer, by name: it is to be taken as it is."""
+    content = tokenizer.to_str().encode()
+    limit = cast("dict[str, Any]", tokenizer.truncation)
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": limit["max_length"],
+        "truncation_side": limit["direction"],
+        **special_tokens,
+    }
+    return {
+        "tokenizer.json": lambda file: file.write(content),
+        "tokenizer_config.json": json_file(settings),
+    }
+
+
+def apply_files(
+    folder: Folder, tokenizer: "Tokenizer", general: Settings
+) -> dict[str, str]:
     """Make of a tokenizer what transformers makes of it; `general` is its configuration.
+
+    Returns
+    -------
+    dict of str
+        Its special tokens, by the names that transformers has for them.
 
     Raises
     ------
@@ -84,6 +114,11 @@ def apply_files(folder: Folder, tokenizer: "Tokenizer", general: Settings) -> No
         # What has no id would get one behind the last that the model has a vector for.
         if content not in added and tokenizer.token_to_id(content) is not None:
             tokenizer.add_special_tokens([content])
+    return {
+        name: named[name]
+        for name in SPECIAL_TOKENS
+        if name in named and tokenizer.token_to_id(named[name]) is not None
+    }
 
 
 def _refuse_what_is_not_honoured(general: Settings) -> None:

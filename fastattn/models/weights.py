@@ -1,9 +1,11 @@
-"""From tensors, of a file or in memory, to the weights of a model."""
+"""From tensors, of a file or in memory, to the weights of a model, and back."""
 
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy import float32
@@ -13,6 +15,7 @@ from ..arrays import as_array, is_half
 from ..errors import ModelFormatError
 from .checkpoint import Stored, Tensors
 from .families.family import SameRows
+from .saving import Writer
 
 
 class GivenTensors(Tensors):
@@ -89,3 +92,31 @@ def find_weights(places: Iterable[SameRows], tensors: Tensors) -> dict[str, Rows
             found[key] = Rows(stored, part, len(place.weights))
     tensors.finish()
     return found
+
+
+def weights_file(
+    places: Sequence[SameRows], weights: Mapping[str, Callable[[], NDArray[float32]]]
+) -> Writer:
+    """Write the weights of a model to a safetensors file, as tensors of float32.
+
+    They are read as they are written: no more than what belongs together is in memory.
+    """
+
+    def write(file: BinaryIO) -> None:
+        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        end = 0
+        for place in places:
+            for name, shape in place.tensors.items():
+                start, end = end, end + 4 * math.prod(shape)
+                offsets = [start, end]
+                header[name] = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
+        encoded = json.dumps(header).encode()
+        # The package aligns the data to 8 bytes, too.
+        encoded += b" " * (-len(encoded) % 8)
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        for place in places:
+            # The same rows in the same order: however they are cut, so are the bytes.
+            for key in place.weights:
+                file.write(np.ascontiguousarray(weights[key](), "<f4").data)
+
+    return write

@@ -1,0 +1,48 @@
+"""Write a folder of files, whole or not at all."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+# What writes the bytes of a file that is open.
+Writer: TypeAlias = Callable[[BinaryIO], object]
+
+
+def write_folder(folder: str | os.PathLike[str], files: Mapping[str, Writer]) -> None:
+    """Write files, by their paths in a folder that is new or empty.
+
+    They are written into a folder beside it, which then takes its place: it is there with
+    all of them, or as it was before. A process that is killed leaves the other one
+    behind, .NAME.*.tmp.
+    """
+    target = Path(folder).resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        what = "is not empty" if target.is_dir() else "is a file"
+        raise FileExistsError(
+            f"{os.fspath(folder)} {what}: nothing is replaced, name a new folder"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    temporary.mkdir()
+    try:
+        for name, write in files.items():
+            path = temporary / name
+            path.parent.mkdir(exist_ok=True)
+            with path.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def json_file(value: Any) -> Writer:
+    """Write a value as JSON, which it is made into now."""
+    content = json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
+    return lambda file: file.write(content)
