@@ -174,9 +174,10 @@ class MultiHeadAttention(Layer):
             distance_bias=distance_bias,
         )
         self.rotary = None
+        interleaved = as_flag(rotary_interleaved, "rotary_interleaved")
         if rotary is not None:
             dim = self.head_dim if rotary_dim is None else rotary_dim
-            self.rotary = Rotary.of(rotary, dim, self.head_dim, rotary_interleaved)
+            self.rotary = Rotary.of(rotary, dim, self.head_dim, interleaved)
         self.q_norm, self.k_norm = self._norms(qk_norm)
         rng = np.random.default_rng(rng)
         self._draw(initializer("xavier_uniform" if init is None else init), rng)
@@ -201,13 +202,15 @@ class MultiHeadAttention(Layer):
         self.hidden_size = positive(hidden_size, "hidden_size")
         self.num_heads = positive(num_heads, "num_heads")
         if head_dim is None:
-            _check_divides(num_heads, "num_heads", hidden_size, "hidden_size")
+            sizes = self.num_heads, "num_heads", self.hidden_size, "hidden_size"
+            _check_divides(*sizes)
             head_dim = self.hidden_size // self.num_heads
         self.head_dim = positive(head_dim, "head_dim")
         self.num_kv_heads = self.num_heads
         if num_kv_heads is not None:
             self.num_kv_heads = positive(num_kv_heads, "num_kv_heads")
-            _check_divides(num_kv_heads, "num_kv_heads", num_heads, "num_heads")
+            sizes = self.num_kv_heads, "num_kv_heads", self.num_heads, "num_heads"
+            _check_divides(*sizes)
         self.source_size = self.hidden_size
         if source_size is not None:
             self.source_size = positive(source_size, "source_size")

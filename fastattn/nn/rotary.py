@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ..arrays import Float32, as_array, as_flag, as_index, as_number
+from ..arrays import Float32, as_array, as_index, as_number
 from ..positions import rotary_positions
 
 __all__ = ["Rotary"]
@@ -37,8 +37,8 @@ class Rotary(NamedTuple):
     @classmethod
     def of(cls, rotary: Any, dim: int, head_dim: int, interleaved: bool) -> Self:
         """Read a base, frequencies, or frequencies and a factor, for `dim` columns."""
-        form = as_flag(interleaved, "rotary_interleaved")
-        if as_index(dim, "rotary_dim", 1) % 2 or dim > head_dim:
+        dim = as_index(dim, "rotary_dim", 1)
+        if dim % 2 or dim > head_dim:
             raise ValueError(
                 "the columns that rotary positions turn must be even and at most the "
                 f"size of a head, {head_dim}, got {dim}"
@@ -50,7 +50,7 @@ class Rotary(NamedTuple):
             base = as_number(rotary, "rotary")
             if base < 1:
                 raise ValueError(f"rotary must be at least 1, got {rotary}")
-            return cls(dim, base, interleaved=form)
+            return cls(dim, base, interleaved=interleaved)
         frequencies = as_array(rotary, "rotary")
         if frequencies.dtype.kind not in "fiu":
             raise TypeError(f"rotary must be numbers, got an array of {frequencies.dtype}")
@@ -62,7 +62,7 @@ class Rotary(NamedTuple):
                 f"pairs of columns, got shape {frequencies.shape}"
             )
         values = tuple(frequencies.astype(np.float64).tolist())
-        return cls(dim, frequencies=values, factor=factor, interleaved=form)
+        return cls(dim, frequencies=values, factor=factor, interleaved=interleaved)
 
     def angles(self, length: int, offset: int) -> tuple[Float32, Float32]:
         """Compute cos and sin (length, dim / 2) of the positions from `offset` on."""
