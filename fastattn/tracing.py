@@ -15,6 +15,7 @@ from .arrays import as_choice, as_index
 from .errors import TruncationWarning
 from .models import EncoderModel
 from .models.batches import has_surrogate
+from .models.folder import errors_of_library
 from .nn import Encoder, EncoderLayer, FeedForward, MultiHeadAttention
 from .nn.recorder import Complete, Recorder, recording
 from .text import TextEncoder
@@ -151,6 +152,8 @@ def trace(
         If there is nothing to look into in `model`, or `model` refuses the inputs.
     ValueError
         If a name is unknown or `model` has no such value, or there is no such layer.
+    ModelFormatError
+        If what tokenizer.json says to do cannot be done to a text.
 
     Warns
     -----
@@ -255,7 +258,8 @@ def _trace_text(
         raise TypeError(f"pair must be a str, got {type(pair).__name__}")
     if has_surrogate(text + (pair or "")):
         raise ValueError("the text is not valid Unicode: it has a lone surrogate")
-    encoding = model.tokenizer.encode(model.prompt + text, pair)
+    with errors_of_library("tokenizer.json"):
+        encoding = model.tokenizer.encode(model.prompt + text, pair)
     if encoding.overflowing:
         message = f"the text was cut at {model.max_length} tokens"
         warnings.warn(message, TruncationWarning, stacklevel=3)

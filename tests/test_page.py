@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from support.folders import TINY, change_tensors, copy_tiny
+from support.folders import TINY, change_json, change_tensors, copy_tiny
 
 import fastattn as fa
 from fastattn.cli import main
@@ -238,6 +238,16 @@ class TestCommand:
         assert self.run("a " * 100, "-o", tmp_path / "page.html") == 0
         warning = "fastattn: warning: the text was cut at 48 tokens\n"
         assert capsys.readouterr().err == warning
+
+    def test_a_tokenizer_that_fails_over_a_text(self, capsys, tmp_path):
+        folder = copy_tiny(tmp_path)
+        nothing = {"type": "FixedLength", "length": 0}
+        change_json(folder / "tokenizer.json", pre_tokenizer=nothing)
+        name = "PreTrainedTokenizerFast"
+        change_json(folder / "tokenizer_config.json", tokenizer_class=name)
+        assert self.run("a", "--model", folder, "-o", tmp_path / "page.html") == 2
+        message = "fastattn: error: tokenizer.json: chunk size must be non-zero\n"
+        assert capsys.readouterr().err == message
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
