@@ -39,6 +39,8 @@ class TestConfig:
             ({"hidden_act": "swish"}, "hidden_act must be gelu or .*, got 'swish'"),
             ({"hidden_act": ["gelu"]}, "hidden_act must be a string"),
             ({"is_decoder": True}, "is_decoder must be false"),
+            ({"quantization_config": {"bits": 4}}, "quantization_config is not read"),
+            ({"pruned_heads": {"0": [1]}}, "pruned_heads is not read"),
             ({"hidden_size": "32"}, "hidden_size must be a whole number, got '32'"),
             ({"hidden_size": 32.0}, "hidden_size must be a whole number, got 32.0"),
             ({"hidden_size": True}, "hidden_size must be a whole number, got True"),

@@ -14,9 +14,15 @@ MODULES = {
     "bert": "bert",
 }
 
+# Fields that change the weights of any family, and that none reads.
+NEVER = ("quantization_config", "pruned_heads")
+
 
 def family_of(settings: Settings) -> Family:
     """Find the family that a config.json names; its module is imported now."""
+    for field in NEVER:
+        if settings.fields.get(field):
+            raise settings.error(field, "is not read: get the model as it was before that")
     name = MODULES[settings.get_choice("model_type", MODULES)]
     family: Family = import_module(f".{name}", __package__).FAMILY
     return family
