@@ -263,7 +263,14 @@ class TestSignals:
             assert process.stderr.read() == b""
 
     @pytest.mark.parametrize(
-        "arguments", [["encode", "--model", str(TINY), *TEXTS], ["info"], ["--help"]]
+        "arguments",
+        [
+            ["encode", "--model", str(TINY), *TEXTS],
+            ["encode", "--model", str(TINY), *TEXTS, "--output", "-"],
+            ["explain", "--model", str(TINY), "a cat", "--output", "-"],
+            ["info"],
+            ["--help"],
+        ],
     )
     def test_closed_pipe(self, arguments):
         read, write = os.pipe()
