@@ -3,14 +3,19 @@
 import math
 import operator
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import bfloat16
+from .bfloat16 import is_bfloat16
+
 Float32 = NDArray[np.float32]
 FLOAT32, INT64 = np.dtype(np.float32), np.dtype(np.int64)
 LARGEST = float(np.finfo(np.float32).max)
+UNREADABLE = TypeError, ValueError, RuntimeError, BufferError
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
@@ -22,11 +27,17 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
             f"{name} is a masked array, whose mask would be lost: pass its data, and a "
             "mask where the function takes one"
         )
+    if getattr(value, "requires_grad", False):
+        raise TypeError(
+            f"{name} requires a gradient, and none is computed here: call .detach() on it"
+        )
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             return np.from_dlpack(value)
         return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+    except UNREADABLE as error:
+        with suppress(AttributeError, *UNREADABLE):
+            return bfloat16.from_dlpack(value)
         raise TypeError(f"{name} cannot be read as an array: {error}") from error
 
 
@@ -35,7 +46,7 @@ def as_float32(value: Any, name: str) -> Float32:
 
     Float32 arrays of any strides are taken as they are as long as the elements of the
     last dimension are adjacent, aligned and in native byte order, and copied otherwise.
-    Integers, booleans, Python numbers and nested lists of them convert.
+    Integers, booleans, Python numbers and nested lists of them are rounded.
 
     Parameters
     ----------
@@ -48,18 +59,56 @@ def as_float32(value: Any, name: str) -> Float32:
     ------
     TypeError
         For floating arrays of another width, and for anything that is no real number.
+    ValueError
+        For a number that is beyond float32.
     """
     array = as_array(value, name)
     if array.dtype is FLOAT32:
         return readable(array)
-    if array.dtype.kind == "f" and array.dtype.itemsize != 4 and hasattr(value, "dtype"):
+    if not hasattr(value, "dtype"):
+        array = _of_integers(array, name)
+    other_width = array.dtype.kind == "f" and array.dtype.itemsize != 4
+    typed = hasattr(value, "dtype") or hasattr(value, "__dlpack__")
+    if typed and (other_width or is_half(array.dtype)):
+        cure = "astype(np.float32)" if hasattr(value, "astype") else "float()"
         raise TypeError(
-            f"{name} must be float32, got {array.dtype}: convert it with "
-            f"{name}.astype(np.float32)"
+            f"{name} must be float32, got {name_of(array.dtype)}: convert it with "
+            f"{name}.{cure}"
         )
+    return readable(_rounded(array, name))
+
+
+def as_real(value: Any, name: str) -> Float32:
+    """Return numbers of any real dtype as float32, aligned; see :func:`as_float32`."""
+    array = as_array(value, name)
+    if not hasattr(value, "dtype"):
+        array = _of_integers(array, name)
+    return np.require(_rounded(array, name), requirements="A")
+
+
+def _of_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return what a list became, as float64 where integers beyond 64 bits are in it."""
+    if array.dtype != object or not {type(n) for n in array.flat} <= {int, float}:
+        return array
+    try:
+        return array.astype(np.float64)
+    except OverflowError:
+        raise ValueError(f"{name} holds an integer beyond float32") from None
+
+
+def _rounded(array: NDArray[Any], name: str) -> Float32:
+    """Round to float32: ValueError for a number beyond it, TypeError for no number."""
+    if is_bfloat16(array.dtype):
+        return bfloat16.widened(array)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got {array.dtype}")
-    return readable(array.astype(np.float32, copy=False))
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float32, copy=False)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
+        lost = np.isinf(rounded) & np.isfinite(array)
+        if lost.any():
+            raise ValueError(f"{name} holds {array[lost][0]}, which is beyond float32")
+    return rounded
 
 
 def readable(array: NDArray[Any]) -> NDArray[Any]:
@@ -85,9 +134,13 @@ def as_storage(value: Any, name: str) -> NDArray[Any]:
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype is float16, or the bfloat16 of ml_dtypes."""
-    # A dtype's name is a string that NumPy puts together anew, in 4 microseconds.
-    return dtype.char == "e" or (dtype.kind == "V" and dtype.name == "bfloat16")
+    """Whether a dtype is float16 or bfloat16."""
+    return dtype.char == "e" or is_bfloat16(dtype)
+
+
+def name_of(dtype: np.dtype[Any]) -> str:
+    """Name a dtype, for messages."""
+    return "bfloat16" if is_bfloat16(dtype) else str(dtype)
 
 
 def output(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .arrays import as_choice, as_index
+from .arrays import as_choice, as_index, as_number
 
 __all__ = [
     "kaiming_normal",
@@ -63,7 +63,7 @@ def normal(shape: Shape, rng: Seed = None, *, std: float = 0.02) -> NDArray[np.f
     dtype('float32')
     """
     draws = np.random.default_rng(rng).standard_normal(shape, np.float32)
-    return draws * np.float32(std)
+    return draws * np.float32(as_number(std, "std"))
 
 
 def xavier_uniform(
@@ -283,7 +283,7 @@ def torch_embedding(shape: Shape, rng: Seed = None) -> NDArray[np.float32]:
 def _uniform(shape: Shape, rng: Seed, bound: float) -> NDArray[np.float32]:
     """Draw from the uniform distribution over [-bound, bound]."""
     draws = np.random.default_rng(rng).random(shape, np.float32)
-    return (2 * draws - 1) * np.float32(bound)
+    return (2 * draws - 1) * np.float32(as_number(bound, "the bound of the weights"))
 
 
 def _kaiming_std(shape: Shape, negative_slope: float) -> float:

@@ -1,6 +1,7 @@
 """Positions: what tells attention the order of its tokens."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,12 +12,14 @@ from .arrays import (
     Float32,
     as_array,
     as_flag,
-    as_float32,
     as_index,
     as_number,
+    as_real,
+    as_storage,
     broadcast_to,
     rows_of,
 )
+from .bfloat16 import BITS
 
 __all__ = ["alibi_slopes", "apply_rotary", "rotary_positions", "sinusoidal_positions"]
 
@@ -171,14 +174,14 @@ def rotary_positions(
 
 def apply_rotary(
     x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: bool = False
-) -> Float32:
+) -> NDArray[Any]:
     """Turn pairs of columns by the angles of their positions.
 
     Parameters
     ----------
-    x : array_like of float32 (..., length, dim)
-        Queries or keys.
-    cos, sin : array_like of float32 (length, turned / 2), leading dimensions broadcast
+    x : array_like (..., length, dim), float32, float16 or bfloat16
+        Queries or keys, as :func:`fastattn.attention` takes them.
+    cos, sin : array_like (length, turned / 2), the dtypes of `x`; they broadcast
         From :func:`rotary_positions`; columns of `x` behind the first `turned` stay.
     interleaved : bool, default False
         Whether columns 2 j and 2 j + 1 are a pair (RoFormer, GPT-J), or columns j and
@@ -186,13 +189,14 @@ def apply_rotary(
 
     Returns
     -------
-    float32 array of the shape of `x`
-        ``(a cos - b sin, b cos + a sin)`` for every pair (a, b).
+    array of the shape and dtype of `x`
+        ``(a cos - b sin, b cos + a sin)`` for every pair (a, b), computed in float32. A
+        bfloat16 tensor of PyTorch, a dtype that NumPy lacks, gives float32.
 
     Raises
     ------
     TypeError
-        When an array is not float32 and does not convert.
+        When an array has another dtype and does not convert.
     ValueError
         When the shapes do not fit.
 
@@ -208,7 +212,7 @@ def apply_rotary(
     array([[1.    , 0.    ],
            [0.5403, 0.8415]], dtype=float32)
     """
-    x, cos, sin = as_float32(x, "x"), as_float32(cos, "cos"), as_float32(sin, "sin")
+    x, cos, sin = as_storage(x, "x"), as_storage(cos, "cos"), as_storage(sin, "sin")
     if x.ndim < 2 or cos.ndim < 2 or 2 * cos.shape[-1] > x.shape[-1]:
         raise ValueError(
             "x must be (..., length, dim) and cos (length, at most dim / 2), "
@@ -220,18 +224,19 @@ def apply_rotary(
         )
     rows = np.arange(math.prod(cos.shape[:-1])).reshape(cos.shape[:-1])
     positions = np.ascontiguousarray(broadcast_to(rows, "cos", x.shape[:-1])).reshape(-1)
-    out = x.copy()
+    out = as_real(x, "x").copy()
     program = Program()
     _rowwise.rotary(
         program,
         rows_of(out)[:, None],
-        np.ascontiguousarray(rows_of(cos)),
-        np.ascontiguousarray(rows_of(sin)),
+        np.ascontiguousarray(rows_of(as_real(cos, "cos"))),
+        np.ascontiguousarray(rows_of(as_real(sin, "sin"))),
         positions,
         interleaved=as_flag(interleaved, "interleaved"),
     )
     program.run()
-    return out
+    with np.errstate(over="ignore"):  # as where attention rounds: infinity, silently
+        return out if x.dtype == BITS else out.astype(x.dtype, copy=False)
 
 
 def _powers(count: int) -> NDArray[np.float64]:

@@ -11,7 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _attention
 from ._program import Program
-from .arrays import Float32, as_flag, as_integers, as_mask, as_storage, broadcast_to, output
+from .arrays import (
+    FLOAT32,
+    Float32,
+    as_flag,
+    as_integers,
+    as_mask,
+    as_real,
+    as_storage,
+    broadcast_to,
+    name_of,
+    output,
+)
+from .bfloat16 import BITS, widened
 from .functional import broadcast
 from .scores import Scores, Window
 
@@ -48,7 +60,8 @@ def attention(
         Two dimensions are one head, four are (batch, heads, length, dim); dimension -3
         is the heads. Any strides with an adjacent last dimension are read in place, so
         (batch, length, heads, dim) goes in as ``x.swapaxes(1, 2)`` without a copy; other
-        layouts are copied. Half precision is widened where it is loaded.
+        layouts are copied. Half precision is widened where it is loaded; bfloat16 is
+        that of ml_dtypes, or a tensor of PyTorch.
     key : array_like, (..., Lk, D), the dtype of `query`
         Leading dimensions broadcast against those of `query`. The number of query heads
         may be a multiple of the number of key heads: query head h then uses key head
@@ -90,7 +103,8 @@ def attention(
     Returns
     -------
     out : ndarray, (..., Lq, Dv), the dtype of `query`
-        `out` where it was given. A query with no visible key gives zeros.
+        `out` where it was given. A query with no visible key gives zeros. A bfloat16
+        tensor of PyTorch, a dtype that NumPy lacks, gives the numbers as float32.
     lse : ndarray, (..., Lq), float32
         Only with `return_lse`; -inf for a query with no visible key.
 
@@ -143,7 +157,7 @@ def attention(
     >>> np.array_equal(last, whole[:, :, 1:])
     True
     """
-    q, k, v = _operands(query, key, value)
+    q, k, v, flat = _operands(query, key, value)
     queries, keys, values = q.shape, k.shape, v.shape
     leading, (heads, rows, dim) = queries[:-3], queries[-3:]
     alike = leading == keys[:-3] == values[:-3]
@@ -154,8 +168,7 @@ def attention(
     options = causal, window, scale, softcap, alibi_slopes, distance_bias
     scores = Scores.of(heads, leading, *options)
     offsets = _offsets(query_offset, leading)
-    flat = not leading and not any(np.ndim(array) > 2 for array in (query, key, value))
-    result = output(out, shape[1:] if flat else shape, q, k, v, bias, dtype=q.dtype)
+    result = output(out, shape[1:] if flat else shape, q, k, v, bias, dtype=_dtype_out(q))
     lse = _empty_lse(return_lse, result)
     lengths = _lengths(key_lengths, leading, keys[-2])
     if not alike:
@@ -174,6 +187,7 @@ def attention(
             **scores.for_kernel(dim, math.prod(leading)),
         )
     program.run()
+    _deliver(arrays[-1], result)
     return result if lse is None else (result, lse)
 
 
@@ -244,13 +258,13 @@ def attention_varlen(
     >>> fa.attention_varlen(x, x, v, [0, 2, 3])[:, 0, 0]
     array([2., 2., 7.], dtype=float32)
     """
-    q, k, v = _operands(query, key, value, packed=True)
+    q, k, v, _ = _operands(query, key, value, packed=True)
     starts_q, starts_k = _starts(cu_seqlens_q, cu_seqlens_k)
     sequences = starts_q.size - 1
     options = causal, window, scale, softcap, alibi_slopes, distance_bias
     scores = Scores.of(q.shape[1], (sequences,), *options)
     offsets = _offsets(query_offset, (sequences,))
-    result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=q.dtype)
+    result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=_dtype_out(q))
     lse = _empty_lse(return_lse, result)
     dtype, arrays = _stored(q, k, v, result)
     program = Program(num_threads=num_threads)
@@ -265,6 +279,7 @@ def attention_varlen(
         **scores.for_kernel(q.shape[2], sequences),
     )
     program.run()
+    _deliver(arrays[-1], result)
     return result if lse is None else (result, lse)
 
 
@@ -317,6 +332,8 @@ def attention_weights(
            [0.5, 0.5]], dtype=float32)
     """
     k = as_storage(key, "key")
+    if k.dtype == BITS:
+        query, k = as_real(query, "query"), widened(k)
     length = k.shape[-2] if k.ndim > 1 else 0
     identity = np.eye(length, dtype=k.dtype)
     weights: Array = attention(
@@ -354,20 +371,26 @@ def _starts(
 
 def _operands(
     query: ArrayLike, key: ArrayLike, value: ArrayLike, *, packed: bool = False
-) -> tuple[Array, Array, Array]:
-    """Return the three arrays with at least three dimensions, of one dtype, checked."""
+) -> tuple[Array, Array, Array, bool]:
+    """Return the three arrays with at least three dimensions, of one dtype, checked.
+
+    Besides: whether none of them had a dimension of heads.
+    """
     q, k = as_storage(query, "query"), as_storage(key, "key")
     v = as_storage(value, "value")
+    flat = max(q.ndim, k.ndim, v.ndim) < 3
     if packed or q.ndim < 3 or k.ndim < 3 or v.ndim < 3:
         q, k, v = (
             _with_heads(array, name, packed)
             for array, name in ((q, "query"), (k, "key"), (v, "value"))
         )
     if not q.dtype == k.dtype == v.dtype:
-        raise TypeError(
-            "query, key and value must have one dtype, "
-            f"got {q.dtype}, {k.dtype} and {v.dtype}"
-        )
+        names = [name_of(array.dtype) for array in (q, k, v)]
+        if len(set(names)) > 1:
+            raise TypeError(
+                "query, key and value must have one dtype, "
+                f"got {names[0]}, {names[1]} and {names[2]}"
+            )
     queries, keys, values = q.shape, k.shape, v.shape
     if queries[-1] != keys[-1]:
         raise ValueError(
@@ -387,7 +410,7 @@ def _operands(
             "the number of query heads must be a multiple of the number of key heads "
             f"(dimension {heads}), got {queries[heads]} and {keys[heads]}"
         )
-    return q, k, v
+    return q, k, v, flat
 
 
 def _with_heads(array: Array, name: str, packed: bool) -> Array:
@@ -421,7 +444,19 @@ def _stored(q: Array, k: Array, v: Array, out: Array) -> tuple[str, Operands]:
     if char == "e":
         return "float16", (q, k, v, out)
     bits = np.uint16  # there is no buffer format for it
-    return "bfloat16", (q.view(bits), k.view(bits), v.view(bits), out.view(bits))
+    out = np.empty(out.shape, bits) if out.dtype == FLOAT32 else out.view(bits)
+    return "bfloat16", (q.view(bits), k.view(bits), v.view(bits), out)
+
+
+def _deliver(stored: Array, result: Array) -> None:
+    """Widen a result that is stored as the bits of bfloat16 and wanted as float32."""
+    if stored.dtype == np.uint16 and result.dtype == FLOAT32:
+        result[...] = widened(stored).reshape(result.shape)
+
+
+def _dtype_out(query: Array) -> np.dtype[Any]:
+    """Return the dtype of the result: that of the query, if NumPy knows it."""
+    return FLOAT32 if query.dtype == BITS else query.dtype
 
 
 def _offsets(offset: ArrayLike, leading: tuple[int, ...]) -> NDArray[np.int64] | None:

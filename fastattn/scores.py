@@ -7,15 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _attention
-from .arrays import (
-    Float32,
-    as_array,
-    as_flag,
-    as_float32,
-    as_index,
-    as_number,
-    broadcast_to,
-)
+from .arrays import Float32, as_flag, as_index, as_number, as_real, broadcast_to
 
 Window = tuple[int | None, int | None]
 FAR = _attention.FAR
@@ -73,11 +65,11 @@ class Scores(NamedTuple):
                 raise ValueError(f"softcap must be positive, got {softcap!r}")
         slopes, bias = None, None
         if alibi_slopes is not None:
-            slopes = _converted(alibi_slopes, "alibi_slopes")
+            slopes = as_real(alibi_slopes, "alibi_slopes")
             slopes = broadcast_to(slopes, "alibi_slopes", (*leading, heads))
             slopes = slopes.reshape(math.prod(leading), heads) if leading else slopes
         if distance_bias is not None:
-            bias = np.ascontiguousarray(_converted(distance_bias, "distance_bias"))
+            bias = np.ascontiguousarray(as_real(distance_bias, "distance_bias"))
             if bias.ndim != 2 or bias.shape[0] != heads or bias.shape[1] % 2 == 0:
                 raise ValueError(
                     f"distance_bias must have shape ({heads}, 2 * m + 1), got {bias.shape}"
@@ -142,11 +134,3 @@ def _bounds(window: Window | None) -> tuple[int, int]:
         reach = -1 if side is None else as_index(side, f"window's {name}", -1)
         bounds.append(FAR if reach == -1 else min(reach, FAR))
     return bounds[0], bounds[1]
-
-
-def _converted(value: ArrayLike, name: str) -> Float32:
-    """Return small parameters as float32, whatever real dtype they come in."""
-    array = as_array(value, name)
-    if array.dtype.kind == "f":
-        array = array.astype(np.float32)
-    return as_float32(array, name)

@@ -6,7 +6,7 @@ from support.bits import assert_same_bits
 
 import fastattn as fa
 from fastattn import nn
-from fastattn.arrays import as_array, as_float32, as_integers
+from fastattn.arrays import as_array, as_float32, as_integers, as_real
 
 
 class OfDlpack:
@@ -181,7 +181,9 @@ FLAGS = {
     ],
     "gated": lambda flag: nn.FeedForward(2, 2, gated=flag),
     "norm_first": lambda flag: nn.EncoderLayer(2, 1, 2, norm_first=flag),
-    "rotary_interleaved": lambda flag: nn.MultiHeadAttention(2, 1, rotary_interleaved=flag),
+    "rotary_interleaved": lambda flag: nn.MultiHeadAttention(
+        2, 1, rotary=9.0, rotary_interleaved=flag
+    ),
     "final_norm": lambda flag: nn.Encoder(2, 1, 2, 1, final_norm=flag),
     "interleaved": lambda flag: fa.apply_rotary(X, X[:, :1], X[:, :1], interleaved=flag),
 }
@@ -194,3 +196,55 @@ def test_a_flag_is_true_or_false_everywhere(name):
     for other in (0, 1, "no", None, np.array(True)):
         with pytest.raises(TypeError, match=rf"^{name} must be True or False, got "):
             FLAGS[name](other)
+
+
+BEYOND = {
+    "x": lambda number: fa.softmax([0.0, number]),
+    "weight": lambda number: fa.linear([1.0], [[number]]),
+    "mask": lambda number: fa.attention(X, X, X, [[number, 0.0]]),
+    "alibi_slopes": lambda number: fa.attention(
+        X, X, X, alibi_slopes=np.array([number], float)
+    ),
+    "distance_bias": lambda number: fa.attention(X, X, X, distance_bias=[[number]]),
+    "alibi": lambda number: nn.MultiHeadAttention(2, 1, alibi=[number]),
+    "'weight'": lambda number: nn.Linear(2, 1, bias=False).load_state_dict(
+        {"weight": np.array([[0.0, number]], np.longdouble)}
+    ),
+    "std": lambda number: fa.init.normal((2, 3), std=number),
+    "eps": lambda number: fa.layer_norm(X, eps=number),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_number_beyond_float32_is_no_infinity(name):
+    for number in (1e39, -3.5e38, 10**39):
+        with pytest.raises(ValueError, match=f"^{name} (holds|must be finite)"):
+            BEYOND[name](number)
+
+
+def test_a_state_with_such_a_number_changes_nothing():
+    layer = nn.Linear(2, 1, bias=False, rng=0)
+    before = layer.weight
+    with pytest.raises(ValueError, match=r"^'weight' holds 1e\+39, which is beyond"):
+        layer.load_state_dict({"weight": np.array([[0.0, 1e39]])})
+    assert_same_bits(layer.weight, before)
+
+
+def test_what_is_as_large_as_float32_goes_in():
+    largest = np.finfo(np.float32).max
+    assert as_real([float(largest), 2**70], "x").tolist() == [largest, 2**70]
+    assert as_real([2**70, 10**30], "x").tolist() == [np.float32(2**70), np.float32(1e30)]
+    # Rounded to nearest, this is the largest; and infinity and NaN are no overflow.
+    just, special = [3.4028235677e38 - 1e30], np.array([np.inf, -np.inf, np.nan])
+    assert as_real(just, "x").tolist() == [largest]
+    np.testing.assert_array_equal(as_real(special, "x"), special.astype(np.float32))
+    with pytest.raises(ValueError, match="x holds an integer beyond float32"):
+        as_real([10**400], "x")
+    with pytest.raises(TypeError, match="x must be an array of real numbers, got object"):
+        as_real([2**70, None], "x")
+
+
+def test_a_batch_of_arrays_of_dlpack_keeps_its_dimensions():
+    x = np.random.default_rng(0).standard_normal((3, 4, 8), np.float32)
+    y = fa.attention(*[OfDlpack(x)] * 3)
+    assert_same_bits(y, fa.attention(x, x, x))

@@ -33,7 +33,7 @@ def huge(*shape, dtype=np.float32):
         lambda: fa.attention(X, huge(2, HUGE, 3), huge(2, HUGE, 3)),
         lambda: fa.attention(X, X, X, key_lengths=huge(HUGE, dtype=np.uint64)),
         lambda: fa.attention(X, X, X, query_offset=huge(HUGE, dtype=np.int64)),
-        lambda: fa.attention(X, X, X, alibi_slopes=huge(HUGE)),
+        lambda: fa.attention(X, X, X, alibi_slopes=huge(HUGE, dtype=np.float64)),
         lambda: fa.attention(X, X, X, distance_bias=huge(2, HUGE + 1)),
         lambda: fa.attention_varlen(X, X, X, huge(HUGE, dtype=np.uint64)),
         lambda: fa.attention_weights(X, huge(2, HUGE, 3)),

@@ -5,6 +5,8 @@ import pytest
 from support.bits import assert_same_bits
 from support.criterion import assert_accurate
 from support.steps import rotary
+from support.strategies import normal
+from support.tensors import Tensor, bits_of, wide
 
 import fastattn as fa
 from fastattn import reference
@@ -58,6 +60,39 @@ def test_an_offset_is_a_later_part_of_the_table():
         fa.rotary_positions(5, 8, offset=20), fa.rotary_positions(25, 8), strict=True
     ):
         assert_same_bits(late, whole[20:])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_halves_are_turned_in_float32_and_rounded_once(dtype, interleaved):
+    ml_dtypes = pytest.importorskip("ml_dtypes") if dtype == "bfloat16" else None
+    dtype = np.dtype(getattr(ml_dtypes, dtype) if ml_dtypes else dtype)
+    x = (3 * normal(2, 3, 20, 16)).astype(dtype)
+    angles = fa.rotary_positions(20, 12)
+    y = fa.apply_rotary(x.swapaxes(0, 1), *angles, interleaved=interleaved)
+    assert y.dtype == dtype
+    exact = fa.apply_rotary(
+        x.swapaxes(0, 1).astype(np.float32), *angles, interleaved=interleaved
+    )
+    assert_same_bits(y.astype(np.float32), exact.astype(dtype).astype(np.float32))
+    # Transformers keeps the angles in the dtype of its model.
+    narrow = [table.astype(dtype) for table in angles]
+    assert_same_bits(
+        fa.apply_rotary(x, *narrow).astype(np.float32),
+        fa.apply_rotary(x, *(t.astype(np.float32) for t in narrow)).astype(np.float32),
+    )
+
+
+def test_bfloat16_of_torch_is_turned():
+    bits = bits_of(normal(2, 20, 16))
+    angles = fa.rotary_positions(20, 16)
+    y = fa.apply_rotary(Tensor(bits), *angles)
+    assert_same_bits(y, fa.apply_rotary(wide(bits), *angles))
+
+
+def test_halves_that_overflow_become_infinite_in_silence():
+    x, angle = np.full((1, 2), 6e4, np.float16), np.float32([[0.5**0.5]])
+    assert np.isinf(fa.apply_rotary(x, angle, angle)).tolist() == [[False, True]]
 
 
 def test_scores_depend_on_distance_alone():

@@ -227,7 +227,7 @@ def faulty_states():
         "complex": (good | {key: good[key] + 1j}, TypeError, [key, "complex"]),
         "text": (good | {key: "weights"}, TypeError, [key, "real numbers"]),
         "none": (good | {key: None}, TypeError, [key, "real numbers"]),
-        "ragged": (good | {key: [[1], [1, 2]]}, TypeError, [key, "cannot read"]),
+        "ragged": (good | {key: [[1], [1, 2]]}, TypeError, [key, "cannot be read"]),
         "attached": (good | {key: Attached()}, TypeError, [key, "requires grad"]),
         "pairs": (list(good.items()), TypeError, ["state must map", "list"]),
     }

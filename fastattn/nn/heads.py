@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _attention
 from .._program import Program
-from ..arrays import as_float32
+from ..arrays import as_real
 from ..functional import matmul
 from ..positions import alibi_slopes
 from ..scores import Scores
@@ -162,7 +162,7 @@ def slopes_of(alibi: bool | ArrayLike, num_heads: int) -> Array | None:
     """Give the slopes that a layer is asked for: none, the paper's, or its own."""
     if isinstance(alibi, bool):
         return alibi_slopes(num_heads) if alibi else None
-    slopes = as_float32(alibi, "alibi").copy()
+    slopes = as_real(alibi, "alibi").copy()
     if slopes.shape != (num_heads,):
         raise ValueError(
             f"alibi must be True or have shape ({num_heads},), got {slopes.shape}"

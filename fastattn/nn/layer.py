@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._gemm import FORMATS, PackedMatrix, empty_packed
 from .._program import Program
-from ..arrays import as_array, as_choice, as_float32, as_index
+from ..arrays import as_choice, as_float32, as_index, as_real
 from ..init import Initializer, zeros
 from ..padding import packing_of
 from .recorder import program_for
@@ -69,9 +69,8 @@ class Layer:
         ----------
         state : mapping of str to array_like
             A value for every weight and nothing else. Anything that NumPy reads as real
-            numbers will do, PyTorch's CPU tensors among it; float16 and float64 are
-            rounded to float32. Values are copied, into the format of those that they
-            replace.
+            numbers will do, and PyTorch's CPU tensors, bfloat16 too; float64 is rounded to
+            float32. Values are copied, into the format of those that they replace.
 
         Raises
         ------
@@ -79,7 +78,7 @@ class Layer:
             When `state` is not a mapping or a value does not hold real numbers.
         ValueError
             When keys are missing or unknown or shapes differ, the message names all of
-            them; or when a value is too large for the format.
+            them; or when a value is too large for float32 or the format.
 
         Notes
         -----
@@ -103,7 +102,7 @@ class Layer:
         fresh = []
         for key, layer, name in owners:
             if key in state:
-                array, old = _real(state[key], key), layer._weights[name]
+                array, old = as_real(state[key], repr(key)), layer._weights[name]
                 if array.shape == old.shape:
                     fresh.append((layer, name, _like(old, array, key)))
                 else:
@@ -203,18 +202,6 @@ def run_on_rows(
 def positive(value: int, name: str) -> int:
     """Check a size."""
     return as_index(value, name, 1)
-
-
-def _real(value: Any, key: str) -> NDArray[np.float32]:
-    """Read a value as float32, without a copy where it is that already."""
-    try:
-        array = as_array(value, key)
-    except TypeError as error:
-        raise TypeError(f"NumPy cannot read the value of {key!r}: {error}") from error
-    # Rounding takes digits off a float64; of a complex number it would take meaning.
-    if not np.can_cast(array.dtype, np.float32, "same_kind"):
-        raise TypeError(f"{key!r} must hold real numbers, got an array of {array.dtype}")
-    return array.astype(np.float32, copy=False)
 
 
 def draw_packed(
