@@ -121,7 +121,7 @@ def tiny_model(vocab_size: int, activation: str) -> BertModel:
         max_position_embeddings=64,
         type_vocab_size=2,
         hidden_act=activation,
-        norm_eps=1e-12,
+        layer_norm_eps=1e-12,
     )
     model = BertModel(config, add_pooling_layer=True).eval()
     generator = torch.Generator().manual_seed(20)

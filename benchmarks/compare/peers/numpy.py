@@ -34,5 +34,5 @@ class Numpy(DenseLayers):
             raise Unsupported("weights in other formats are fastattn's")
         tensors = load_file(f"{self.folder}/model.safetensors")
         layers, ids = baseline.layer_states(tensors, LAYERS), token_ids(case)
-        config = SimpleNamespace(norm_eps=1e-12, num_attention_heads=12)
+        config = SimpleNamespace(layer_norm_eps=1e-12, num_attention_heads=12)
         return lambda: baseline.bert(tensors, layers, config, ids)
