@@ -150,6 +150,7 @@ typedef struct {
 typedef struct {
     int64_t seqlen_q, seqlen_k;
     int64_t offset; /* at most FA_FAR / 2 from 0, as are the lengths */
+    float beyond;   /* how much farther from 0 it is where slopes count from it */
     const void *q, *k, *v;
     const void *mask;
     const float *slopes; /* (num_heads,) or NULL: adds -slope |position - key| */

@@ -66,6 +66,21 @@ INLINE vf vmax(vf a, vf b)
 #endif
 }
 
+/* a < b ? a : b, to the letter. */
+INLINE vf vmin(vf a, vf b)
+{
+#if defined(FA_AVX512)
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(FA_AVX2)
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return vselect(a < b, a, b);
+#endif
+}
+
+/* x, or the limit of its sign where it is beyond that; NaN stays. */
+INLINE vf vclip(vf x, vf limit) { return vmin(limit, vmax(-limit, x)); }
+
 INLINE vf vabs(vf x) { return (vf)((vi)x & 0x7fffffff); }
 
 /* Whether a bit is set in any lane. */

@@ -158,6 +158,7 @@ cdef int finish(
     for i in range(plan.num_sequences):
         if offset != NULL:
             sequence[i].offset = min(max(offset[i], -FA_FAR // 2), FA_FAR // 2)
+            sequence[i].beyond = abs(<double>offset[i]) - abs(<double>sequence[i].offset)
         if slope != NULL:
             sequence[i].slopes = <const float *>slope.buf + i * stride(slope, 0)
         first[i + 1] = first[i] + (

@@ -114,6 +114,7 @@ cdef extern from "fastattn.h":
     ctypedef struct fa_sequence:
         int64_t seqlen_q, seqlen_k
         int64_t offset
+        float beyond
         const void *q
         const void *k
         const void *v

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]  # float64 or float32
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -106,25 +107,32 @@ def attention_scores(
     distance_bias: ArrayLike | None = None,
     key_lengths: ArrayLike | None = None,
 ) -> Array:
-    """Return scale, softcap, biases and masks of q k^T; -inf where a key is not seen."""
+    """Return scale, softcap, biases and masks of q k^T; -inf where a key is not seen.
+
+    What finite numbers make is finite: a term that is beyond float32 counts as the largest
+    float of its sign, and so does their sum, which is taken in quarters.
+    """
     number = query.dtype.type
     key = np.repeat(key, query.shape[-3] // key.shape[-3], axis=-3)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = query @ key.swapaxes(-1, -2) * number(scale)
+    products = query @ key.swapaxes(-1, -2)
+    scores = _held(products * number(scale), LARGEST, np.isfinite(products))
     if softcap is not None:
         scores = number(softcap) * np.tanh(scores / number(softcap))
+    scores = scores / number(4)
     rows, columns = np.indices(scores.shape[-2:])
     # (..., 1, Lq, Lk): how far each key is ahead of each query.
     ahead = columns - rows - np.asarray(query_offset)[..., None, None, None]
     if alibi_slopes is not None:
         slopes = np.asarray(alibi_slopes, query.dtype)[..., None, None]
-        scores = scores - slopes * np.abs(ahead).astype(query.dtype)
+        term = slopes * np.abs(ahead).astype(query.dtype)
+        scores = scores - _held(term, LARGEST) / number(4)
     if distance_bias is not None:
         table = np.asarray(distance_bias, query.dtype)
         m = table.shape[1] // 2
         # (..., 1, Lq, Lk) of indices into (H, 2m + 1) gives (H, ..., 1, Lq, Lk).
         chosen = np.moveaxis(table[:, np.clip(ahead, -m, m) + m], 0, -4)[..., 0, :, :]
-        scores = scores + chosen
+        scores = scores + chosen / number(4)
     left, right = window or (None, None)
     visible = np.ones(scores.shape, bool)
     visible &= (left in (None, -1)) | (ahead >= -(left or 0))
@@ -137,8 +145,14 @@ def attention_scores(
         visible &= mask
     elif mask is not None:
         visible &= mask != -np.inf
-        scores = scores + mask.astype(scores.dtype)
+        scores = scores + mask.astype(scores.dtype) / number(4)
+    scores = number(4) * _held(scores, LARGEST / 4, np.isfinite(scores))
     return np.where(visible, scores, -np.inf)
+
+
+def _held(x: Array, most: float, where: NDArray[np.bool_] | bool = True) -> Array:
+    """Return x, at most `most` from 0 where it is made of finite numbers."""
+    return np.where(where, np.clip(x, -most, most), x)
 
 
 def attention_weights(query: Array, key: Array, *args: Any, **kwargs: Any) -> Array:

@@ -118,7 +118,9 @@ def attention(
     Notes
     -----
     NaN or infinity in a key or value that a query may not see never reaches its result,
-    and the weight of such a key is exactly 0. Blocks of 64 keys that no query of a block
+    and the weight of such a key is exactly 0. Only -inf in a mask or a bias hides: every
+    finite number, the most negative one too, is added as it is, and a score beyond float32
+    counts as the largest float of its sign. Blocks of 64 keys that no query of a block
     of 64 sees are skipped. The result is the same to the bit for any number of threads,
     any batch and any padding, and keys that come one by one from a cache give the bits
     of the whole sequence. Error for inputs of unit variance: about 1e-6 of the largest

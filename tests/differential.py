@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 from support.attention_calls import Array, Call, draw
+from support.criterion import ulp
 
 from fastattn import reference
 
@@ -74,13 +75,6 @@ def largest(x: Array, where: Array) -> float:
     return float(np.abs(x).max(where=where, initial=0))
 
 
-def ulp(scale: float, dtype: np.dtype[Any]) -> float:
-    """Return the distance of neighbours at `scale`."""
-    bits, lowest = PRECISION[dtype.name]
-    exponent = math.frexp(scale)[1] - 1 if scale else lowest
-    return math.ldexp(1.0, max(exponent, lowest) - bits)
-
-
 def compare(actual: Array, exact: Array, allowed: float) -> tuple[float, str]:
     """Return the largest error as a part of what is allowed, and where it is not one."""
     if actual.shape != exact.shape:
@@ -112,7 +106,7 @@ def judge(call: Call, oracle: Oracle | None = None, orders: int = 1) -> tuple[fl
         exact = oracle(call), exact[1]
     worst = 0.0, ""
     for i, (name, result) in enumerate((("out", out), ("lse", lse))):
-        allowed = 2 * plain[i] + 4 * ulp(scales[i], result.dtype)
+        allowed = 2 * plain[i] + 4 * ulp(scales[i], *PRECISION[result.dtype.name])
         result = result if call.query.ndim > 2 else result[None]
         ratio, what = compare(result.astype(np.float64), exact[i], allowed)
         worst = max(worst, (ratio, what + name))

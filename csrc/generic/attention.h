@@ -7,7 +7,7 @@
  *      q^T (head_dim, queries)      packed once per task
  *      s   (keys, queries) = k q^T  a micro-kernel: rows are keys, read where they lie
  *                                   (attention_scores.h: biases and masks)
- *      p   = 2^(c (s - m))          c = scale log2 e; no sum crosses lanes
+ *      p   = 2^(c (s - m))          c = unit log2 e; no sum crosses lanes
  *      o^T (value_dim, queries) += v^T p    a micro-kernel: rows are value dimensions
  *
  * so float32 k and v are never packed or copied and a result does not depend on the width
@@ -160,7 +160,7 @@ static void attend_block(attention_task *t, running *r, int64_t first_key, int64
         rows_as_float(p, t->k, first_key, keys, p->head_dim, t->k_wide, &k_row);
     if (t->queries == 1) score_one_query(t, k, k_row, t->keys[0]);
     else multiply_scores(t, k, k_row);
-    finish_scores(t, seen, first_key);
+    finish_scores(t, first_key);
     online_softmax(t, r);
     const float *v =
         rows_as_float(p, t->v, first_key, keys, p->value_dim, t->v_wide, &v_row);
@@ -201,18 +201,19 @@ static void write_output(const attention_task *t, const running *r)
     }
 }
 
-/* lse = scale m + log l, -infinity where no key was seen. */
+/* lse = unit m + log l, as far as float32 goes, -infinity where no key was seen. */
 static void write_lse(const attention_task *t, const running *r)
 {
     const fa_attention_plan *p = t->plan;
     if (!t->sequence->lse) return;
     float *lse = t->sequence->lse + t->head * p->lse_head + t->first_query * p->lse_row;
-    const vf scale = vsplat(t->scale);
+    const vf unit = vsplat(t->unit);
     float lanes[FA_QUERY_BLOCK];
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         const vf l = vload(r->l + query);
-        const vf value = vfma(vload(r->m + query), scale, vlog(l));
-        vstore(lanes + query, vselect(l == 0.0f, vsplat(-INFINITY), value));
+        const vf value = vfma(vload(r->m + query), unit, vlog(l));
+        vstore(lanes + query,
+               vselect(l == 0.0f, vsplat(-INFINITY), vclip(value, vsplat(FLT_MAX))));
     }
     for (int64_t i = 0; i < t->queries; i++) lse[i * p->lse_row] = lanes[i];
 }
@@ -245,7 +246,7 @@ static void attend_chunk(attention_task *t, const attention_task *next, running 
  *         online_softmax             m, l, alpha and p = 2^(c (s - m))
  *         add_values                 o = o alpha + v^T p
  *       merge                    the chunk's m, l, o into those of the chunks before it
- *     write_output, write_lse  o / l, scale m + log l
+ *     write_output, write_lse  o / l, unit m + log l
  */
 static void attention_run(const void *plan, int64_t task, void *scratch)
 {

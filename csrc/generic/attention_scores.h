@@ -2,234 +2,68 @@
 /* attention_scores.h: what happens to a block of scores between q k^T and the softmax.
  *
  * The order is ONNX's: scale, softcap, biases, masks. A step that is not asked for costs
- * nothing. Neither does the scale, since the softmax applies it: until then scores stay as
- * q k^T made them, and what is added to them is divided by the scale. A block that no query
- * of the task sees is known before its scores are computed.
+ * nothing. Where nothing is capped or added neither does the scale: scores stay as q k^T
+ * made them, and the softmax applies it.
+ *
+ * Where something is, a score is a sum of up to four terms: the scaled product, ALiBi, a
+ * bias by distance, a mask. It is taken in quarters, so that no sum of some terms overflows
+ * on the way to a score that float32 holds. A term of finite numbers that is beyond float32
+ * itself counts as the largest float of its sign. Each step multiplies what it finds by
+ * `factor`, with which the first of them makes quarters of scores out of products.
  */
 
-enum {
-    KEY_BLOCK = 64, /* with 64 queries a block of scores is 16 KB */
-    /* Products of a score that are summed from zero before the sums are added. A score's
-     * error is what attention's error is made of; one long sum would double that of a
-     * library whose dot product has several partial sums. */
-    HEAD_BLOCK = 64,
-    /* Queries whose keys are counted together: on the diagonal of a causal mask the first
-     * half of a task needs only half of the keys. */
-    HALF = FA_QUERY_BLOCK / 2,
-};
+/* x, or the limit of its sign where it is beyond that and finite. */
+INLINE vf held(vf x, vf limit) { return vselect(vabs(x) == INFINITY, x, vclip(x, limit)); }
 
-/* What a task works on. Blocks of scores are (panels, KEY_BLOCK, 16): a query is a lane,
- * and the 16 queries of a panel are adjacent. */
-typedef struct {
-    const fa_attention_plan *plan;
-    const fa_sequence *sequence;
-    int64_t head, first_query, queries, panels;
-    int64_t position; /* of the first query */
-    float scale;      /* that the softmax applies: the plan's, or 1 */
-    /* Whether the mask, and whether the window, has a say in the present block. */
-    int masked, windowed;
-    int64_t keys[2]; /* of the present block, for each half of the queries */
-    const char *k, *v;
-    const char *from; /* the first of its queries, and of its results */
-    char *to;
-    rows_ahead after_k[2], after_v[2]; /* what the products ask for while they run */
-    float *q, *s, *bias;
-    float *k_wide, *v_wide;
-    uint64_t seen[KEY_BLOCK]; /* by a bool mask: bit i of word j is query i, key j */
-    float alpha[FA_QUERY_BLOCK];
-} attention_task;
+INLINE float magnitude(float x) { return x < 0 ? -x : x; }
 
-/* How a block of keys is masked for the queries of a task. */
-typedef enum { SEEN_BY_NONE, SEEN_BY_ALL, SEEN_BY_SOME } visibility;
-
-INLINE float *scores_at(float *block, int64_t key, int64_t query)
-{
-    return block + (query / FA_PANEL * KEY_BLOCK + key) * FA_PANEL + query % FA_PANEL;
-}
-
-INLINE int64_t keys_for(const attention_task *t, int64_t query)
-{
-    return t->keys[query / HALF];
-}
-
-INLINE int64_t lanes_of(const attention_task *t) { return t->panels * FA_PANEL; }
-
-/* Bit j of word i and bit i of word j change places (Warren, Hacker's Delight, 7-3). */
-static void transpose_bits(uint64_t *words)
-{
-    uint64_t low = 0x00000000ffffffffu;
-    for (int j = 32; j; j >>= 1, low ^= low << j) {
-        for (int i = 0; i < 64; i = ((i | j) + 1) & ~j) {
-            const uint64_t swapped = ((words[i] >> j) ^ words[i | j]) & low;
-            words[i] ^= swapped << j;
-            words[i | j] ^= swapped;
-        }
-    }
-}
-
-/* A row of a bool mask as a word. */
-static uint64_t read_bools(const uint8_t *mask, int64_t col, int64_t keys)
-{
-    uint8_t seen[KEY_BLOCK] = {0};
-    if (col == 1 && keys < KEY_BLOCK) memcpy(seen, mask, (size_t)keys);
-    else if (col != 1)
-        for (int64_t j = 0; j < keys; j++) seen[j] = mask[j * col];
-    return bits_of_bools(col == 1 && keys == KEY_BLOCK ? mask : seen);
-}
-
-/* Read a bool mask for a block of keys into t->seen, a word per key: a block is 64 words of
- * 64 bits either way. */
-static visibility read_bool_mask(attention_task *t, const uint8_t *mask, int64_t keys)
-{
-    _Static_assert(KEY_BLOCK == 64 && FA_QUERY_BLOCK == 64, "a block is 64 x 64");
-    const fa_attention_plan *p = t->plan;
-    const int64_t queries = p->mask_row ? t->queries : 1;
-    uint64_t any = 0, all = ~(uint64_t)0;
-    for (int64_t i = 0; i < queries; i++) {
-        const uint64_t row = read_bools(mask + i * p->mask_row, p->mask_col, keys);
-        any |= row;
-        all &= row;
-        t->seen[i] = row;
-    }
-    if (!any) return SEEN_BY_NONE;
-    if (all == ~(uint64_t)0 >> (KEY_BLOCK - keys)) return SEEN_BY_ALL;
-    for (int64_t i = queries; i < FA_QUERY_BLOCK; i++) {
-        t->seen[i] = p->mask_row ? 0 : t->seen[0];
-    }
-    transpose_bits(t->seen);
-    return SEEN_BY_SOME;
-}
-
-/* A row of a float mask as KEY_BLOCK biases; -infinity hides a key, and stands behind the
- * last. */
-static void read_biases(const float *mask, int64_t col, int64_t keys, float *bias)
-{
-    if (col == 1) memcpy(bias, mask, (size_t)keys * sizeof(float));
-    else
-        for (int64_t j = 0; j < keys; j++) bias[j] = mask[j * col];
-    for (int64_t j = keys; j < KEY_BLOCK; j++) bias[j] = -INFINITY;
-}
-
-/* Read a float mask for a block of keys into t->bias, a block like the scores, or
- * (KEY_BLOCK,) where the mask is the same for every query. */
-static visibility read_float_mask(attention_task *t, const float *mask, int64_t keys)
-{
-    const fa_attention_plan *p = t->plan;
-    const int64_t queries = p->mask_row ? t->queries : 1;
-    float rows[FA_PANEL * KEY_BLOCK];
-    vi any = {0};
-    for (int64_t first = 0; first < queries; first += FA_PANEL) {
-        const int64_t count = min64(queries - first, FA_PANEL);
-        for (int64_t i = 0; i < count; i++) {
-            float *row = p->mask_row ? rows + i * KEY_BLOCK : t->bias;
-            read_biases(mask + (first + i) * p->mask_row, p->mask_col, keys, row);
-            for (int64_t j = 0; j < keys; j += LANES) any |= vload(row + j) != -INFINITY;
-        }
-        if (p->mask_row) {
-            transpose(count, keys, rows, KEY_BLOCK, scores_at(t->bias, 0, first), FA_PANEL);
-        }
-    }
-    return any_lane(any) ? SEEN_BY_SOME : SEEN_BY_NONE;
-}
-
-static visibility read_mask(attention_task *t, int64_t first_key, int64_t keys)
-{
-    const fa_attention_plan *p = t->plan;
-    const int64_t origin =
-        t->head * p->mask_head + t->first_query * p->mask_row + first_key * p->mask_col;
-    if (p->mask_kind == FA_BOOL_MASK) {
-        return read_bool_mask(t, (const uint8_t *)t->sequence->mask + origin, keys);
-    }
-    return read_float_mask(t, (const float *)t->sequence->mask + origin, keys);
-}
-
-/* How far each lane's query is behind a key: key - position. */
-INLINE vi distance_to(const attention_task *t, int64_t key, int64_t query)
-{
-    vi lane;
-    UNROLL
-    for (int i = 0; i < LANES; i++) lane[i] = i;
-    return (int32_t)(key - t->position - query) - lane;
-}
-
-/* The lanes whose bit is set in the word of a key. */
-INLINE vi shown_by_bits(const attention_task *t, int64_t key, int64_t query)
-{
-    vi bit;
-    UNROLL
-    for (int i = 0; i < LANES; i++) bit[i] = 1 << i;
-    const vi word = (int32_t)(t->seen[key] >> query & 0xffff) - (vi){0};
-    return (word & bit) != 0;
-}
-
-INLINE vf bias_of(const attention_task *t, int64_t key, int64_t query)
-{
-    if (!t->plan->mask_row) return vsplat(t->bias[key]);
-    return vload(scores_at(t->bias, key, query));
-}
-
-/* Which lanes see a key, given by its place in the block. */
-INLINE vi visible(const attention_task *t, int64_t first_key, int64_t key, int64_t query)
-{
-    const fa_attention_plan *p = t->plan;
-    vi seen = {0};
-    seen = ~seen;
-    if (t->windowed) {
-        const vi ahead = distance_to(t, first_key + key, query);
-        seen = (ahead <= (int32_t)p->right) & (ahead >= (int32_t)-p->left);
-    }
-    if (t->masked && p->mask_kind == FA_BOOL_MASK) seen &= shown_by_bits(t, key, query);
-    if (t->masked && p->mask_kind == FA_FLOAT_MASK) {
-        seen &= bias_of(t, key, query) != -INFINITY;
-    }
-    return seen;
-}
-
-/* Whether the window lets every query of the task see the keys first .. last. */
-INLINE int window_shows(const attention_task *t, int64_t first, int64_t last)
-{
-    return last - t->position <= t->plan->right &&
-           t->position + t->queries - 1 - first <= t->plan->left;
-}
-
-/* Count the keys of a block that each half of the queries goes through. The first half may
- * leave out what the window hides from all of it: that would have the weight 0. */
-static void count_keys(attention_task *t, int64_t first_key, int64_t keys)
-{
-    const int64_t seen = t->position + HALF + t->plan->right - first_key;
-    t->keys[0] = t->queries <= HALF || keys < seen ? keys : seen < 0 ? 0 : seen;
-    t->keys[1] = keys;
-}
-
-/* s = scale s, for a scale that the softmax does not apply. */
+/* s = scale s for any scale. A quarter of a small scale may be rounded, one of a product
+ * that matters then is exact. */
 static void scale_scores(attention_task *t)
 {
-    const vf scale = vsplat(t->plan->scale);
+    const float scale = t->plan->scale;
+    const int small = magnitude(scale) < 0x1p-100f;
+    const vf before = vsplat(small ? 1.0f / SUM_UNIT : 1.0f);
+    const vf factor = vsplat(small ? scale : scale / SUM_UNIT);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         for (int64_t key = 0; key < keys_for(t, query); key++) {
             float *s = scores_at(t->s, key, query);
-            vstore(s, vload(s) * scale);
+            const vf product = vload(s), score = product * before * factor;
+            const vf cut = vclip(score, vsplat(FLT_MAX / SUM_UNIT));
+            vstore(s, vselect(vabs(product) == INFINITY, score, cut));
         }
     }
 }
 
-/* s = c tanh(s / c) */
-static void cap_scores(attention_task *t)
+/* s = c tanh(s / c), which is s where the quotient of a very large cap may be rounded. */
+static void cap_scores(attention_task *t, vf factor)
 {
-    const float cap = t->plan->softcap / t->scale;
+    const float cap = t->plan->softcap, quarter = cap / SUM_UNIT;
+    const int large = cap > 0x1p100f;
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         for (int64_t key = 0; key < keys_for(t, query); key++) {
-            float *s = scores_at(t->s, key, query);
-            vstore(s, vtanh(vload(s) / vsplat(cap)) * cap);
+            float *to = scores_at(t->s, key, query);
+            const vf s = vload(to) * factor, quotient = s * (float)SUM_UNIT / vsplat(cap);
+            vf score = vtanh(quotient) * quarter;
+            if (large) score = vselect(vabs(quotient) < 0x1p-12f, s, score);
+            vstore(to, score);
         }
     }
+}
+
+/* The largest distance whose product with a slope float32 holds. */
+static float farthest(float slope)
+{
+    const float far = FLT_MAX / magnitude(slope);
+    return (double)far * magnitude(slope) > FLT_MAX ? far * (1 - 0x1p-24f) : far;
 }
 
 /* s = s - slope |position - key| (Press, Smith & Lewis 2022). */
-static void add_alibi(attention_task *t, int64_t first_key)
+static void add_alibi(attention_task *t, int64_t first_key, vf factor)
 {
     const fa_sequence *r = t->sequence;
-    const vf slope = vsplat(-r->slopes[t->head] / t->scale);
+    const float slope = r->slopes[t->head];
+    const vf most = vsplat(farthest(slope)), quarter = vsplat(-slope / SUM_UNIT);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         vf position = {0};
         if (r->q_positions) {
@@ -239,9 +73,10 @@ static void add_alibi(attention_task *t, int64_t first_key)
         for (int64_t key = 0; key < keys_for(t, query); key++) {
             float *s = scores_at(t->s, key, query);
             const vi ahead = distance_to(t, first_key + key, query);
-            const vf far = r->q_positions ? position - r->k_positions[first_key + key]
-                                          : __builtin_convertvector(ahead, vf);
-            vstore(s, vfma(vabs(far), slope, vload(s)));
+            const vf far = r->q_positions
+                               ? vabs(position - r->k_positions[first_key + key])
+                               : vabs(__builtin_convertvector(ahead, vf)) + r->beyond;
+            vstore(s, vfma(vmin(most, far), quarter, vload(s) * factor));
         }
     }
 }
@@ -249,49 +84,69 @@ static void add_alibi(attention_task *t, int64_t first_key)
 /* s = s + bias of the distance, the same beyond +-distance (Raffel et al. 2020). The
  * biases of a block are written out once, backwards, so that the queries of a vector find
  * theirs side by side. */
-static void add_distance_bias(attention_task *t, int64_t first_key)
+static void add_distance_bias(attention_task *t, int64_t first_key, vf factor)
 {
     const int64_t m = t->plan->distance;
     const float *table = t->plan->distance_bias + t->head * (2 * m + 1) + m;
-    const vf factor = vsplat(1.0f / t->scale);
     float strip[KEY_BLOCK + FA_QUERY_BLOCK]; /* by query - key + KEY_BLOCK */
     for (int64_t i = 0; i < KEY_BLOCK + FA_QUERY_BLOCK; i++) {
         const int64_t ahead = first_key - t->position - (i - KEY_BLOCK);
-        strip[i] = table[ahead < -m ? -m : ahead > m ? m : ahead];
+        strip[i] = table[ahead < -m ? -m : ahead > m ? m : ahead] / SUM_UNIT;
     }
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         for (int64_t key = 0; key < keys_for(t, query); key++) {
             float *s = scores_at(t->s, key, query);
-            vstore(s, vfma(vload(strip + KEY_BLOCK + query - key), factor, vload(s)));
+            vstore(s, vfma(vload(s), factor, vload(strip + KEY_BLOCK + query - key)));
         }
     }
 }
 
-/* s = mask added where the key is seen, -infinity where it is not: a select, so that NaN
- * in a hidden key stays hidden. No bias becomes -infinity by the division: with the lowest
- * of floats for all of its keys, a query attends to all of them. */
-static void mask_scores(attention_task *t, int64_t first_key)
+/* s = s + mask, and -infinity where the mask is: a select, so that NaN in a hidden key
+ * stays hidden. */
+static void add_mask(attention_task *t, vf factor)
 {
-    const int float_mask = t->masked && t->plan->mask_kind == FA_FLOAT_MASK;
-    const vf lowest = vsplat(-0x1p127f * t->scale), factor = vsplat(1.0f / t->scale);
+    const vf quarter = vsplat(1.0f / SUM_UNIT);
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         for (int64_t key = 0; key < keys_for(t, query); key++) {
             float *s = scores_at(t->s, key, query);
-            vf score = vload(s);
-            if (float_mask) {
-                score = vfma(vmax(lowest, bias_of(t, key, query)), factor, score);
-            }
-            vstore(s, vselect(visible(t, first_key, key, query), score, vsplat(-INFINITY)));
+            const vf bias = bias_of(t, key, query);
+            const vf score = vfma(vload(s), factor, bias * quarter);
+            vstore(s, vselect(bias == -INFINITY, bias, score));
         }
     }
+}
+
+/* s = the sum of the terms that the plan asks for. */
+static void sum_terms(attention_task *t, int64_t first_key)
+{
+    const float scale = t->plan->scale;
+    const vf one = vsplat(1.0f);
+    vf factor = vsplat(scale / SUM_UNIT);
+    /* Products, or the quarter of the scale, could leave float32; or nothing is added. */
+    if (!(0x1p-30f < scale && scale <= 1.0f)) {
+        scale_scores(t);
+        factor = one;
+    }
+    if (t->plan->softcap != 0.0f) {
+        cap_scores(t, factor);
+        factor = one;
+    }
+    if (t->sequence->slopes) {
+        add_alibi(t, first_key, factor);
+        factor = one;
+    }
+    if (t->plan->distance_bias) {
+        add_distance_bias(t, first_key, factor);
+        factor = one;
+    }
+    if (t->plan->mask_kind == FA_FLOAT_MASK) add_mask(t, factor);
 }
 
 /* Everything above that the plan asks for, in the order of ONNX. */
-static void finish_scores(attention_task *t, visibility seen, int64_t first_key)
+static void finish_scores(attention_task *t, int64_t first_key)
 {
-    if (t->scale != t->plan->scale) scale_scores(t);
-    if (t->plan->softcap != 0.0f) cap_scores(t);
-    if (t->sequence->slopes) add_alibi(t, first_key);
-    if (t->plan->distance_bias) add_distance_bias(t, first_key);
-    if (seen == SEEN_BY_SOME) mask_scores(t, first_key);
+    if (t->sums) sum_terms(t, first_key);
+    if (t->windowed || (t->masked && t->plan->mask_kind == FA_BOOL_MASK)) {
+        hide_keys(t, first_key);
+    }
 }

@@ -1,6 +1,53 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* attention_task.h: where the queries, keys, values and results of a task are, and what its
- * products ask for early, so that memory is read while they multiply. */
+/* attention_task.h: what a task of attention works on: where its queries, keys, values and
+ * results are, and what its products ask for early, so that memory is read while they
+ * multiply. */
+
+enum {
+    KEY_BLOCK = 64, /* with 64 queries a block of scores is 16 KB */
+    /* Products of a score that are summed from zero before the sums are added. A score's
+     * error is what attention's error is made of; one long sum would double that of a
+     * library whose dot product has several partial sums. */
+    HEAD_BLOCK = 64,
+    /* Queries whose keys are counted together: on the diagonal of a causal mask the first
+     * half of a task needs only half of the keys. */
+    HALF = FA_QUERY_BLOCK / 2,
+    SUM_UNIT = 4, /* what a sum of terms counts in: there are at most so many */
+};
+
+/* What a task works on. Blocks of scores are (panels, KEY_BLOCK, 16): a query is a lane,
+ * and the 16 queries of a panel are adjacent. */
+typedef struct {
+    const fa_attention_plan *plan;
+    const fa_sequence *sequence;
+    int64_t head, first_query, queries, panels;
+    int64_t position; /* of the first query */
+    int sums;         /* whether scores are sums of terms */
+    float unit;       /* what a score of 1 stands for, which the softmax applies */
+    /* Whether the mask, and whether the window, has a say in the present block. */
+    int masked, windowed;
+    int64_t keys[2]; /* of the present block, for each half of the queries */
+    const char *k, *v;
+    const char *from; /* the first of its queries, and of its results */
+    char *to;
+    rows_ahead after_k[2], after_v[2]; /* what the products ask for while they run */
+    float *q, *s, *bias;
+    float *k_wide, *v_wide;
+    uint64_t seen[KEY_BLOCK]; /* by a bool mask: bit i of word j is query i, key j */
+    float alpha[FA_QUERY_BLOCK];
+} attention_task;
+
+INLINE float *scores_at(float *block, int64_t key, int64_t query)
+{
+    return block + (query / FA_PANEL * KEY_BLOCK + key) * FA_PANEL + query % FA_PANEL;
+}
+
+INLINE int64_t keys_for(const attention_task *t, int64_t query)
+{
+    return t->keys[query / HALF];
+}
+
+INLINE int64_t lanes_of(const attention_task *t) { return t->panels * FA_PANEL; }
 
 /* Find the sequence, the head and the queries of a block, numbered by sequence, head and
  * place in the sequence. */
@@ -20,9 +67,10 @@ static void locate(attention_task *t, const fa_attention_plan *p, int64_t block)
     t->head = local / blocks;
     t->first_query = local % blocks * FA_QUERY_BLOCK;
     t->position = t->sequence->offset + t->first_query;
-    /* The softmax takes no scale that is 0 or negative, nor one whose quotients could
-     * overflow: the scores are multiplied by that. */
-    t->scale = 0x1p-30f < p->scale && p->scale < 0x1p30f ? p->scale : 1.0f;
+    /* The softmax takes no scale that is 0 or negative, very large or very small. */
+    t->sums = p->softcap != 0.0f || t->sequence->slopes || p->distance_bias ||
+              p->mask_kind == FA_FLOAT_MASK || !(0x1p-30f < p->scale && p->scale < 0x1p30f);
+    t->unit = t->sums ? SUM_UNIT : p->scale;
     t->queries = min64(t->sequence->seqlen_q - t->first_query, FA_QUERY_BLOCK);
     t->panels = ceil_div(t->queries, FA_PANEL);
     assert(0 < t->queries && lanes_of(t) <= p->lanes);

@@ -18,9 +18,11 @@ static int64_t no_scratch(const void *plan)
 #include "packing.h"
 #include "softmax.h"
 
-#include "attention_scores.h"
-
 #include "attention_task.h"
+
+#include "attention_masks.h"
+
+#include "attention_scores.h"
 
 #include "online_softmax.h"
 

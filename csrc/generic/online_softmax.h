@@ -4,7 +4,7 @@
 
 /* The online softmax of the queries of a task over the keys seen so far. */
 typedef struct {
-    float *m; /* (lanes,), maximum of the scores, not yet scaled */
+    float *m; /* (lanes,), maximum of the scores, in the task's unit */
     float *l; /* (lanes,), sum of 2^(c (s - m)) */
     float *o; /* (panels, value_dim, 16), not yet divided by l */
 } running;
@@ -23,8 +23,27 @@ INLINE running running_in(const fa_attention_plan *p, float *memory)
  * -inf - -inf would be NaN. */
 INLINE vf shift_of(vf m) { return vselect(m == -INFINITY, vsplat(0.0f), m); }
 
-/* c, with which e^(scale (s - m)) is 2^(c (s - m)): no operation of its own scales. */
-INLINE vf weight_scale(const attention_task *t) { return vsplat(t->scale * LOG2_E); }
+/* c, with which e^(unit (s - m)) is 2^(c (s - m)): no operation of its own scales. */
+INLINE vf weight_scale(const attention_task *t) { return vsplat(t->unit * LOG2_E); }
+
+/* Whether the largest score of a block is a number at the end of float32 or beyond. A unit
+ * of at most 1 has none. */
+INLINE int at_the_end(const attention_task *t, vf max)
+{
+    if (t->unit <= 1.0f) return 0;
+    return any_lane((vabs(max) >= FLT_MAX / t->unit) & (vabs(max) != INFINITY));
+}
+
+/* Scores beyond float32 count as the largest float of their sign. Where the largest score
+ * of a block is not at the end, one that is beyond it has the weight 0 all the same. */
+static vf hold_scores(const attention_task *t, float *s, int64_t keys, vf max)
+{
+    const vf most = vsplat(FLT_MAX / t->unit);
+    for (int64_t key = 0; key < keys; key++) {
+        vstore(s + key * FA_PANEL, held(vload(s + key * FA_PANEL), most));
+    }
+    return held(max, most);
+}
 
 /* The maximum of the block joins m, the scores become weights, l and alpha follow. Four
  * partial sums by key modulo 4 hide the latency of the additions; keys past the last one
@@ -52,7 +71,8 @@ static void online_softmax(attention_task *t, running *r)
             }
         }
         const vf m_old = vload(r->m + query);
-        const vf block_max = vmax(vmax(max[0], max[1]), vmax(max[2], max[3]));
+        vf block_max = vmax(vmax(max[0], max[1]), vmax(max[2], max[3]));
+        if (at_the_end(t, block_max)) block_max = hold_scores(t, s, keys, block_max);
         const vf m = vmax(m_old, block_max), shift = shift_of(m);
         for (int64_t key = 0; key < rows; key += EACH) {
             float *from = s + key * FA_PANEL;

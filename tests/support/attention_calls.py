@@ -24,6 +24,8 @@ Array = NDArray[Any]
 # Around panels of 16 queries, blocks of 64 queries and keys and chunks of 512 keys.
 LENGTHS = [0, 1, 2, 3, 15, 16, 17, 33, 63, 64, 65, 127, 129, 200, 511, 513, 700]
 HEAD_DIMS = [1, 3, 8, 16, 20, 32, 64, 80]
+ENDS = [1e-45, 1e-38, 1e-20, 1, 1e20, 1e37, 3e38]
+LARGEST = np.finfo(np.float32).max
 MOST_SCORES = 100_000  # a matrix of 0.8 MB in float64: a call takes milliseconds
 
 
@@ -164,6 +166,24 @@ def draw_keywords(
     return {name: value for name, value in every.items() if chance(rng, 0.3)}
 
 
+def send_far(rng: Generator, call: Call) -> None:
+    """Take the mask and the keywords that are numbers to the ends of float32."""
+
+    def far(x: Any) -> Any:
+        with np.errstate(over="ignore"):
+            y = np.clip(np.multiply(x, np.float32(pick(rng, ENDS))), -LARGEST, LARGEST)
+        return np.where(np.isinf(x), x, y).astype(np.float32)
+
+    if call.mask is not None and call.mask.dtype != bool:
+        call.mask = far(call.mask)
+    for name in ("alibi_slopes", "distance_bias"):
+        if name in call.keywords:
+            call.keywords[name] = far(call.keywords[name])
+    for name in ("scale", "softcap"):
+        if name in call.keywords:
+            call.keywords[name] = float(far(call.keywords[name])) or 1e-45
+
+
 def poison(rng: Generator, call: Call) -> None:
     """Put NaN at some keys or values, and NaN or infinity at keys that nobody sees."""
     seen = call.scores(np.float64) != -np.inf
@@ -191,6 +211,8 @@ def draw(seed: int, index: int) -> Call:
     keywords = draw_keywords(rng, leading, heads, *lengths)
     isa, threads = pick(rng, _cpu.available_isas()), pick(rng, [1, 2, 3])
     call = Call(query, key, value, mask, keywords, isa, threads)
+    if chance(rng, 0.2):
+        send_far(rng, call)
     if chance(rng, 0.3):
         poison(rng, call)
     return call
