@@ -8,10 +8,10 @@ from safetensors.numpy import load_file
 from support.bits import assert_same_bits
 from support.folders import TINY, change_json, change_tensors, copy_tiny
 from support.strategies import normal
+from support.tensors import Tensor, bits_of, wide
 
 import fastattn as fa
 from fastattn._gemm import FORMATS
-from fastattn.bfloat16 import BITS
 from fastattn.models import EncoderModel, read_model
 from fastattn.models.folder import Folder
 
@@ -123,14 +123,11 @@ class TestFromWeights:
         assert_same_bits(made(IDS), read(IDS))
 
     def test_bfloat16(self, config, tensors):
-        cut = {name: t for name, t in tensors.items() if t.dtype == np.float32}
-        cut = {name: t.view(np.uint32) & 0xFFFF0000 for name, t in cut.items()}
-        given = {
-            name: (bits >> 16).astype(np.uint16).view(BITS) for name, bits in cut.items()
-        }
-        wide = {name: bits.view(np.float32) for name, bits in cut.items()}
+        bits = {name: bits_of(tensor) for name, tensor in tensors.items()}
+        given = {name: Tensor(tensor) for name, tensor in bits.items()}
+        other = {name: wide(tensor) for name, tensor in bits.items()}
         made = EncoderModel.from_weights(config, given)
-        assert_same_bits(made(IDS), EncoderModel.from_weights(config, wide)(IDS))
+        assert_same_bits(made(IDS), EncoderModel.from_weights(config, other)(IDS))
 
     @pytest.mark.parametrize("dtype", [np.float16, ">f2", ">f4"])
     def test_other_numbers(self, config, tensors, dtype):
