@@ -301,15 +301,15 @@ class EncoderModel(Layer):
     ) -> None:
         """Add the model to a program: packed ids (tokens,), out (tokens, hidden)."""
         # By the names that a trace has for the rows of the tables.
-        lookups = {"embeddings": (self.word_embeddings.weight, input_ids)}
+        lookups = {"embeddings": (self.word_embeddings.table_for_lookup, input_ids)}
         if self.position_embeddings is not None:
             rows = sequences.query_columns
             if self._position_ids is not None:
                 rows = self._position_ids(input_ids, rows, sequences.queries.cu_seqlens)
-            lookups["positions"] = (self.position_embeddings.weight, rows)
+            lookups["positions"] = (self.position_embeddings.table_for_lookup, rows)
         if self.token_type_embeddings is not None:
             types = token_type_ids if self.num_token_types > 1 else token_type_ids * 0
-            lookups["token_types"] = (self.token_type_embeddings.weight, types)
+            lookups["token_types"] = (self.token_type_embeddings.table_for_lookup, types)
         if program.recorder is not None:
             _record(program, lookups)
         tables, indices = zip(*lookups.values(), strict=True)

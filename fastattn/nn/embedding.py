@@ -65,6 +65,12 @@ class Embedding(Layer):
         """The table (num, dim), read-only."""
         return self._read("weight")
 
+    @property
+    def table_for_lookup(self) -> NDArray[np.float32]:
+        """The table itself, for a step that looks up rows of several tables."""
+        table: NDArray[np.float32] = self._weights["weight"]
+        return table
+
     @classmethod
     def from_torch(cls, module: Any) -> Self:
         """Make the layer that computes what a ``torch.nn.Embedding`` computes.
