@@ -7,9 +7,9 @@ from ._cpu cimport Step, fa_op
 cdef enum:
     # The work of an element that is read, changed and written, in multiply-adds.
     ELEMENT_WORK = 16
-    # Places for views that are used again, each for the arrays of some addresses: those
-    # that all layers of a model work in are asked for their memory once, or nearly.
-    RECENT_VIEWS = 64
+    # Places for arrays that are used again, each for those of some addresses. The first
+    # stays: all layers of a model work in arrays that the first of them has shown.
+    SHARED_VIEWS = 64
 
 
 cdef struct Block:
@@ -21,7 +21,7 @@ cdef class Program:
     cdef Py_ssize_t num_steps, max_steps
     cdef Py_buffer **buffers
     cdef Py_ssize_t num_buffers, max_buffers
-    cdef Py_buffer *recent[RECENT_VIEWS]
+    cdef Py_buffer *shared[SHARED_VIEWS]
     cdef Block *last_block
     cdef char *free
     cdef size_t room

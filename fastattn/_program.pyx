@@ -88,8 +88,8 @@ cdef class Program:
     cdef Py_buffer *buffer(self, object array, str name, bint writable) except NULL:
         """The memory of an array, which one of the arrays before may be."""
         # Objects lie 16 bytes apart at least.
-        cdef Py_ssize_t place = <Py_ssize_t>(<uintptr_t><void *>array // 16) % RECENT_VIEWS
-        cdef Py_buffer *buffer = self.recent[place]
+        cdef Py_ssize_t place = <Py_ssize_t>(<uintptr_t><void *>array // 16) % SHARED_VIEWS
+        cdef Py_buffer *buffer = self.shared[place]
         if (
             buffer != NULL
             and <void *>buffer.obj == <void *>array
@@ -108,7 +108,8 @@ cdef class Program:
         )
         self.buffers[self.num_buffers] = buffer
         self.num_buffers += 1
-        self.recent[place] = buffer
+        if self.shared[place] == NULL:
+            self.shared[place] = buffer
         return buffer
 
     cdef Py_buffer *view(

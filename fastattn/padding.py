@@ -12,6 +12,7 @@ This module knows which positions are real. It does not know what is stored ther
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -50,7 +51,7 @@ class Packing:
         index = np.arange(self.batch * self.length) if self.index is None else self.index
         return index % max(self.length, 1)
 
-    @property
+    @cached_property
     def has_gaps(self) -> bool:
         """Whether there is padding between two real tokens of a sequence."""
         if self.index is None:

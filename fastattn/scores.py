@@ -89,7 +89,7 @@ class Scores(NamedTuple):
         options: dict[str, Any] = {
             "left": self.left,
             "right": self.right,
-            "scale": self.scale_for(head_dim),
+            "scale": self.scale_for(head_dim) if self.scale is None else self.scale,
         }
         if self.softcap is not None:
             options["softcap"] = self.softcap

@@ -286,7 +286,7 @@ class EncoderModel(Layer):
             if self.num_token_types > 1:
                 _check_range(types, "token_type_ids", self.num_token_types)
         hidden = np.empty((len(tokens), self.hidden_size), float32)
-        program = program_for(packing, packing)
+        program = program_for(packing)
         self.steps(program, tokens, types, Sequences(packing, packing), hidden)
         program.run()
         return pad(hidden, packing)

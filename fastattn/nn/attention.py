@@ -168,7 +168,7 @@ class MultiHeadAttention(Layer):
         self.scores = Scores.of(
             self.num_heads,
             window=window,
-            scale=scale,
+            scale=self.head_dim**-0.5 if scale is None else scale,
             softcap=softcap,
             alibi_slopes=slopes_of(alibi, self.num_heads),
             distance_bias=distance_bias,
@@ -214,6 +214,10 @@ class MultiHeadAttention(Layer):
         self.source_size = self.hidden_size
         if source_size is not None:
             self.source_size = positive(source_size, "source_size")
+        # Where queries, keys and values end in a projected vector.
+        queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        self._ends = [queries, queries + keys, queries + 2 * keys]
+        self.sizes = Sizes(self.hidden_size, self._ends[-1], queries)
 
     def _norms(
         self, qk_norm: str | tuple[RowNorm, RowNorm] | None
@@ -252,17 +256,6 @@ class MultiHeadAttention(Layer):
         if self.q_norm is not None and self.k_norm is not None:
             children |= {"q_norm.": self.q_norm, "k_norm.": self.k_norm}
         return children
-
-    @property
-    def _ends(self) -> list[int]:
-        """Where queries, keys and values end in a projected vector."""
-        queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
-        return [queries, queries + keys, queries + 2 * keys]
-
-    @property
-    def sizes(self) -> Sizes:
-        """How much working memory a token takes."""
-        return Sizes(self.hidden_size, self._ends[-1], self.num_heads * self.head_dim)
 
     @property
     def alibi_slopes(self) -> Array | None:
@@ -479,52 +472,51 @@ class MultiHeadAttention(Layer):
             project_rows(program, self._weights, x, qkv)
         else:
             heads = project_source(program, self._weights, self._ends, head_dim, x, source)
-        self._normalise(program, heads)
-        self._turn(program, heads, sequences, source is not None, buffers)
+        if self.q_norm is not None and self.k_norm is not None:
+            _normalise(program, heads.query, self.q_norm)
+            _normalise(program, heads.key, self.k_norm)
+        if self.rotary is not None:
+            of_keys = sequences.key_columns if source is not None else None
+            self._turn(program, heads, self.rotary, sequences, of_keys, buffers)
         if cache is not None:
             heads = cache.extended(program, heads, sequences.queries.batch)
         attend(program, heads, by_head, sequences, self.scores)
         finish_part(program, self.out_proj, context, out, residual, norms, "attention")
         return heads
 
-    def _normalise(self, program: Program, heads: Heads) -> None:
-        """Add the norms of queries and keys, in place, where the layer has some."""
-        for part, norm in ((heads.query, self.q_norm), (heads.key, self.k_norm)):
-            if norm is None:
-                continue
-            for rows in _rows_of_norm(part, norm.dim):
-                norm.steps(program, rows, rows)
-
     def _turn(
         self,
         program: Program,
         heads: Heads,
+        rotary: Rotary,
         sequences: Sequences,
-        of_source: bool,
+        of_keys: NDArray[np.int64] | None,
         buffers: Buffers,
     ) -> None:
-        """Add the turning of queries and keys, in place, where the layer does so."""
-        if self.rotary is None:
-            return
+        """Add the turning of queries and keys, in place; keys of x have its columns."""
         queries = sequences.query_columns
-        keys = sequences.key_columns if of_source else queries
+        keys = queries if of_keys is None else of_keys
         length = int(max(queries.max(initial=-1), keys.max(initial=-1))) + 1
-        table = length, sequences.past, self.rotary
+        table = length, sequences.past, rotary
         if table not in buffers.angles:
-            buffers.angles[table] = self.rotary.angles(length, sequences.past)
+            buffers.angles[table] = rotary.angles(length, sequences.past)
         cos, sin = buffers.angles[table]
-        form = self.rotary.interleaved
+        form = rotary.interleaved
         for part, positions in ((heads.query, queries), (heads.key, keys)):
             _rowwise.rotary(program, part, cos, sin, positions, interleaved=form)
 
 
-def _rows_of_norm(part: Array, dim: int) -> list[Array]:
-    """View heads (tokens, heads, head_dim) as rows of the size that a norm has."""
+def _normalise(program: Program, part: Array, norm: RowNorm) -> None:
+    """Add a norm of heads (tokens, heads, head_dim), in place: of each, or of all."""
     tokens, heads, head_dim = part.shape
-    if dim == head_dim:
-        return [part[:, h] for h in range(heads)]
+    if norm.dim == head_dim:
+        for h in range(heads):
+            norm.steps(program, part[:, h], part[:, h])
+        return
+    # The heads of a token are adjacent.
     strides = part.strides[0], part.strides[2]
-    return [np.lib.stride_tricks.as_strided(part, (tokens, heads * head_dim), strides)]
+    rows = np.lib.stride_tricks.as_strided(part, (tokens, heads * head_dim), strides)
+    norm.steps(program, rows, rows)
 
 
 def _check_divides(number: int, name: str, of: int, name_of: str) -> None:

@@ -195,6 +195,7 @@ class EncoderLayer(SequenceLayer):
         self.self_attn, self.feed_forward = self_attn, feed_forward
         self.hidden_size, self.num_heads = self_attn.hidden_size, self_attn.num_heads
         self.intermediate_size = feed_forward.intermediate_size
+        self.sizes = self_attn.sizes._replace(intermediate=self.intermediate_size)
         self.norms = tuple(
             Norms(*three) for three in zip(before, inside, after, strict=True)
         )
@@ -236,11 +237,6 @@ class EncoderLayer(SequenceLayer):
             **self.norms[1].named(2),
         }
 
-    @property
-    def sizes(self) -> Sizes:
-        """How much working memory a token takes."""
-        return self.self_attn.sizes._replace(intermediate=self.intermediate_size)
-
     def steps(
         self,
         program: Program,
@@ -250,24 +246,21 @@ class EncoderLayer(SequenceLayer):
         buffers: Buffers,
     ) -> None:
         """Add the layer to a program; x and out are packed tokens, out may be x."""
-        h, (first, second) = buffers.attended, self.norms
-        given = _normalised(program, first.before, x, buffers.normed, "attention_norm")
+        h, normed, (first, second) = buffers.attended, buffers.normed, self.norms
+        given = x
+        if first.before is not None:
+            given = normed
+            first.before.steps(program, x, normed)
+            program.record("attention_norm", normed, Kind.QUERIES)
         self.self_attn.steps(program, given, h, sequences, buffers, residual=x, norms=first)
-        given = _normalised(program, second.before, h, buffers.normed, "feed_forward_norm")
+        given = h
+        if second.before is not None:
+            given = normed
+            second.before.steps(program, h, normed)
+            program.record("feed_forward_norm", normed, Kind.QUERIES)
         intermediate = buffers.intermediate(self.intermediate_size)
         self.feed_forward.steps(program, given, out, intermediate, residual=h, norms=second)
         program.record("output", out, Kind.QUERIES)
-
-
-def _normalised(
-    program: Program, norm: RowNorm | None, x: Array, out: Array, name: str
-) -> Array:
-    """Add a norm before a part, if there is one; what the part reads."""
-    if norm is None:
-        return x
-    norm.steps(program, x, out)
-    program.record(name, out, Kind.QUERIES)
-    return out
 
 
 def _check_parts(
@@ -430,6 +423,8 @@ class Encoder(SequenceLayer):
         if len(sizes) > 1:
             raise ValueError(f"layers and norm must have one size, got {sorted(sizes)}")
         self.hidden_size = self.layers[0].hidden_size
+        each = (layer.sizes for layer in self.layers)
+        self.sizes = Sizes(*map(max, zip(*each, strict=True)))
         heads = {layer.num_heads for layer in self.layers}
         # A mask for each head can be had where all layers have equally many.
         self.num_heads = heads.pop() if len(heads) == 1 else 1
@@ -478,12 +473,6 @@ class Encoder(SequenceLayer):
         if self.norm is not None:
             children["norm."] = self.norm
         return children
-
-    @property
-    def sizes(self) -> Sizes:
-        """How much working memory a token takes: what the widest layer needs."""
-        each = (layer.sizes for layer in self.layers)
-        return Sizes(*map(max, zip(*each, strict=True)))
 
     def steps(
         self,

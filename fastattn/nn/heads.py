@@ -20,6 +20,7 @@ from .sequences import MaskedRun, Sequences
 __all__ = ["attend", "score_matrix", "slopes_of"]
 
 Array = NDArray[np.float32]
+WHOLE = slice(None)
 
 
 def attend(
@@ -30,9 +31,10 @@ def attend(
         _record(program, heads, sequences, scores)
     head_dim = heads.query.shape[-1]
     scores, runs = sequences.resolved(scores)
-    offsets = sequences.offsets
+    offsets, has_gaps = sequences.offsets, sequences.has_gaps
     count = sequences.queries.batch
-    if runs is None and not heads.in_cache:
+    in_cache = heads.in_cache
+    if runs is None and not in_cache:
         _attention.attention_varlen(
             program,
             *heads,
@@ -40,35 +42,31 @@ def attend(
             sequences.queries.cu_seqlens,
             sequences.keys.cu_seqlens,
             query_offset=offsets,
-            positions=_positions(sequences, scores, slice(None), slice(None)),
+            positions=_positions(sequences, WHOLE, WHOLE) if has_gaps else None,
             **scores.for_kernel(head_dim, count),
         )
     elif runs is None:
-        runs = (MaskedRun(count, slice(None), slice(None), None),)
+        runs = (MaskedRun(count, WHOLE, WHOLE, None),)
     first = 0
     for run in runs or ():
         rows, columns, last = run.queries, run.keys, first + run.batch
         _attention.attention(
             program,
             _by_head(heads.query[rows], run.batch),
-            heads.key if heads.in_cache else _by_head(heads.key[columns], run.batch),
-            heads.value if heads.in_cache else _by_head(heads.value[columns], run.batch),
+            heads.key if in_cache else _by_head(heads.key[columns], run.batch),
+            heads.value if in_cache else _by_head(heads.value[columns], run.batch),
             _by_head(out[rows], run.batch),
             mask=_for_heads(run.mask, heads.query.shape[1]),
             query_offset=None if offsets is None else offsets[first:last],
-            positions=_positions(sequences, scores, rows, columns),
+            positions=_positions(sequences, rows, columns) if has_gaps else None,
             **scores.for_kernel(head_dim, run.batch),
         )
         first = last
     program.record("context", out, Kind.QUERIES)
 
 
-def _positions(
-    sequences: Sequences, scores: Scores, queries: slice, keys: slice
-) -> tuple[Array, Array] | None:
+def _positions(sequences: Sequences, queries: slice, keys: slice) -> tuple[Array, Array]:
     """Give the positions that slopes count from, where gaps make places differ."""
-    if scores.slopes is None or not sequences.has_gaps:
-        return None
     return (
         sequences.query_columns[queries].astype(np.float32),
         sequences.key_columns[keys].astype(np.float32),

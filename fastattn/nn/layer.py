@@ -10,7 +10,6 @@ from .._gemm import FORMATS, PackedMatrix, empty_packed
 from .._program import Program
 from ..arrays import as_choice, as_float32, as_index, as_real
 from ..init import Initializer, zeros
-from ..padding import packing_of
 from .recorder import program_for
 
 __all__ = ["Layer", "draw_packed", "positive", "run_on_rows"]
@@ -192,8 +191,7 @@ def run_on_rows(
         raise ValueError(f"x must have shape (..., {in_features}), got {vectors.shape}")
     rows = vectors.reshape(-1, in_features)
     out = np.empty((len(rows), out_features), np.float32)
-    packing = packing_of(1, len(rows))
-    program = program_for(packing, packing)
+    program = program_for(len(rows))
     steps(program, rows, out)
     program.run()
     return out.reshape(*vectors.shape[:-1], out_features)

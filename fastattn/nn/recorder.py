@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._program import Program
-from ..padding import Packing, pad
+from ..padding import Packing, packing_of, pad
 
 __all__ = ["Complete", "Kind", "Recorder", "program_for", "recording"]
 
@@ -96,9 +96,14 @@ def recording(recorder: Recorder | None) -> Iterator[None]:
         _recorder.reset(token)
 
 
-def program_for(queries: Packing, keys: Packing) -> Program:
-    """Start the program of a call, recorded or not, whose real tokens these are."""
+def program_for(queries: Packing | int, keys: Packing | None = None) -> Program:
+    """Start the program of a call, recorded or not, whose real tokens these are.
+
+    A number of tokens is one sequence of them; `keys` are by default the queries.
+    """
     recorder = _recorder.get()
     if recorder is not None:
+        queries = packing_of(1, queries) if isinstance(queries, int) else queries
+        keys = queries if keys is None else keys
         recorder.packings = {Kind.QUERIES: queries, Kind.KEYS: keys}
     return Program(recorder)

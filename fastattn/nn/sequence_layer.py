@@ -27,6 +27,7 @@ class SequenceLayer(Layer):
 
     hidden_size: int
     num_heads: int
+    sizes: Sizes  # how much working memory a token takes
 
     def __call__(
         self,
@@ -82,16 +83,11 @@ class SequenceLayer(Layer):
         )
         tokens = unpad(batch, packing)
         out = np.empty(tokens.shape, np.float32)
-        program = program_for(packing, packing)
+        program = program_for(packing)
         self.steps(program, tokens, out, sequences, self.buffers(len(tokens)))
         program.run()
         padded = pad(out, packing)
         return padded[0] if single else padded
-
-    @property
-    @abstractmethod
-    def sizes(self) -> Sizes:
-        """How much working memory a token takes."""
 
     def buffers(self, tokens: int) -> Buffers:
         """Allocate the working memory that `steps` needs."""

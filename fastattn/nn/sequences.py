@@ -89,7 +89,7 @@ class Sequences:
         same = self.keys is self.queries
         return self.query_columns if same else self.keys.columns
 
-    @cached_property
+    @property
     def offsets(self) -> NDArray[np.int64] | None:
         """Where the first query of each sequence is among its keys; None: at the first."""
         if self.keys is self.queries or (self.keys.index is None and not self.past):
@@ -101,10 +101,13 @@ class Sequences:
             offsets[some] -= self.key_columns[starts[:-1][some]]
         return offsets
 
-    @cached_property
+    @property
     def has_gaps(self) -> bool:
         """Whether padding stands between real tokens: places there are not positions."""
-        return self.queries.has_gaps or self.keys.has_gaps
+        queries, keys = self.queries, self.keys
+        if queries.index is None and keys.index is None:
+            return False
+        return queries.has_gaps or keys.has_gaps
 
     def resolved(self, scores: Scores) -> tuple[Scores, tuple[MaskedRun, ...] | None]:
         """Give scores, and masks, by places among the real tokens.
@@ -114,10 +117,12 @@ class Sequences:
         """
         if self.causal:
             scores = scores.causal()
+        if not self.has_gaps:
+            return scores, self.runs
         of_positions = scores.by_distance or (
             scores.right < FAR and self.keys is not self.queries
         )
-        if not (of_positions and self.has_gaps):
+        if not of_positions:
             return scores, self.runs
         return scores.without_distances(), tuple(self._spelled_out(scores))
 
