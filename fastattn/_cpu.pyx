@@ -96,9 +96,9 @@ def build_flags():
 # ---- Threads ------------------------------------------------------------------------
 
 cdef enum:
-    # Tasks that a thread takes at once: one where there are few or the last one took so
-    # long that the clock moved, up to MAX_TAKE where they are many and may be as short as
-    # a microsecond.
+    # Tasks that a thread claims at once: one where there are few, or where the last one
+    # lasted a tick of the coarse clock or more (milliseconds); up to MAX_TAKE where there
+    # are many, which may be as short as a microsecond.
     TAKES_PER_PART = 16
     MAX_TAKE = 8
     # Multiply-adds that are worth another thread: 10 to 40 microseconds. Waking it takes a

@@ -29,9 +29,10 @@ FORMATS = {
 }
 
 cdef enum:
-    # From so many rows on, a layer normalisation is done by the task that has the rows in
-    # its cache. A task of that kind has whole rows: with fewer rows there would be too few
-    # tasks for the threads, and the normalisation is a step of its own. Same bits.
+    # The least number of rows for which layer normalisation is fused into the product: the
+    # task that computed the rows normalises them while they are in its cache. Such a task
+    # computes whole rows, so fewer rows would make too few tasks for the threads; then the
+    # normalisation is a step of its own, with the same bits.
     FUSED_NORM_ROWS = 1024
 
 

@@ -148,11 +148,11 @@ static void strip_of_b(const fa_gemm_plan *p, int64_t panel, int panels, int64_t
     }
 }
 
-/* Let the tiles of a strip ask for the panels that come next: those of the next KC terms,
- * or of the next strip. As many tiles as there are for each panel share it, so that lines
- * come no faster than they must. A single tile has to wait for its own. */
-INLINE void ask_for_next_panels(const fa_gemm_plan *p, int64_t panel, int panels,
-                                int64_t start, int64_t tile, int64_t tiles, tile_plan *t)
+/* Let the tiles of a strip prefetch the next panels: those of the next KC terms, or of the
+ * next strip. All tiles that read a panel share its prefetch, so that lines are requested
+ * evenly over the work. A single tile has to wait for its own lines. */
+INLINE void prefetch_next_panels(const fa_gemm_plan *p, int64_t panel, int panels,
+                                 int64_t start, int64_t tile, int64_t tiles, tile_plan *t)
 {
     const int64_t sharing = tiles < panels ? 1 : tiles / panels, next = tile / sharing;
     t->next = t->b;
@@ -188,8 +188,8 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
             const int64_t rows = part_start(p->m, g->row_tiles, tile + 1) - row;
             t.a = p->a + row * p->lda + start;
             t.c = sums + (row - first_row) * FA_PANEL;
-            ask_for_next_panels(p, panel, panels, start, tile - first_tile,
-                                last_tile - first_tile, &t);
+            prefetch_next_panels(p, panel, panels, start, tile - first_tile,
+                                 last_tile - first_tile, &t);
             if (t.format == FA_FLOAT32) multiply_tile((int)rows, panels, &t);
             else multiply_tile_narrow((int)rows, panels, &t);
             if (start + t.k == p->k) epilogue(p, t.c, c_panel, row, rows, column, columns);

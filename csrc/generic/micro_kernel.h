@@ -31,7 +31,7 @@ typedef struct {
     float *c;
     int64_t ldc, c_panel;
     const float *beta; /* 16 per panel, or NULL */
-    const char *next;  /* what is asked for early: a line at each step of p */
+    const char *next;  /* what is prefetched: a line at each step of p */
     int64_t next_step; /* bytes between those lines */
 } tile_plan;
 
@@ -82,8 +82,8 @@ INLINE void store_tile(const int rows, const int panels, vf (*acc)[MAX_PANELS * 
  *
  * Rows are found from every fourth one, a distance of 0, lda, 2 lda or 3 lda away: so few
  * addresses fit the registers and each step of p moves them by itself. Left alone, the
- * compiler computes one offset per row and spills, and what reloads them takes turns with
- * the multiplications. */
+ * compiler computes one offset per row and spills, and the reloads compete with the
+ * multiplications for issue slots. */
 INLINE void micro_tile(const int rows, const int panels, const int transposed,
                        const fa_dtype format, const tile_plan *t)
 {
@@ -209,7 +209,7 @@ INLINE rows_ahead columns_from(rows_ahead rows, int64_t bytes)
 
 /* Let a tile ask for a column of cache lines: in `steps` steps of p, the tiles before it
  * have asked for a line each. */
-INLINE void ask_for_rows(const rows_ahead *rows, int64_t steps, tile_plan *t)
+INLINE void prefetch_rows(const rows_ahead *rows, int64_t steps, tile_plan *t)
 {
     const int64_t column = steps / FA_QUERY_BLOCK * FA_ALIGN;
     const int more = column < rows->width;
@@ -219,7 +219,7 @@ INLINE void ask_for_rows(const rows_ahead *rows, int64_t steps, tile_plan *t)
 }
 
 /* C (rows, panels) = A B (+ C beta) tile by tile, all float32; `tile` has the origin. The
- * first strip asks for the rows of `ahead`, the others for those of `later`. */
+ * first strip prefetches the rows of `ahead`, the others those of `later`. */
 INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_plan tile,
                      const rows_ahead ahead, const rows_ahead later)
 {
@@ -237,7 +237,7 @@ INLINE void multiply(int64_t rows, int64_t panels, const int transposed, tile_pl
             t.b = (const float *)t.b + panel * t.b_panel;
             t.c += row * t.ldc + panel * t.c_panel;
             if (t.beta) t.beta += panel * FA_PANEL;
-            ask_for_rows(j ? &later : &ahead, i * t.k, &t);
+            prefetch_rows(j ? &later : &ahead, i * t.k, &t);
             if (transposed) multiply_tile_transposed(height, width, &t);
             else multiply_tile(height, width, &t);
         }

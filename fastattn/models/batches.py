@@ -15,8 +15,9 @@ from .folder import errors_of_library
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Batches to a window, inside which texts are sorted by length: enough for neighbours in
-# length to meet, while its ids stay small beside the activations of one batch.
+# Batches in a window, inside which texts are sorted by length: enough that a batch holds
+# texts of similar length, and few enough that the token ids of a window take little memory
+# beside the activations of one batch.
 WINDOW_BATCHES = 16
 
 # Texts handed to the tokenizer at once.
