@@ -189,6 +189,13 @@ def function_lengths(path):
         ):
             yield found[0].partition("(")[0], found[0].count("\n") + 1
         return
+    if path.suffix == ".pyx":
+        text = re.sub(r'^ *"""(?:.|\n)*?"""\n', "", path.read_text(), flags=re.MULTILINE)
+        # A body goes on while lines are empty or stand further right than the head.
+        head = r"^( *)(?:cdef|cpdef|def) [^\n=]*?(\w+)\((?:.|\n)*?\n"
+        for found in re.finditer(rf"{head}(?:\1[ )]+[^\n]*\n|\n)*", text, re.MULTILINE):
+            yield found[2], found[0].rstrip().count("\n") + 1
+        return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = node.end_lineno - node.lineno + 1
@@ -198,7 +205,8 @@ def function_lengths(path):
 
 
 def test_functions_are_short():
-    every = files("fastattn", "csrc", "tests", "benchmarks", suffixes={".py", ".c", ".h"})
+    suffixes = {".py", ".pyx", ".c", ".h"}
+    every = files("fastattn", "csrc", "tests", "benchmarks", suffixes=suffixes)
     lengths = [
         (str(Path(path).relative_to(ROOT)), name, lines)
         for path in every
