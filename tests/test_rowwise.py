@@ -286,7 +286,7 @@ def test_refuses_other_dtypes(call):
         lambda: layer_norm(np.ones((2, 3), np.float32), None, np.ones(2, np.float32)),
         lambda: activate(np.ones(3, np.float32), "relu", np.ones(2, np.float32)),
         lambda: activate(np.ones(6, np.float32)[::2], "relu"),
-        lambda: embed([np.ones((4, 3), np.float32)[::2]], [np.zeros(2, np.int64)]),
+        lambda: embed([np.ones((4, 6), np.float32)[:, ::2]], [np.zeros(2, np.int64)]),
         lambda: pool(
             np.ones((2, 3), np.float32), np.array([0, 2]), out=np.ones((1, 4), "f4")
         ),
