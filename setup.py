@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,10 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("FASTATTN_DEBUG") == "1"
+# One build for every CPython from 3.11 on. Those without a GIL have no such ABI.
+ABI3 = os.environ.get("FASTATTN_ABI3") == "1" and not sysconfig.get_config_var(
+    "Py_GIL_DISABLED"
+)
 # No -ffast-math, no -march: the first would flush subnormals in the user's whole process,
 # the second would die on another CPU. Instruction sets are opened inside the files.
 FLAGS = [
@@ -25,6 +30,7 @@ FLAGS = [
     "-Werror=implicit-function-declaration",  # its result would be an int, half a pointer
     "-Wno-psabi",
     *(["-UNDEBUG", "-g"] if DEBUG else ["-DNDEBUG", "-g0"]),
+    *(["-DPy_LIMITED_API=0x030B0000"] if ABI3 else []),
 ]
 DIRECTIVES = {
     "language_level": 3,
@@ -103,6 +109,7 @@ def extension(name, *sources, headers=("csrc/fastattn.h",)):
         extra_compile_args=COMPILE_FLAGS,
         extra_link_args=LINK_FLAGS,
         define_macros=[("FA_BUILD_FLAGS", '"' + " ".join(COMPILE_FLAGS) + '"')],
+        py_limited_api=ABI3,
     )
 
 
@@ -153,4 +160,5 @@ setup(
         extension("_attention"),
     ],
     cmdclass={"build_ext": BuildSideBySide},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
 )

@@ -60,7 +60,7 @@ def build(monkeypatch, tmp_path):
         compiler = tmp_path / "compiler"
         compiler.write_text(f'#!/bin/sh\ncase "$*" in *{refuse}*) exit 1;; esac\n')
         compiler.chmod(0o755)
-        for name in ("FASTATTN_DEBUG", "FASTATTN_REQUIRE_OPENMP"):
+        for name in ("FASTATTN_ABI3", "FASTATTN_DEBUG", "FASTATTN_REQUIRE_OPENMP"):
             monkeypatch.delenv(name, raising=False)
         for name, value in {"CC": str(compiler), **environment}.items():
             monkeypatch.setenv(name, value)
@@ -110,6 +110,21 @@ def test_build_without_a_compiler_says_so_in_one_sentence(build):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("gil", [True, False])
+@pytest.mark.parametrize("asked", ["0", "1"])
+def test_a_wheel_for_every_python_where_asked_for_and_possible(
+    build, asked, gil, monkeypatch
+):
+    monkeypatch.setattr("sysconfig.get_config_var", {"Py_GIL_DISABLED": not gil}.get)
+    told = build(FASTATTN_ABI3=asked)
+    one_for_all = asked == "1" and gil
+    assert ("bdist_wheel" in told["options"]) == one_for_all
+    for extension in told["ext_modules"]:
+        assert extension["py_limited_api"] == one_for_all
+        flags = " ".join(extension["extra_compile_args"])
+        assert ("Py_LIMITED_API=0x030B" in flags) == one_for_all
+
+
 def test_every_function_is_declared(build):
     for extension in build()["ext_modules"]:
         assert "-Werror=implicit-function-declaration" in extension["extra_compile_args"]
@@ -126,7 +141,7 @@ def test_the_compiler_vectorises_no_loop_by_itself(build, other, flag):
 
 
 def test_this_build_was_made_without_vectorised_loops():
-    assert re.search(" -fno-(tree-loop-)?vectorize ", _cpu.build_flags())
+    assert re.search(r" -fno-(tree-loop-)?vectorize\b", _cpu.build_flags())
 
 
 def test_no_flag_changes_arithmetic_or_binds_to_this_cpu(build):
