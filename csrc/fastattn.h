@@ -224,7 +224,7 @@ typedef struct {
 typedef struct {
     const char *name;
     fa_op pack, unpack, gemm, softmax, layer_norm, activate, embed, pool;
-    fa_op attention, attention_merge, sinusoid, rotary, split_heads;
+    fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads;
 } fa_kernels;
 
 /* The tables of this build, best first. */

@@ -21,7 +21,7 @@ def attention(
     program: Program,
     query: NDArray[Any],
     key: NDArray[Any],
-    value: NDArray[Any],
+    value: NDArray[Any] | None,
     out: NDArray[Any],
     *,
     dtype: str = "float32",

@@ -28,6 +28,7 @@ cdef struct Operands:
     Py_buffer *v
     Py_buffer *o
     int ndim, row_axis, head_axis
+    bint weights  # whether `o` is for them, and there are no values
     float scale, softcap
     int64_t left, right
 
@@ -65,9 +66,13 @@ cdef fa_attention_plan *plan_for(
     cdef int64_t num_kv_heads = x.k.shape[heads]
     plan.num_sequences, plan.dtype = num_sequences, DTYPES[dtype]
     plan.num_heads = x.q.shape[heads]
-    plan.head_dim, plan.value_dim = x.q.shape[n - 1], x.v.shape[n - 1]
+    plan.head_dim = x.q.shape[n - 1]
+    plan.value_dim = 0 if x.weights else x.v.shape[n - 1]
     same("the last dimension of key", x.k.shape[n - 1], plan.head_dim)
-    same("the last dimension of out", x.o.shape[n - 1], plan.value_dim)
+    same(
+        "the last dimension of out", x.o.shape[n - 1],
+        x.k.shape[rows] if x.weights else plan.value_dim
+    )
     same("the number of value heads", x.v.shape[heads], num_kv_heads)
     same("the number of out heads", x.o.shape[heads], plan.num_heads)
     same("the length of value", x.v.shape[rows], x.k.shape[rows])
@@ -137,7 +142,7 @@ cdef int add_positions(
 
 cdef int finish(
     Program program, fa_attention_plan *plan, object slopes, object positions,
-    object offsets
+    object offsets, bint weights
 ) except -1:
     """Give the sequences their slopes and offsets, number the blocks, add the steps."""
     cdef fa_sequence *sequence = <fa_sequence *>plan.sequences
@@ -171,6 +176,8 @@ cdef int finish(
     work = scores * plan.num_heads * (plan.head_dim + plan.value_dim + ELEMENT_WORK)
     longest = min(longest, FA_QUERY_BLOCK)
     plan.lanes = (longest + FA_PANEL - 1) // FA_PANEL * FA_PANEL
+    if weights:
+        return program.add(&kernels().attention_weights, plan, 2 * work)
     blocks = first[plan.num_sequences] * plan.num_heads
     size = blocks * chunks * plan.lanes * (2 + plan.value_dim) * sizeof(float)
     threads = 1 if chunks < 2 else thread_count(program.num_threads)
@@ -230,7 +237,10 @@ def attention(
     key_lengths=None, query_offset=None, slopes=None, positions=None, lse=None,
     scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
 ):
-    """Add attention over (..., heads, length, dim), leading dimensions broadcast."""
+    """Add attention over (..., heads, length, dim), leading dimensions broadcast.
+
+    Without a value, out (..., heads, length, key length), zeros before, gets the weights.
+    """
     cdef Operands x
     cdef Py_buffer *m = NULL
     cdef Py_buffer *lse_out = NULL
@@ -242,7 +252,8 @@ def attention(
     x.q = operand(program, query, "query", dtype, -1)
     x.ndim, x.row_axis, x.head_axis, leading = x.q.ndim, 2, 3, x.q.ndim - 3
     x.k = operand(program, key, "key", dtype, x.ndim)
-    x.v = operand(program, value, "value", dtype, x.ndim)
+    x.weights = value is None
+    x.v = operand(program, key if x.weights else value, "value", dtype, x.ndim)
     x.o = operand(program, out, "out", dtype, x.ndim, True)
     for axis in range(leading):
         count *= x.q.shape[axis]
@@ -273,7 +284,7 @@ def attention(
             if index[axis] < x.q.shape[axis]:
                 break
             index[axis] = 0
-    finish(program, plan, slopes, positions, query_offset)
+    finish(program, plan, slopes, positions, query_offset, x.weights)
 
 
 def attention_varlen(
@@ -286,7 +297,7 @@ def attention_varlen(
     cdef Py_buffer *lse_out = NULL
     cdef int64_t count = len(cu_seqlens_q) - 1, i
     cdef fa_sequence *sequence
-    x.ndim, x.row_axis, x.head_axis = 3, 3, 2
+    x.ndim, x.row_axis, x.head_axis, x.weights = 3, 3, 2, False
     x.scale, x.softcap, x.left, x.right = scale, softcap, left, right
     x.q = operand(program, query, "query", dtype, 3)
     x.k = operand(program, key, "key", dtype, 3)
@@ -313,4 +324,4 @@ def attention_varlen(
             sequence.lse = <float *>(
                 <char *>lse_out.buf + start_q[i] * lse_out.strides[0]
             )
-    finish(program, plan, slopes, positions, query_offset)
+    finish(program, plan, slopes, positions, query_offset, False)

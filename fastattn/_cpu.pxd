@@ -167,7 +167,7 @@ cdef extern from "fastattn.h":
     ctypedef struct fa_kernels:
         const char *name
         fa_op pack, unpack, gemm, softmax, layer_norm, activate, embed, pool
-        fa_op attention, attention_merge, sinusoid, rotary, split_heads
+        fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads
 
     int fa_num_kernels() noexcept nogil
     const fa_kernels *fa_kernels_at(int index) noexcept nogil

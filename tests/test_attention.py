@@ -1,5 +1,7 @@
 """Attention: accuracy at every edge, masks of every kind, where the arrays lie."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -333,3 +335,12 @@ def test_a_block_that_the_mask_shows_whole_is_still_cut_by_the_window(isa):
     mask[:, :64] = np.random.default_rng(0).random((130, 64)) < 0.5
     both = mask & np.tri(130, dtype=bool)
     assert_same_bits(fa.attention(q, k, v, mask, causal=True), fa.attention(q, k, v, both))
+
+
+def test_weights_take_no_memory_but_their_own():
+    q, k = normal(1, 2, 1, 8), normal(1, 2, 4096, 8, seed=1)
+    tracemalloc.start()
+    weights = fa.attention_weights(q, k)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * weights.nbytes

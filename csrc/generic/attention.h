@@ -144,24 +144,34 @@ static void add_values(attention_task *t, running *r, const float *v, int64_t v_
     }
 }
 
-/* Take the keys first_key .. first_key + keys of one block into r. */
-static void attend_block(attention_task *t, running *r, int64_t first_key, int64_t keys)
+/* The scores of the keys first_key .. first_key + keys of one block, if any is seen. */
+static visibility score_block(attention_task *t, int64_t first_key, int64_t keys)
 {
     const fa_attention_plan *p = t->plan;
     visibility seen = SEEN_BY_ALL;
     if (p->mask_kind) seen = read_mask(t, first_key, keys);
-    if (seen == SEEN_BY_NONE) return;
+    if (seen == SEEN_BY_NONE) return seen;
     t->masked = seen == SEEN_BY_SOME;
     t->windowed = !window_shows(t, first_key, first_key + keys - 1);
     if (t->windowed) seen = SEEN_BY_SOME;
     count_keys(t, first_key, keys);
-    int64_t k_row = p->k_row, v_row = p->v_row;
+    int64_t k_row = p->k_row;
     const float *k =
         rows_as_float(p, t->k, first_key, keys, p->head_dim, t->k_wide, &k_row);
     if (t->queries == 1) score_one_query(t, k, k_row, t->keys[0]);
     else multiply_scores(t, k, k_row);
     finish_scores(t, first_key);
+    return seen;
+}
+
+/* Take the keys first_key .. first_key + keys of one block into r. */
+static void attend_block(attention_task *t, running *r, int64_t first_key, int64_t keys)
+{
+    const fa_attention_plan *p = t->plan;
+    const visibility seen = score_block(t, first_key, keys);
+    if (seen == SEEN_BY_NONE) return;
     online_softmax(t, r);
+    int64_t v_row = p->v_row;
     const float *v =
         rows_as_float(p, t->v, first_key, keys, p->value_dim, t->v_wide, &v_row);
     if (seen == SEEN_BY_SOME && has_non_finite(v, v_row, p->value_dim, keys)) {
@@ -173,16 +183,18 @@ static void attend_block(attention_task *t, running *r, int64_t first_key, int64
     }
 }
 
-/* out = o / l, back in rows; 0 where no key was seen. Adding 0 turns -0 into +0: which of
- * the two a sum of zero weights has would depend on skipped blocks. */
-static void write_output(const attention_task *t, const running *r)
+/* x / l, back in rows of `dim` numbers at `to`; 0 where no key was seen. x has `rows` of 16
+ * in a panel. Adding 0 turns -0 into +0: which of the two a sum of zero weights has would
+ * depend on skipped blocks. */
+static void write_rows(const attention_task *t, const running *r, const float *x,
+                       int64_t rows, int64_t dim, char *to)
 {
     const fa_attention_plan *p = t->plan;
-    const int64_t dim = p->value_dim, size = size_of(p->dtype);
+    const int64_t size = size_of(p->dtype);
     for (int64_t query = 0; query < t->queries; query += LANES) {
         const vf l = vload(r->l + query);
         const vf reciprocal = vselect(l == 0.0f, vsplat(0.0f), 1.0f / l);
-        const float *o = r->o + query / FA_PANEL * dim * FA_PANEL + query % FA_PANEL;
+        const float *o = x + query / FA_PANEL * rows * FA_PANEL + query % FA_PANEL;
         for (int64_t i = 0; i < dim; i += LANES) {
             vf square[LANES];
             UNROLL
@@ -194,11 +206,16 @@ static void write_output(const attention_task *t, const running *r)
             UNROLL
             for (int j = 0; j < LANES; j++) {
                 if (query + j >= t->queries) break;
-                narrow(p->dtype, t->to + ((query + j) * p->o_row + i) * size, square[j],
+                narrow(p->dtype, to + ((query + j) * p->o_row + i) * size, square[j],
                        dim - i);
             }
         }
     }
+}
+
+static void write_output(const attention_task *t, const running *r)
+{
+    write_rows(t, r, r->o, t->plan->value_dim, t->plan->value_dim, t->to);
 }
 
 /* lse = unit m + log l, as far as float32 goes, -infinity where no key was seen. */
@@ -234,6 +251,35 @@ static void attend_chunk(attention_task *t, const attention_task *next, running 
     }
 }
 
+/* Where a task finds its working memory, in the scratch of attention. */
+static running start_task(attention_task *t, running *chunk, float *scratch)
+{
+    const fa_attention_plan *p = t->plan;
+    t->q = scratch;
+    t->s = t->q + FA_QUERY_BLOCK * p->head_dim;
+    t->bias = t->s + FA_QUERY_BLOCK * KEY_BLOCK;
+    const running total = running_in(p, t->bias + FA_QUERY_BLOCK * KEY_BLOCK);
+    *chunk = running_in(p, total.m + running_floats(p));
+    t->k_wide = chunk->m + running_floats(p);
+    t->v_wide = t->k_wide + KEY_BLOCK * p->head_dim;
+    pack_queries(t);
+    if (t->queries == 1) memset(t->s, 0, sizeof(float[KEY_BLOCK * FA_PANEL]));
+    return total;
+}
+
+/* Reduce all keys, chunk by chunk, into r. */
+static void attend_keys(attention_task *t, const attention_task *next, running *r,
+                        running *chunk)
+{
+    const key_range keys = keys_in_reach(t);
+    const int64_t first = keys.first / FA_KEY_CHUNK;
+    attend_chunk(t, next, r, first);
+    for (int64_t i = first + 1; i * FA_KEY_CHUNK < keys.last; i++) {
+        attend_chunk(t, next, chunk, i);
+        merge(t, r, chunk);
+    }
+}
+
 /* A task, where chunks are no tasks of their own:
  *
  *     pack_queries           q^T
@@ -256,27 +302,13 @@ static void attention_run(const void *plan, int64_t task, void *scratch)
     attention_task t, next;
     locate(&t, p, block);
     locate(&next, p, p->chunks || task + 1 == attention_tasks(p) ? block : block + 1);
-    t.q = scratch;
-    t.s = t.q + FA_QUERY_BLOCK * p->head_dim;
-    t.bias = t.s + FA_QUERY_BLOCK * KEY_BLOCK;
-    running total = running_in(p, t.bias + FA_QUERY_BLOCK * KEY_BLOCK);
-    running chunk = running_in(p, total.m + running_floats(p));
-    t.k_wide = chunk.m + running_floats(p);
-    t.v_wide = t.k_wide + KEY_BLOCK * p->head_dim;
-    pack_queries(&t);
-    if (t.queries == 1) memset(t.s, 0, sizeof(float[KEY_BLOCK * FA_PANEL]));
+    running chunk, total = start_task(&t, &chunk, scratch);
     if (p->chunks) {
         running part = running_in(p, p->partials + task * running_floats(p));
         attend_chunk(&t, &next, &part, task % p->chunks);
         return;
     }
-    const key_range keys = keys_in_reach(&t);
-    const int64_t first = keys.first / FA_KEY_CHUNK;
-    attend_chunk(&t, &next, &total, first);
-    for (int64_t i = first + 1; i * FA_KEY_CHUNK < keys.last; i++) {
-        attend_chunk(&t, &next, &chunk, i);
-        merge(&t, &total, &chunk);
-    }
+    attend_keys(&t, &next, &total, &chunk);
     write_output(&t, &total);
     write_lse(&t, &total);
 }

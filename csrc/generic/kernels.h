@@ -29,6 +29,8 @@ static int64_t no_scratch(const void *plan)
 #include "one_query.h"
 
 #include "attention.h"
+
+#include "attention_weights.h"
 #include "embedding.h"
 #include "gemm.h"
 #include "pooling.h"
@@ -52,6 +54,7 @@ const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
     .embed = {embed_tasks, no_scratch, embed_run},
     .pool = {pool_tasks, no_scratch, pool_run},
     .attention = {attention_tasks, attention_scratch, attention_run},
+    .attention_weights = {attention_tasks, attention_scratch, attention_weights_run},
     .attention_merge = {attention_merge_tasks, no_scratch, attention_merge_run},
     .sinusoid = {sinusoid_tasks, no_scratch, sinusoid_run},
     .rotary = {rotary_tasks, no_scratch, rotary_run},

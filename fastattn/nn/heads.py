@@ -116,15 +116,25 @@ def score_matrix(
 
 def compute_weights(heads: Heads, sequences: Sequences, scores: Scores) -> Array:
     """Compute the weights (heads, length, key length) that attention gives the keys."""
-    count = heads.key.shape[-2 if heads.in_cache else 0]
-    identity = np.eye(count, dtype=np.float32)
-    values = identity if heads.in_cache else identity[:, None]
-    values = np.broadcast_to(values, (*heads.key.shape[:-1], count))
-    weights = np.empty((*heads.query.shape[:2], count), np.float32)
+    key = heads.key if heads.in_cache else heads.key.swapaxes(0, 1)[None]
+    scores, runs = sequences.resolved(scores)
+    query = heads.query.swapaxes(0, 1)[None]
+    weights = np.zeros((*query.shape[:3], key.shape[-2]), np.float32)
     program = Program()
-    attend(program, heads._replace(value=values), weights, sequences, scores)
+    _attention.attention(
+        program,
+        query,
+        key,
+        None,
+        weights,
+        mask=None if runs is None else _for_heads(runs[0].mask, query.shape[1]),
+        query_offset=sequences.offsets,
+        positions=_positions(sequences, WHOLE, WHOLE) if sequences.has_gaps else None,
+        **scores.for_kernel(query.shape[-1], 1),
+    )
     program.run()
-    return weights.swapaxes(0, 1)
+    of_one: Array = weights[0]
+    return of_one
 
 
 def compute_scores(heads: Heads, sequences: Sequences, scores: Scores) -> Array:
