@@ -2,6 +2,6 @@
 cdef bint is_told(object num_threads) except -1
 
 # Enter a parallel region and return how many threads it gets: `wanted`, or fewer where
-# regions that other threads of the process are running already use up the `limit`. Leave it.
+# regions of other threads of the process use up the `limit`. Leave it.
 cdef int enter_region(int wanted, int limit) noexcept nogil
 cdef void leave_region(int threads) noexcept nogil
