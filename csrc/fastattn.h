@@ -175,6 +175,7 @@ typedef struct {
     int64_t o_row, o_head;
     int64_t lse_row, lse_head;
     fa_mask_kind mask_kind;
+    fa_dtype mask_dtype; /* of a float mask; not FA_INT8 */
     int64_t mask_head, mask_row, mask_col;
     float scale;
     float softcap;       /* c of c tanh(s / c), or 0 */

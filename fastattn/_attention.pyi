@@ -10,7 +10,7 @@ queries and of all keys, one sequence behind the other.
 
 from typing import Any
 
-from numpy import bool_, float32, int64
+from numpy import float32, int64
 from numpy.typing import NDArray
 
 from ._program import Program
@@ -25,7 +25,7 @@ def attention(
     out: NDArray[Any],
     *,
     dtype: str = "float32",
-    mask: NDArray[bool_] | NDArray[float32] | None = None,
+    mask: NDArray[Any] | None = None,
     key_lengths: NDArray[int64] | None = None,
     query_offset: NDArray[int64] | None = None,
     slopes: NDArray[float32] | None = None,
@@ -41,9 +41,9 @@ def attention(
 
     query (..., H, Lq, D), key (..., H', Lk, D), value (..., H', Lk, Dv) and
     out (..., H, Lq, Dv) have equal leading dimensions, of stride 0 where they were
-    broadcast, and H is a multiple of H'. `mask` is (..., H, Lq, Lk) with any strides, `lse`
-    (..., H, Lq), `slopes` (leading, H); `key_lengths` and `query_offset` have one element
-    per leading index. All these are contiguous but for the mask and lse.
+    broadcast, and H is a multiple of H'. `mask` is (..., H, Lq, Lk) with any strides,
+    bool or floating, `lse` (..., H, Lq), `slopes` (leading, H); `key_lengths` and
+    `query_offset` have one element per leading index. All these are contiguous but for the mask and lse.
     """
 
 def attention_varlen(

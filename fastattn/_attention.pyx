@@ -10,6 +10,10 @@ from ._program cimport ELEMENT_WORK, Program
 from ._threads import thread_count
 
 cdef dict DTYPES = {"float32": FA_FLOAT32, "float16": FA_FLOAT16, "bfloat16": FA_BFLOAT16}
+# By kind and bytes of an element: NumPy has no letter of its own for bfloat16.
+cdef dict MASKS = {
+    ("b", 1): "bool", ("f", 4): "float32", ("f", 2): "float16", ("V", 2): "bfloat16"
+}
 FAR = FA_FAR
 
 cdef enum:
@@ -206,14 +210,15 @@ cdef Py_buffer *mask_view(
 ) except NULL:
     """A mask of any strides, of the shape of the scores."""
     cdef int n = x.ndim, axis
-    is_bool = memoryview(mask).format == "?"
-    cdef Py_buffer *view = program.view(
-        mask, "mask", "bool" if is_bool else "float32", n
-    )
+    dtype = MASKS.get((mask.dtype.kind, mask.dtype.itemsize), "bool or floating")
+    if dtype == "bfloat16":
+        mask = mask.view("H")
+    cdef Py_buffer *view = program.view(mask, "mask", dtype, n)
     for axis in range(n - 1):
         same("a dimension of mask", view.shape[axis], x.q.shape[axis])
     same("the last dimension of mask", view.shape[n - 1], x.k.shape[n - 2])
-    plan.mask_kind = FA_BOOL_MASK if is_bool else FA_FLOAT_MASK
+    plan.mask_kind = FA_BOOL_MASK if dtype == "bool" else FA_FLOAT_MASK
+    plan.mask_dtype = DTYPES.get(dtype, FA_FLOAT32)
     plan.mask_head, plan.mask_row = stride(view, n - 3), stride(view, n - 2)
     plan.mask_col = stride(view, n - 1)
     return view

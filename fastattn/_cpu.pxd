@@ -134,6 +134,7 @@ cdef extern from "fastattn.h":
         int64_t q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head
         int64_t lse_row, lse_head
         fa_mask_kind mask_kind
+        fa_dtype mask_dtype
         int64_t mask_head, mask_row, mask_col
         float scale, softcap
         int64_t left, right

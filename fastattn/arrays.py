@@ -269,24 +269,25 @@ def as_flag(value: Any, name: str) -> bool:
 
 
 def as_mask(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return a mask, bool or float32, as a view of the shape of the scores.
+    """Return a mask, bool or floating, as a view of the shape of the scores.
 
     Raises
     ------
     TypeError
-        If it is neither bool (True = attend) nor float32 (added to the scores).
+        If it is neither bool (True = attend) nor float32, float16 or bfloat16 (added to
+        the scores).
     ValueError
         If it does not broadcast to `shape`.
     """
     mask = as_array(value, name)
     if mask.dtype.kind in "iu":
         raise TypeError(
-            f"{name} must be bool (True = attend) or float32 (added), got {mask.dtype}: "
+            f"{name} must be bool (True = attend) or floating (added), got {mask.dtype}: "
             f"for a 0/1 mask of scores pass {name}.astype(bool), for a padding mask "
             f"(batch, Lk) {name}.astype(bool)[:, None, None, :]"
         )
     if mask.dtype != bool:
-        mask = as_float32(value, name)
+        mask = as_storage(value, name)
     try:
         return np.broadcast_to(mask, shape)
     except ValueError:

@@ -67,10 +67,10 @@ def attention(
         ``h // (query heads // key heads)``.
     value : array_like, (..., Lk, Dv), the dtype of `query`
         As `key`; Dv may differ from D.
-    mask : array_like, broadcastable to (..., Lq, Lk), bool or float32, optional
-        bool: True = attend. float32: added to the scores; -inf hides a key. A padding
-        mask (batch, Lk) goes in as ``mask[:, None, None, :]``. It is read by its strides
-        and never expanded.
+    mask : array_like, broadcastable to (..., Lq, Lk), bool or floating, optional
+        bool: True = attend. float32, float16 or bfloat16: added to the scores; -inf hides
+        a key. A padding mask (batch, Lk) goes in as ``mask[:, None, None, :]``. It is read
+        by its strides, half precision widened where it is loaded, and never expanded.
     causal : bool, default False
         Query i sees the keys up to ``i + query_offset``.
     query_offset : int or array_like of int, broadcastable to the batch, default 0

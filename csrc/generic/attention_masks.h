@@ -54,19 +54,29 @@ static visibility read_bool_mask(attention_task *t, const uint8_t *mask, int64_t
 
 /* A row of a float mask as KEY_BLOCK biases; -infinity hides a key, and stands behind the
  * last. */
-static void read_biases(const float *mask, int64_t col, int64_t keys, float *bias)
+static void read_biases(const fa_attention_plan *p, const char *mask, int64_t keys,
+                        float *bias)
 {
-    if (col == 1) memcpy(bias, mask, (size_t)keys * sizeof(float));
-    else
-        for (int64_t j = 0; j < keys; j++) bias[j] = mask[j * col];
+    const int64_t col = p->mask_col;
+    if (p->mask_dtype == FA_FLOAT32) {
+        const float *from = (const float *)mask;
+        if (col == 1) memcpy(bias, from, (size_t)keys * sizeof(float));
+        else
+            for (int64_t j = 0; j < keys; j++) bias[j] = from[j * col];
+    } else if (col == 1) {
+        widen_rows(p->mask_dtype, 1, keys, mask, 0, bias, 0);
+    } else { /* as a column */
+        widen_rows(p->mask_dtype, keys, 1, mask, col, bias, 1);
+    }
     for (int64_t j = keys; j < KEY_BLOCK; j++) bias[j] = -INFINITY;
 }
 
 /* Read a float mask for a block of keys into t->bias, a block like the scores, or
  * (KEY_BLOCK,) where the mask is the same for every query. */
-static visibility read_float_mask(attention_task *t, const float *mask, int64_t keys)
+static visibility read_float_mask(attention_task *t, const char *mask, int64_t keys)
 {
     const fa_attention_plan *p = t->plan;
+    const int64_t mask_row = p->mask_row * size_of(p->mask_dtype);
     const int64_t queries = p->mask_row ? t->queries : 1;
     float rows[FA_PANEL * KEY_BLOCK];
     vi any = {0};
@@ -74,7 +84,7 @@ static visibility read_float_mask(attention_task *t, const float *mask, int64_t 
         const int64_t count = min64(queries - first, FA_PANEL);
         for (int64_t i = 0; i < count; i++) {
             float *row = p->mask_row ? rows + i * KEY_BLOCK : t->bias;
-            read_biases(mask + (first + i) * p->mask_row, p->mask_col, keys, row);
+            read_biases(p, mask + (first + i) * mask_row, keys, row);
             for (int64_t j = 0; j < keys; j += LANES) any |= vload(row + j) != -INFINITY;
         }
         if (p->mask_row) {
@@ -89,10 +99,11 @@ static visibility read_mask(attention_task *t, int64_t first_key, int64_t keys)
     const fa_attention_plan *p = t->plan;
     const int64_t origin =
         t->head * p->mask_head + t->first_query * p->mask_row + first_key * p->mask_col;
+    const char *mask = t->sequence->mask;
     if (p->mask_kind == FA_BOOL_MASK) {
-        return read_bool_mask(t, (const uint8_t *)t->sequence->mask + origin, keys);
+        return read_bool_mask(t, (const uint8_t *)mask + origin, keys);
     }
-    return read_float_mask(t, (const float *)t->sequence->mask + origin, keys);
+    return read_float_mask(t, mask + origin * size_of(p->mask_dtype), keys);
 }
 
 /* How far each lane's query is behind a key: key - position. */

@@ -308,7 +308,7 @@ class MultiHeadAttention(Layer):
         mask : array_like, broadcastable to (batch, num_heads, length, \
         source length)
             What each query may attend to, besides padding: bool, True = attend; or
-            float32, added to the scaled scores. PyTorch's boolean `attn_mask` says the
+            floating, added to the scaled scores. PyTorch's boolean `attn_mask` says the
             opposite.
         causal : bool, default False
             Whether query i attends only to the keys 0 to i, or ``len(cache) + i``.

@@ -156,6 +156,7 @@ def compute_scores(heads: Heads, sequences: Sequences, scores: Scores) -> Array:
         if added is not None and added.dtype == np.bool_:
             values = np.where(added, values, np.float32(-np.inf))
         elif added is not None:
+            added = as_real(added, "mask")
             values = np.where(added == -np.inf, np.float32(-np.inf), values + added)
     return values.reshape(values.shape[-3:])
 

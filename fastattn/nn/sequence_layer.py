@@ -53,7 +53,7 @@ class SequenceLayer(Layer):
             padding mask with its gaps on the right. Give one of the two.
         mask : array_like, broadcastable to (batch, num_heads, length, length)
             What each query may attend to, besides padding: bool, True = attend; or
-            float32, added to the scaled scores. PyTorch's boolean `src_mask` and
+            floating, added to the scaled scores. PyTorch's boolean `src_mask` and
             `attn_mask` say the opposite.
         causal : bool, default False
             Whether a token attends only to itself and to tokens before it.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arrays import LARGEST, as_array, as_mask
+from ..arrays import LARGEST, as_array, as_mask, as_real
 from ..padding import Packing
 from ..scores import FAR, Scores
 
@@ -196,6 +196,8 @@ def _check_meant(
 
 def _both(given: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
     """Combine masks of (1, heads, length, length) and (heads or 1, length, length)."""
+    if given.dtype != np.bool_:
+        given = as_real(given, "mask")
     shape = np.broadcast_shapes(given.shape, mask.shape)
     given, mask = np.broadcast_to(given, shape), np.broadcast_to(mask, shape)
     if mask.dtype == np.bool_ == given.dtype:
@@ -207,7 +209,7 @@ def _both(given: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
     if given.dtype == np.bool_:
         return np.where(given, mask, hidden)
     with np.errstate(over="ignore"):
-        total = np.clip(given.astype(np.float32) + mask, -LARGEST, LARGEST)
+        total = np.clip(given + mask, -LARGEST, LARGEST)
     return np.where((mask == hidden) | (given == hidden), hidden, total)
 
 

@@ -43,10 +43,11 @@ static void hide(fa_attention_plan *p, fa_sequence *s, const shape *x)
         s->mask = flags(HEADS * p->mask_head, 1);
     } else if (x->variant == ALL) {
         p->mask_kind = FA_FLOAT_MASK;
-        p->mask_col = 2; /* every other one of a row */
-        p->mask_row = 2 * x->keys;
+        p->mask_dtype = x->dtype;
+        p->mask_col = x->dtype == FA_BFLOAT16 ? 1 : 2; /* or every other one of a row */
+        p->mask_row = p->mask_col * x->keys;
         const int64_t size = x->queries * p->mask_row;
-        s->mask = numbers(size ? size - 1 : 0, -1, 1);
+        s->mask = rows(size ? size - p->mask_col + 1 : 0, 1, x->dtype);
     }
 }
 

@@ -135,11 +135,13 @@ def draw_operands(rng: Generator) -> list[Array]:
 
 
 def draw_mask(rng: Generator, shape: tuple[int, ...]) -> Array:
-    """Draw a mask that broadcasts to the scores, bool or float32, in some layout."""
+    """Draw a mask that broadcasts to the scores, bool or floating, in some layout."""
     own = narrowed(rng, shape) or (1,)
     seen = rng.random(own) < pick(rng, [0.03, 0.5, 0.95, 1])
     bias = 3 * rng.standard_normal(own, np.float32)
     mask = np.where(seen, bias, np.float32(-np.inf)) if chance(rng, 0.5) else seen
+    if mask.dtype != bool and chance(rng, 0.3):
+        mask = mask.astype(pick(rng, HALVES))
     if chance(rng, 0.2):
         return np.broadcast_to(mask, shape)
     return pick(rng, LAYOUTS)(mask) if mask.ndim > 1 else np.repeat(mask, 3)[::3]
@@ -174,7 +176,7 @@ def send_far(rng: Generator, call: Call) -> None:
             y = np.clip(np.multiply(x, np.float32(pick(rng, ENDS))), -LARGEST, LARGEST)
         return np.where(np.isinf(x), x, y).astype(np.float32)
 
-    if call.mask is not None and call.mask.dtype != bool:
+    if call.mask is not None and call.mask.dtype == np.float32:
         call.mask = far(call.mask)
     for name in ("alibi_slopes", "distance_bias"):
         if name in call.keywords:
