@@ -43,7 +43,8 @@ def attention(
     out (..., H, Lq, Dv) have equal leading dimensions, of stride 0 where they were
     broadcast, and H is a multiple of H'. `mask` is (..., H, Lq, Lk) with any strides,
     bool or floating, `lse` (..., H, Lq), `slopes` (leading, H); `key_lengths` and
-    `query_offset` have one element per leading index. All these are contiguous but for the mask and lse.
+    `query_offset` have one element per leading index. All these are contiguous but for
+    the mask and lse.
     """
 
 def attention_varlen(
