@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Measured with AVX2 kernels, which valgrind knows, and rounded up by up to a twentieth. Of two
-# builds of CPython 3.11 it was the slower: Debian's takes an eighth less.
+# Measured with AVX2 kernels, which valgrind knows, and rounded up by up to a twentieth.
+# Of two builds of CPython 3.11 it was the slower: Debian's takes an eighth less.
 # What a causal mask hides in a block of 64 keys, and what six layers of an encoder spend in
 # Python between their kernels, show in the last two.
 BOUNDS = {
