@@ -13,12 +13,13 @@ from ._gemm import FORMATS
 from ._program import Program
 from .arrays import as_choice, as_flag, as_index
 from .models import EncoderModel, read_model
-from .models.batches import Tokens, pack
+from .models.batches import pack
 from .models.folder import Folder
 from .models.locate import locate
 from .models.pooling import module_files, read_modules
 from .models.saving import write_folder
 from .models.sentence import General, sentence_files
+from .models.tokenization import Tokens
 from .models.tokenizer import read_tokenizer
 from .models.tokenizer_files import tokenizer_files
 from .text_base import BATCH_TOKENS, ON_TRUNCATION, OnTruncation, TextModel, as_texts
@@ -264,6 +265,7 @@ class TextEncoder(TextModel):
             batch_tokens=batch_tokens,
             on_truncation=on_truncation,
             show_progress=show_progress,
+            num_threads=num_threads,
         ):
             computed = self._compute(tokens, wanted, num_threads)
             for index, result in zip(indices, computed, strict=True):

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from ._threads import thread_count
 from .arrays import as_flag, as_index
 from .errors import TruncationWarning
 from .models import Config, EncoderModel
-from .models.batches import SLICE_TEXTS, Tokens, batches, windows
+from .models.batches import batches, windows
+from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -93,6 +95,7 @@ class TextModel:
         batch_tokens: int,
         on_truncation: OnTruncation,
         show_progress: bool | None,
+        num_threads: int | None,
     ) -> Iterator[tuple[list[int], list[Tokens]]]:
         """Tokenize texts and put them into batches: their indices, and their tokens.
 
@@ -103,8 +106,9 @@ class TextModel:
         # Another thread may put another one in its place.
         tokenizer = self.tokenizer
         limit = _truncation(tokenizer)["max_length"]
+        tokenization = Tokenization(tokenizer, prompt, thread_count(num_threads))
         with _progress(len(texts), show_progress) as advance:
-            for first, window in windows(tokenizer, texts, prompt, batch_tokens):
+            for first, window in windows(tokenization, texts, batch_tokens):
                 for index, tokens in enumerate(window, first):
                     cut += tokens.cut
                     if tokens.cut and on_truncation == "error":

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from .arrays import as_choice, as_index
 from .errors import TruncationWarning
 from .models import EncoderModel
-from .models.batches import has_surrogate
 from .models.folder import errors_of_library
+from .models.tokenization import has_surrogate
 from .nn import Encoder, EncoderLayer, FeedForward, MultiHeadAttention
 from .nn.recorder import Complete, Recorder, recording
 from .text import TextEncoder

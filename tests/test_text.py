@@ -13,7 +13,8 @@ from support.bits import THREADS, assert_same_bits
 from support.folders import TINY
 
 import fastattn as fa
-from fastattn.models.batches import SLICE_TEXTS, WINDOW_BATCHES
+from fastattn.models.batches import WINDOW_BATCHES
+from fastattn.models.tokenization import SLICE_TEXTS
 
 TEXTS = ["the cat", "a dog is under the sky, and it is red", "", "x", "the cat"]
 LONG = "run " * 100

@@ -1,35 +1,20 @@
 """Texts into batches of packed tokens, with memory for a few batches at a time."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy import int64
 from numpy.typing import NDArray
 
-from ..errors import ModelFormatError
 from ..nn.sequences import Sequences
 from ..padding import packing_of
-from .folder import errors_of_library
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from .tokenization import Tokenization, Tokens
 
 # Batches in a window, inside which texts are sorted by length: enough that a batch holds
 # texts of similar length, and few enough that the token ids of a window take little memory
 # beside the activations of one batch.
 WINDOW_BATCHES = 16
-
-# Texts handed to the tokenizer at once.
-SLICE_TEXTS = 256
-
-
-class Tokens(NamedTuple):
-    """The token ids and token types of one text, and whether it was cut."""
-
-    ids: NDArray[int64]
-    types: NDArray[int64]
-    cut: bool
 
 
 class Batch(NamedTuple):
@@ -41,17 +26,19 @@ class Batch(NamedTuple):
 
 
 def windows(
-    tokenizer: "Tokenizer", texts: list[str], prompt: str, batch_tokens: int
+    tokenization: Tokenization, texts: list[str], batch_tokens: int
 ) -> Iterator[tuple[int, list[Tokens]]]:
     """Tokenize texts, some batches at a time: index of the first of them, and all."""
     window: list[Tokens] = []
-    for start in range(0, len(texts), SLICE_TEXTS):
-        stop = min(start + SLICE_TEXTS, len(texts))
-        window += _tokenize(tokenizer, texts[start:stop], prompt, start)
+    start = 0
+    while start < len(texts):
+        stop = tokenization.slice_end(texts, start)
+        window += tokenization.tokens(texts[start:stop], start)
         size = sum(len(tokens.ids) for tokens in window)
         if stop == len(texts) or size >= WINDOW_BATCHES * batch_tokens:
             yield stop - len(window), window
             window = []
+        start = stop
 
 
 def batches(window: list[Tokens], batch_tokens: int) -> Iterator[list[int]]:
@@ -81,33 +68,3 @@ def pack(texts: list[Tokens]) -> Batch:
         types=np.concatenate([text.types for text in texts]),
         sequences=Sequences(packing, packing),
     )
-
-
-def _tokenize(
-    tokenizer: "Tokenizer", texts: list[str], prompt: str, first: int
-) -> list[Tokens]:
-    """Tokenize texts, the first of which has the index `first`."""
-    try:
-        # The fast form leaves out where in the text a token came from.
-        with errors_of_library("tokenizer.json"):
-            encodings = tokenizer.encode_batch_fast([prompt + text for text in texts])
-    except ModelFormatError:
-        for index, text in enumerate(texts, first):
-            if has_surrogate(text):
-                raise ValueError(
-                    f"inputs[{index}] is not valid Unicode: it has a lone surrogate"
-                ) from None
-        raise
-    return [
-        Tokens(
-            np.array(encoding.ids, int64),
-            np.array(encoding.type_ids, int64),
-            bool(encoding.overflowing),
-        )
-        for encoding in encodings
-    ]
-
-
-def has_surrogate(text: str) -> bool:
-    """Whether a str holds half of a UTF-16 pair, which no encoder of Unicode takes."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
