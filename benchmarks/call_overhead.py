@@ -20,6 +20,9 @@ BOUNDS = {
     "softmax": 31_500,
     "linear": 34_000,
     "attention": 88_000,
+    "pairs": 370_000,
+    "row": 105_000,
+    "plain weight": 245_000,
     "causal": 300_000,
     "encoder": 625_000,
 }
@@ -31,12 +34,17 @@ import fastattn as fa
 
 x, heads = np.ones((1, 8), np.float32), np.ones((3, 1, 1, 2, 8), np.float32)
 block = np.ones((3, 1, 64, 64), np.float32)
+pairs = np.ones((200, 4, 4), np.float32)
+row, square = np.ones((1, 256), np.float32), np.ones((256, 256), np.float32)
 layer, encoder = fa.nn.Linear(8, 8, rng=0), fa.nn.Encoder(16, 2, 32, 6, rng=0)
 tokens = np.ones((1, 2, 16), np.float32)
 calls = {
     "softmax": lambda: fa.softmax(x),
     "linear": lambda: layer(x),
     "attention": lambda: fa.attention(*heads),
+    "pairs": lambda: fa.matmul(pairs, pairs),
+    "row": lambda: fa.matmul(row, square),
+    "plain weight": lambda: fa.linear(row, square),
     "causal": lambda: fa.attention(*block, causal=True),
     "encoder": lambda: encoder(tokens),
 }

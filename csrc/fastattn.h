@@ -25,7 +25,10 @@ enum {
     FA_ALIGN = 64,       /* bytes; packed weights and scratch start on a cache line */
     FA_QUERY_BLOCK = 64, /* queries of one attention task */
     FA_KEY_CHUNK = 512,  /* keys that attention reduces from zero before it merges */
-    FA_FAR = 1 << 30,    /* as far as two positions can be apart: half from each side */
+    /* So many rows of A read panels so rarely that packing all of B first does not pay:
+     * each task packs what it reads into scratch. They are one block of rows. */
+    FA_UNPACKED_ROWS = 56,
+    FA_FAR = 1 << 30, /* as far as two positions can be apart: half from each side */
 };
 
 typedef enum { FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH, FA_SILU } fa_activation;
@@ -70,9 +73,11 @@ typedef struct {
     const float *a;
     int64_t lda;
     fa_dtype format;
-    const void *b;       /* packed panels, FA_ALIGN-aligned */
-    const float *scales; /* of the columns of int8, or NULL */
-    const float *bias;   /* (n,) or NULL */
+    const void *b;         /* packed panels, FA_ALIGN-aligned */
+    const float *scales;   /* of the columns of int8, or NULL */
+    const float *unpacked; /* or NULL; else float32 in place of panels: */
+    int64_t ldb, b_col;    /* B[p, j] = unpacked[p * ldb + j * b_col] */
+    const float *bias;     /* (n,) or NULL */
     fa_activation activation;
     const float *factor; /* (m, n) or NULL; may be C itself */
     int64_t ldf;
@@ -84,6 +89,14 @@ typedef struct {
     float *c;
     int64_t ldc;
 } fa_gemm_plan;
+
+/* matmul: the product for every index of an array of matrices, with B unpacked. */
+typedef struct {
+    fa_gemm_plan first; /* at the index 0 */
+    int64_t matrices;   /* product of the shape */
+    int dims;
+    const int64_t *shape, *a_steps, *b_steps, *c_steps; /* (dims,), steps in elements */
+} fa_matmul_plan;
 
 /* softmax: y[i, :] = exp(x[i, :] - max) / sum, max and sum over the row. */
 typedef struct {
@@ -224,7 +237,7 @@ typedef struct {
 /* An instruction set is a table of operations. */
 typedef struct {
     const char *name;
-    fa_op pack, unpack, gemm, softmax, layer_norm, activate, embed, pool;
+    fa_op pack, unpack, gemm, matmul, softmax, layer_norm, activate, embed, pool;
     fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads;
 } fa_kernels;
 

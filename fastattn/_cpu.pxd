@@ -8,6 +8,7 @@ cdef extern from "fastattn.h":
         FA_ALIGN
         FA_QUERY_BLOCK
         FA_KEY_CHUNK
+        FA_UNPACKED_ROWS
         FA_FAR
         FA_EMBED_TABLES
 
@@ -51,6 +52,8 @@ cdef extern from "fastattn.h":
         fa_dtype format
         const void *b
         const float *scales
+        const float *unpacked
+        int64_t ldb, b_col
         const float *bias
         fa_activation activation
         const float *factor
@@ -63,6 +66,15 @@ cdef extern from "fastattn.h":
         float norm_eps
         float *c
         int64_t ldc
+
+    ctypedef struct fa_matmul_plan:
+        fa_gemm_plan first
+        int64_t matrices
+        int dims
+        const int64_t *shape
+        const int64_t *a_steps
+        const int64_t *b_steps
+        const int64_t *c_steps
 
     ctypedef struct fa_softmax_plan:
         int64_t rows, cols
@@ -167,7 +179,7 @@ cdef extern from "fastattn.h":
 
     ctypedef struct fa_kernels:
         const char *name
-        fa_op pack, unpack, gemm, softmax, layer_norm, activate, embed, pool
+        fa_op pack, unpack, gemm, matmul, softmax, layer_norm, activate, embed, pool
         fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads
 
     int fa_num_kernels() noexcept nogil

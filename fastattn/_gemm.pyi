@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ._program import Program
 
 PANEL: int  # rows of a weight that are packed together
+UNPACKED_ROWS: int  # up to so many rows, `matmul` does not pack twice what it reads
 # Name of a format -> the kernels' number for it, bytes of an element, largest magnitude.
 FORMATS: dict[str, tuple[int, int, float]]
 
@@ -59,3 +60,14 @@ def linear(
     multiple of PANEL, these rows of the weight stand for all of it. factor may be out;
     neither x nor residual may overlap out.
     """
+
+def matmul(
+    program: Program,
+    a: NDArray[float32],
+    b: NDArray[float32],
+    out: NDArray[float32],
+    *,
+    bias: NDArray[float32] | None = None,
+    activation: str = "identity",
+) -> None:
+    """Add out = activation(a b + bias) for matrices at every index, b of any strides."""

@@ -8,8 +8,8 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
-    FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL, fa_dtype,
-    fa_gemm_plan, fa_pack_plan, fa_unpack_plan, kernels,
+    FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL, FA_UNPACKED_ROWS,
+    fa_dtype, fa_gemm_plan, fa_matmul_plan, fa_pack_plan, fa_unpack_plan, kernels,
 )
 from ._program cimport ELEMENT_WORK, Program, row_stride
 
@@ -18,6 +18,7 @@ from . import _rowwise, arena
 from .arrays import as_choice
 
 PANEL = FA_PANEL
+UNPACKED_ROWS = FA_UNPACKED_ROWS
 
 # How weights are stored: the kernels' number for it, the bytes of an element, and the
 # largest magnitude that is taken, which rounds to something finite.
@@ -214,3 +215,68 @@ def linear(
     program.add(&kernels().gemm, plan, <double>max(m, 16) * n * weight.k)
     if norm is not None and not plan.norm:
         _rowwise.layer_norm(program, out, *norm, out)
+
+
+cdef Py_buffer *matrices(
+    Program program, object array, str name, int dims, const Py_ssize_t *shape,
+    int64_t rows, int64_t cols, bint adjacent, bint writable=False,
+) except NULL:
+    """Matrices of one size at every index of a shape, maybe with adjacent columns."""
+    cdef Py_buffer *view = program.view(array, name, "float32", dims + 2, writable)
+    cdef int i
+    if view.shape[dims] != rows or view.shape[dims + 1] != cols:
+        raise ValueError(
+            f"{name} must have matrices of shape ({rows}, {cols}), "
+            f"got ({view.shape[dims]}, {view.shape[dims + 1]})"
+        )
+    for i in range(dims):
+        if view.shape[i] != shape[i]:
+            raise ValueError(f"{name} must have {shape[i]} matrices, got {view.shape[i]}")
+    if adjacent and cols > 1 and view.strides[dims + 1] != sizeof(float):
+        raise ValueError(f"{name} must have adjacent columns")
+    return view
+
+
+cdef const int64_t *steps_of(Program program, const Py_buffer *view, int dims) except? NULL:
+    """The distances in elements between matrices."""
+    cdef int64_t *steps = <int64_t *>program.allocate(sizeof(int64_t), dims)
+    for i in range(dims):
+        steps[i] = view.strides[i] // <int64_t>sizeof(float)
+    return steps
+
+
+def matmul(Program program not None, a, b, out, *, bias=None, activation="identity"):
+    """Add out = activation(a b + bias) for matrices at every index, b of any strides.
+
+    It is meant for at most UNPACKED_ROWS rows; the bits are those of `linear`.
+    """
+    cdef fa_matmul_plan *plan = <fa_matmul_plan *>program.allocate(sizeof(fa_matmul_plan))
+    cdef fa_gemm_plan *first = &plan.first
+    cdef Py_buffer *c = program.view(out, "out", "float32", -1, True)
+    cdef int dims = c.ndim - 2, i
+    if dims < 0:
+        raise ValueError(f"out must have at least 2 dimensions, got {c.ndim}")
+    cdef int64_t m = c.shape[dims], n = c.shape[dims + 1]
+    cdef Py_buffer *x = program.view(a, "a", "float32", dims + 2)
+    cdef int64_t k = x.shape[dims + 1]
+    matrices(program, out, "out", dims, c.shape, m, n, True, True)
+    matrices(program, a, "a", dims, c.shape, m, k, True)
+    cdef Py_buffer *y = matrices(program, b, "b", dims, c.shape, k, n, False)
+    cdef int64_t *shape = <int64_t *>program.allocate(sizeof(int64_t), dims)
+    plan.matrices = 1
+    for i in range(dims):
+        shape[i] = c.shape[i]
+        plan.matrices *= shape[i]
+    plan.dims, plan.shape = dims, shape
+    plan.a_steps, plan.b_steps = steps_of(program, x, dims), steps_of(program, y, dims)
+    plan.c_steps = steps_of(program, c, dims)
+    first.m, first.n, first.k = m, n, k
+    first.a, first.lda = <const float *>x.buf, x.strides[dims] // 4
+    first.unpacked = <const float *>y.buf
+    first.ldb, first.b_col = y.strides[dims] // 4, y.strides[dims + 1] // 4
+    first.bias = program.vector(bias, "bias", n)
+    first.activation = _rowwise.ACTIVATIONS[activation]
+    first.c, first.ldc = <float *>c.buf, c.strides[dims] // 4
+    # What is packed is read and written: as much as 16 rows of a product.
+    cdef double work = <double>n * k * max(m, 16)
+    program.add(&kernels().matmul, plan, plan.matrices * work)

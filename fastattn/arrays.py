@@ -62,9 +62,14 @@ def as_float32(value: Any, name: str) -> Float32:
     ValueError
         For a number that is beyond float32.
     """
+    return readable(as_strided(value, name))
+
+
+def as_strided(value: Any, name: str) -> Float32:
+    """Return what :func:`as_float32` does, of any strides."""
     array = as_array(value, name)
     if array.dtype is FLOAT32:
-        return readable(array)
+        return array if array.flags.aligned else array.copy()
     if not hasattr(value, "dtype"):
         array = _of_integers(array, name)
     other_width = array.dtype.kind == "f" and array.dtype.itemsize != 4
@@ -75,7 +80,7 @@ def as_float32(value: Any, name: str) -> Float32:
             f"{name} must be float32, got {name_of(array.dtype)}: convert it with "
             f"{name}.{cure}"
         )
-    return readable(_rounded(array, name))
+    return _rounded(array, name)
 
 
 def as_real(value: Any, name: str) -> Float32:

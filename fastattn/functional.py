@@ -4,12 +4,23 @@ Here what people pass becomes arrays and plans: any number of dimensions, defaul
 errors in the caller's words. The arithmetic is in csrc/.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _gemm, _rowwise
 from ._program import Program
-from .arrays import Float32, as_choice, as_float32, as_index, as_number, output, rows_of
+from .arrays import (
+    Float32,
+    as_choice,
+    as_float32,
+    as_index,
+    as_number,
+    as_strided,
+    output,
+    rows_of,
+)
 
 ACTIVATIONS = {
     None: "identity",
@@ -29,8 +40,9 @@ def matmul(a: ArrayLike, b: ArrayLike, *, out: Float32 | None = None) -> Float32
     a : array_like, (..., m, k), float32
         Left factors.
     b : array_like, (..., k, n), float32
-        Right factors; leading dimensions broadcast against those of `a`. They are packed
-        on every call: for a weight that is used again, see :class:`fastattn.nn.Linear`.
+        Right factors, of any strides; leading dimensions broadcast against those of `a`.
+        They are packed on every call: for a weight that is used again, see
+        :class:`fastattn.nn.Linear`.
     out : ndarray, (..., m, n), float32, optional
         Where to write the result.
 
@@ -59,7 +71,7 @@ def matmul(a: ArrayLike, b: ArrayLike, *, out: Float32 | None = None) -> Float32
     array([[3., 2.],
            [7., 4.]], dtype=float32)
     """
-    a, b = as_float32(a, "a"), as_float32(b, "b")
+    a, b = as_float32(a, "a"), as_strided(b, "b")
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(
             f"a and b must have at least 2 dimensions, got shapes {a.shape} and {b.shape}"
@@ -74,16 +86,12 @@ def matmul(a: ArrayLike, b: ArrayLike, *, out: Float32 | None = None) -> Float32
     if c.size == 0:
         return c
     program = Program()
-    packed = _gemm.empty_packed(b.shape[-1], b.shape[-2], temporary=True)
     if b.ndim == 2 and c.flags.c_contiguous:
-        _gemm.pack(program, b.T, packed)
-        _gemm.linear(program, rows_of(a), packed, rows_of(c))
+        _multiply(program, rows_of(a), b, rows_of(c))
     else:
         a = np.broadcast_to(a, (*leading, *a.shape[-2:]))
         b = np.broadcast_to(b, (*leading, *b.shape[-2:]))
-        for index in np.ndindex(*leading):
-            _gemm.pack(program, b[index].T, packed)
-            _gemm.linear(program, a[index], packed, c[index])
+        _multiply(program, a, b, c)
     program.run()
     return c
 
@@ -134,7 +142,7 @@ def linear(
     >>> fa.linear([1, -2], [[1, 1], [1, 0]], [0.5, 0.5], activation="relu")
     array([0. , 1.5], dtype=float32)
     """
-    x, weight = as_float32(x, "x"), as_float32(weight, "weight")
+    x, weight = as_float32(x, "x"), as_strided(weight, "weight")
     if weight.ndim != 2:
         raise ValueError(
             f"weight must have shape (out_features, in_features), got {weight.shape}"
@@ -152,9 +160,8 @@ def linear(
         return y
     target = y if y.flags.c_contiguous else np.empty(y.shape, np.float32)
     program = Program()
-    packed = _gemm.empty_packed(*weight.shape, temporary=True)
-    _gemm.pack(program, weight, packed)
-    _gemm.linear(program, rows_of(x), packed, rows_of(target), bias=bias, activation=name)
+    rows = rows_of(x), weight.T, rows_of(target)
+    _multiply(program, *rows, bias=bias, activation=name)
     program.run()
     return landed(target, y)
 
@@ -369,6 +376,19 @@ def gelu(x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None)
         _rowwise.activate(program, flat, form, np.asarray(target).reshape(-1))
         program.run()
     return landed(target, y)
+
+
+def _multiply(
+    program: Program, a: Float32, b: Float32, c: Float32, **epilogue: Any
+) -> None:
+    """Add c = a b, for matrices at every leading index, to a program."""
+    if a.shape[-2] <= _gemm.UNPACKED_ROWS:
+        _gemm.matmul(program, a, b, c, **epilogue)
+        return
+    packed = _gemm.empty_packed(b.shape[-1], b.shape[-2], temporary=True)
+    for index in np.ndindex(*b.shape[:-2]):
+        _gemm.pack(program, b[index].T, packed)
+        _gemm.linear(program, a[index], packed, c[index], **epilogue)
 
 
 def normalized(

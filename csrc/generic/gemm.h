@@ -14,7 +14,7 @@ enum {
     KC = 384,
     /* Rows of a task, at most: 56 rows of 384 floats are 84 KB, a small part of a
      * second-level cache, and 4 tiles of 14 or 9 of 6. */
-    MC = 56,
+    MC = FA_UNPACKED_ROWS,
     /* So many row tiles widen narrow weights where they load them, each for itself; for
      * more of them the weights are widened once, into scratch. Measured on MiniLM's shapes
      * with AVX-512 and AVX2: loading is up to twice as fast for one tile, as fast or faster
@@ -61,7 +61,7 @@ static int64_t gemm_tasks(const void *plan)
 static int64_t gemm_scratch(const void *plan)
 {
     const fa_gemm_plan *p = plan;
-    const int64_t rows = p->format == FA_FLOAT32 ? MC : MC + KC;
+    const int64_t rows = p->format == FA_FLOAT32 && !p->unpacked ? MC : MC + KC;
     return (int64_t)sizeof(float) * rows * MAX_PANELS * FA_PANEL;
 }
 
@@ -130,12 +130,31 @@ static void epilogue(const fa_gemm_plan *p, const float *sums, int64_t c_panel, 
     }
 }
 
+/* Pack t->k rows of the panels of a strip out of an unpacked B. */
+static void pack_strip(const fa_gemm_plan *p, int64_t panel, int panels, int64_t start,
+                       float *packed, tile_plan *t)
+{
+    t->format = FA_FLOAT32;
+    t->b = packed;
+    t->b_panel = t->k * FA_PANEL;
+    for (int64_t i = panel; i < panel + panels; i++, packed += t->b_panel) {
+        const int64_t columns = min64(p->n - i * FA_PANEL, FA_PANEL);
+        const float *b = p->unpacked + start * p->ldb + i * FA_PANEL * p->b_col;
+        if (columns < FA_PANEL) memset(packed, 0, (size_t)t->b_panel * sizeof(float));
+        read_panel(t->k, columns, b, p->ldb, p->b_col, packed);
+    }
+}
+
 /* Point t to its t->k rows of the packed panels of a strip, or to what they are widened to
  * where more tiles read it than can each widen it for themselves. */
 static void strip_of_b(const fa_gemm_plan *p, int64_t panel, int panels, int64_t start,
                        int64_t tiles, float *wide, tile_plan *t)
 {
     const int64_t at = (panel * p->k + start) * FA_PANEL;
+    if (p->unpacked) {
+        pack_strip(p, panel, panels, start, wide, t);
+        return;
+    }
     t->format = p->format;
     t->b = (const char *)p->b + at * size_of(p->format);
     t->b_panel = p->k * FA_PANEL;
@@ -157,7 +176,7 @@ INLINE void prefetch_next_panels(const fa_gemm_plan *p, int64_t panel, int panel
     const int64_t sharing = tiles < panels ? 1 : tiles / panels, next = tile / sharing;
     t->next = t->b;
     t->next_step = 0;
-    if (tiles == 1 || next >= panels) return;
+    if (tiles == 1 || next >= panels || p->unpacked) return;
     start += t->k;
     const int64_t row =
         start < p->k ? (panel + next) * p->k + start : (panel + panels + next) * p->k;

@@ -33,6 +33,9 @@ static int64_t no_scratch(const void *plan)
 #include "attention_weights.h"
 #include "embedding.h"
 #include "gemm.h"
+
+#include "matmul.h"
+
 #include "pooling.h"
 #include "rotary.h"
 #include "sinusoid.h"
@@ -48,6 +51,7 @@ const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
     .pack = {pack_tasks, pack_scratch, pack_run},
     .unpack = {unpack_tasks, unpack_scratch, unpack_run},
     .gemm = {gemm_tasks, gemm_scratch, gemm_run},
+    .matmul = {matmul_tasks, matmul_scratch, matmul_run},
     .softmax = {softmax_tasks, no_scratch, softmax_run},
     .layer_norm = {layer_norm_tasks, no_scratch, layer_norm_run},
     .activate = {activate_tasks, no_scratch, activate_run},

@@ -85,6 +85,19 @@ INLINE void read_columns(const float *b, int64_t col, int64_t columns, float *wi
     }
 }
 
+/* k rows of at most a panel of columns of b. */
+static void read_panel(int64_t k, int64_t columns, const float *b, int64_t ldb,
+                       int64_t b_col, float *wide)
+{
+    if (ldb == 1) {
+        transpose(columns, k, b, b_col, wide, FA_PANEL);
+        return;
+    }
+    for (int64_t i = 0; i < k; i++) {
+        read_columns(b + i * ldb, b_col, columns, wide + i * FA_PANEL);
+    }
+}
+
 /* A task is a panel. */
 static void pack_run(const void *plan, int64_t task, void *scratch)
 {
@@ -97,13 +110,7 @@ static void pack_run(const void *plan, int64_t task, void *scratch)
     const float *b = p->b + part.first * p->b_col;
     assert_task(task, pack_tasks(p), scratch);
     if (p->format == FA_FLOAT32) wide += at;
-    if (p->ldb == 1) {
-        transpose(part.columns, p->k, b, p->b_col, wide, FA_PANEL);
-    } else {
-        for (int64_t i = 0; i < p->k; i++) {
-            read_columns(b + i * p->ldb, p->b_col, part.columns, wide + i * FA_PANEL);
-        }
-    }
+    read_panel(p->k, part.columns, b, p->ldb, p->b_col, wide);
     if (p->format == FA_INT8) {
         float *scales = p->scales + panel * FA_PANEL + part.lane;
         narrow_panel_int8(p->k, part.columns, wide, (int8_t *)packed, scales);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* matmul.h: products of many matrices, none of which is packed beforehand.
+ *
+ * Where few rows of A meet a B whose rows are adjacent, packing would cost more than the
+ * product: B is read as it lies, row by row, and the sums are kept in memory. Their order
+ * is that of gemm: a chain of vfma over KC terms from zero, chains added in order.
+ */
+
+enum {
+    /* Multiply-adds worth a task: a microsecond or so. Smaller products share one. */
+    MATMUL_WORK = 1 << 14,
+    /* Rows of A up to which B is read as it lies. Each reads it from the first-level cache
+     * once for READ_AHEAD terms; from some 8 on, packing pays. */
+    STREAM_ROWS = 8,
+    /* Columns of a task: half a page of B, whose lines come in order. The sums of all rows
+     * stay in the first-level cache. */
+    STREAM_COLUMNS = 512,
+    READ_AHEAD = 4, /* rows of B for which a sum is loaded and stored once */
+};
+
+static int is_streamed(const fa_gemm_plan *p)
+{
+    return p->m <= STREAM_ROWS && p->n >= FA_PANEL && p->b_col == 1;
+}
+
+/* sums += A B for `terms` rows of B and some columns of one row of A. */
+INLINE void stream_terms(const int terms, const float *a, const float *b, int64_t ldb,
+                         int64_t columns, float *sums, int64_t panel)
+{
+    const int64_t whole = columns - columns % LANES;
+    for (int64_t j = 0; j < columns; j += LANES) {
+        float *at = sums + j / FA_PANEL * panel + j % FA_PANEL;
+        vf sum = vload(at);
+        UNROLL
+        for (int i = 0; i < terms; i++) {
+            const float *from = b + i * ldb + j;
+            const vf x = j < whole ? vload(from) : vload_tail(from, columns - j);
+            sum = vfma(vsplat(a[i]), x, sum);
+        }
+        vstore(at, sum);
+    }
+}
+
+/* A chain for every row and some columns: rows of 16 sums, panel by panel. */
+static void stream_chain(const fa_gemm_plan *p, int64_t column, int64_t columns,
+                         int64_t start, int64_t k, float *sums)
+{
+    const int64_t panel = p->m * FA_PANEL;
+    const int64_t panels = ceil_div(columns, FA_PANEL);
+    memset(sums, 0, (size_t)(panels * panel) * sizeof(float));
+    for (int64_t i = 0; i < k;) {
+        const int many = k - i >= READ_AHEAD;
+        const float *b = p->unpacked + (start + i) * p->ldb + column;
+        for (int64_t row = 0; row < p->m; row++) {
+            const float *a = p->a + row * p->lda + start + i;
+            float *to = sums + row * FA_PANEL;
+            if (many) stream_terms(READ_AHEAD, a, b, p->ldb, columns, to, panel);
+            else stream_terms(1, a, b, p->ldb, columns, to, panel);
+        }
+        i += many ? READ_AHEAD : 1;
+    }
+}
+
+static void stream_run(const fa_gemm_plan *p, int64_t task, float *sums)
+{
+    const int64_t column = task * STREAM_COLUMNS, panel = p->m * FA_PANEL;
+    const int64_t columns = min64(p->n - column, STREAM_COLUMNS);
+    const int64_t count = ceil_div(columns, FA_PANEL) * panel;
+    float *chain = sums + count;
+    stream_chain(p, column, columns, 0, min64(p->k, KC), sums);
+    for (int64_t start = KC; start < p->k; start += KC) {
+        stream_chain(p, column, columns, start, min64(p->k - start, KC), chain);
+        for (int64_t i = 0; i < count; i += LANES) {
+            vstore(sums + i, vload(sums + i) + vload(chain + i));
+        }
+    }
+    epilogue(p, sums, panel, 0, p->m, column, columns);
+}
+
+static int64_t product_tasks(const fa_gemm_plan *p)
+{
+    return is_streamed(p) ? ceil_div(p->n, STREAM_COLUMNS) : gemm_tasks(p);
+}
+
+static void product_run(const fa_gemm_plan *p, int64_t task, void *scratch)
+{
+    if (is_streamed(p)) stream_run(p, task, scratch);
+    else gemm_run(p, task, scratch);
+}
+
+/* How many products a task has; else a product has several tasks. */
+static int64_t matrices_of_task(const fa_matmul_plan *p)
+{
+    const int64_t work = p->first.m * p->first.n * (p->first.k + 1);
+    return work < MATMUL_WORK ? MATMUL_WORK / (work + 1) : 1;
+}
+
+static int64_t matmul_tasks(const void *plan)
+{
+    const fa_matmul_plan *p = plan;
+    const int64_t each = matrices_of_task(p);
+    return each > 1 ? ceil_div(p->matrices, each) : p->matrices * product_tasks(&p->first);
+}
+
+static int64_t matmul_scratch(const void *plan)
+{
+    const fa_gemm_plan *p = &((const fa_matmul_plan *)plan)->first;
+    const int64_t sums = min64(ceil_div(p->n, FA_PANEL) * FA_PANEL, STREAM_COLUMNS);
+    return is_streamed(p) ? (int64_t)sizeof(float) * 2 * p->m * sums : gemm_scratch(p);
+}
+
+static fa_gemm_plan matrix_at(const fa_matmul_plan *p, int64_t index)
+{
+    fa_gemm_plan product = p->first;
+    for (int i = p->dims - 1; i >= 0; i--) {
+        const int64_t at = index % p->shape[i];
+        index /= p->shape[i];
+        product.a += at * p->a_steps[i];
+        product.unpacked += at * p->b_steps[i];
+        product.c += at * p->c_steps[i];
+    }
+    return product;
+}
+
+static void matmul_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_matmul_plan *p = plan;
+    const int64_t each = matrices_of_task(p), tasks = product_tasks(&p->first);
+    assert_task(task, matmul_tasks(p), scratch);
+    if (each == 1) {
+        const fa_gemm_plan product = matrix_at(p, task / tasks);
+        product_run(&product, task % tasks, scratch);
+        return;
+    }
+    const row_range range = rows_of_task(task, each, p->matrices);
+    for (int64_t i = range.start; i < range.end; i++) {
+        const fa_gemm_plan product = matrix_at(p, i);
+        for (int64_t j = 0; j < tasks; j++) product_run(&product, j, scratch);
+    }
+}
