@@ -22,8 +22,9 @@ from .scaled_dot import attention, attention_varlen, attention_weights
 
 if TYPE_CHECKING:
     from . import nn, plot
+    from .loading import load
     from .page import explain
-    from .text import TextEncoder, load
+    from .text import TextEncoder
     from .tracing import Trace, trace
 
 __version__ = "0.1.0"
@@ -57,17 +58,22 @@ __all__ = [
     "trace",
 ]
 
+# The module of what needs layers; nothing has the name of its module, which would hide it.
+LAZY = {
+    "TextEncoder": "text",
+    "Trace": "tracing",
+    "explain": "page",
+    "load": "loading",
+    "trace": "tracing",
+}
+
 
 def __getattr__(name: str) -> Any:
     """Import layers, pictures and the text encoder when they are first asked for."""
     if name in ("nn", "plot"):
         return import_module(f".{name}", __name__)
-    if name in ("TextEncoder", "load"):
-        return getattr(import_module(".text", __name__), name)
-    if name == "explain":
-        return import_module(".page", __name__).explain
-    if name in ("Trace", "trace"):
-        return getattr(import_module(".tracing", __name__), name)
+    if name in LAZY:
+        return getattr(import_module(f".{LAZY[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -155,7 +155,7 @@ def run_encode(options: argparse.Namespace) -> None:
     if options.output is not None:
         check_output(options.output, VECTOR_FILES, "JSON Lines")
     texts = read_texts(options)
-    from .text import load
+    from .loading import load
 
     model = load(options.model, weights=options.weights)
     keywords: dict[str, Any] = {"num_threads": options.threads}
@@ -187,8 +187,8 @@ def run_explain(options: argparse.Namespace) -> None:
     check_output(options.output, PAGE_FILES, "the page")
     check_unicode(options.text, "the text")
     check_unicode(options.pair or "", "the text of --pair")
+    from .loading import load
     from .page import explain
-    from .text import load
 
     model = load(options.model)
     name = Path(options.model).name

@@ -2,20 +2,18 @@
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy import float32
 from numpy.typing import ArrayLike, NDArray
 
 from . import _rowwise, similarity
-from ._gemm import FORMATS
 from ._program import Program
 from .arrays import as_choice, as_flag, as_index
 from .models import EncoderModel, read_model
 from .models.batches import pack
 from .models.folder import Folder
-from .models.locate import locate
 from .models.pooling import module_files, read_modules
 from .models.saving import write_folder
 from .models.sentence import General, sentence_files
@@ -28,78 +26,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-def load(
-    name_or_folder: str | os.PathLike[str], *, weights: str = "float32"
-) -> "TextEncoder":
-    """Load a text encoder that is on this machine; the network is never touched.
-
-    Parameters
-    ----------
-    name_or_folder : str or path
-        A folder in the format of transformers or sentence-transformers: config.json,
-        model.safetensors, tokenizer.json, and modules.json where vectors are not just
-        the mean. Or the name of a model, ``all-MiniLM-L6-v2`` or
-        ``sentence-transformers/all-MiniLM-L6-v2``, which is looked for as a folder, in
-        the local Hugging Face cache, then in an installed package that carries it.
-    weights : {"float32", "float16", "bfloat16", "int8"}, default "float32"
-        How the matrices of the layers are stored: in 4, 2, 2 or 1 bytes a number,
-        whatever they are in the file.
-
-    Returns
-    -------
-    TextEncoder
-        The model, its tokenizer, and what the folder says about pooling.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is nowhere on this machine; the message says how to get it.
-    ModelFormatError
-        If the folder holds something that fastattn does not know, by file and field:
-        what is damaged, NaN or infinity in a weight, a file that is a pipe, a folder or a
-        link out of the folder.
-    OSError
-        If a file cannot be read: no permission, or a disk that fails.
-    MemoryError
-        If the weights do not fit into memory.
-    ImportError
-        If tokenizers or safetensors is not installed: ``pip install fastattn[text]``.
-    ValueError
-        If there are no such `weights`, or a number is too large for them.
-
-    Notes
-    -----
-    Everything is computed in float32, and every promise of bits holds for all `weights`.
-    Narrow ones save memory, and time where few tokens are computed at once, which wait
-    for the weights; :meth:`fastattn.nn.Encoder.store_weights_as` says how they are
-    rounded. The cosine of a vector of MiniLM with that of float32 weights is at least
-    0.999999 for float16, 0.9999 for bfloat16 and 0.996 for int8, on 20 texts of all kinds.
-
-    The file of the weights is mapped. The matrices are packed for the kernels; the
-    embedding tables stay in the map, which all processes share; the file must not be
-    changed in place while the model lives. Nothing in a folder is executed or unpickled;
-    SECURITY.md says what may be expected of a folder that a stranger made.
-
-    Examples
-    --------
-    >>> import fastattn as fa
-    >>> model = fa.load("all-MiniLM-L6-v2")
-    >>> model.encode(["a text", "another"]).shape
-    (2, 384)
-    """
-    as_choice(weights, "weights", FORMATS)
-    folder = Folder(locate(name_or_folder))
-    modules = read_modules(folder)
-    model = read_model(modules.transformer, weights)
-    return TextEncoder(
-        model,
-        *read_tokenizer(modules.transformer, model),
-        pooling=modules.pooling,
-        normalize=modules.normalize,
-        **modules.general._asdict(),
-    )
-
-
 class _Vectors(NamedTuple):
     """What sentence vectors are to be: how many values, and whether of unit length."""
 
@@ -108,7 +34,7 @@ class _Vectors(NamedTuple):
 
 
 class TextEncoder(TextModel):
-    """A model that turns texts into vectors; :func:`load` makes one.
+    """A model that turns texts into vectors; :func:`fastattn.load` makes one.
 
     It may be used from many threads at once, and pickles.
 
@@ -162,6 +88,18 @@ class TextEncoder(TextModel):
         self.prompts = prompts
         self.similarity_fn_name = similarity_fn_name
         self.truncate_dim = truncate_dim
+
+    @classmethod
+    def _read(cls, folder: Folder, weights: str) -> Self:
+        modules = read_modules(folder)
+        model = read_model(modules.transformer, weights)
+        return cls(
+            model,
+            *read_tokenizer(modules.transformer, model),
+            pooling=modules.pooling,
+            normalize=modules.normalize,
+            **modules.general._asdict(),
+        )
 
     def __repr__(self) -> str:
         """Show the settings."""
@@ -335,7 +273,7 @@ class TextEncoder(TextModel):
         return similarity.pairwise(self.similarity_fn_name, a, b)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write a folder that :func:`load` and sentence-transformers read.
+        """Write a folder that :meth:`load` and sentence-transformers read.
 
         Parameters
         ----------

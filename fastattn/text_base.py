@@ -6,17 +6,21 @@ does not exist here.
 """
 
 import copy
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+from ._gemm import FORMATS
 from ._threads import thread_count
-from .arrays import as_flag, as_index
+from .arrays import as_choice, as_flag, as_index
 from .errors import TruncationWarning
 from .models import Config, EncoderModel
 from .models.batches import batches, windows
+from .models.folder import Folder
+from .models.locate import locate
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens
 
 if TYPE_CHECKING:
@@ -55,6 +59,22 @@ class TextModel:
         self.model = model
         self.tokenizer = tokenizer
         self.special_tokens = special_tokens
+
+    @classmethod
+    def load(
+        cls, name_or_folder: str | os.PathLike[str], *, weights: str = "float32"
+    ) -> Self:
+        """Load a model of this kind; a folder of another kind is refused.
+
+        Parameters, errors and the rest are those of :func:`fastattn.load`.
+        """
+        as_choice(weights, "weights", FORMATS)
+        return cls._read(Folder(locate(name_or_folder)), weights)
+
+    @classmethod
+    def _read(cls, folder: Folder, weights: str) -> Self:
+        """Read a folder that holds one, and store the matrices as `weights` says."""
+        raise NotImplementedError
 
     @property
     def config(self) -> Config:

@@ -32,6 +32,7 @@ LAYERS = [
     {"models"},
     {"text_base"},
     {"text"},
+    {"loading"},
     {"tracing"},
     {"page"},
     {"display", "files", "plot", "cli"},

@@ -145,7 +145,7 @@ class TestMiniLM:
             """
             import safetensors
             import tokenizers
-            from fastattn.text import load
+            from fastattn.loading import load
 
             def most_memory():
                 with open("/proc/self/status") as lines:
