@@ -9,7 +9,7 @@ from support.folders import TINY, change_json, change_tensors, copy_tiny, drop_j
 
 import fastattn as fa
 from fastattn.models import read_model
-from fastattn.models.families.bert import SIZES
+from fastattn.models.families.bert_like import SIZES
 from fastattn.models.families.family import HIGHEST
 from fastattn.models.folder import Folder
 
@@ -30,7 +30,7 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
-            ({"model_type": "roberta"}, "model_type must be bert, got 'roberta'"),
+            ({"model_type": "robert"}, "model_type must be .* or .*, got 'robert'"),
             ({"model_type": None}, "model_type must be a string"),
             (
                 {"position_embedding_type": "relative_key"},
