@@ -12,6 +12,8 @@ from .family import Family
 # What config.json calls `model_type` -> the module here whose FAMILY it is.
 MODULES = {
     "bert": "bert",
+    "distilbert": "distilbert",
+    "roberta": "roberta",
 }
 
 # Fields that change the weights of any family, and that none reads.

@@ -1,0 +1,46 @@
+"""DistilBERT: a BERT without token types, of half as many layers, with its own names.
+
+Sanh et al. 2019, "DistilBERT, a distilled version of BERT: smaller, faster, cheaper and
+lighter", section 3.
+"""
+
+from functools import partial
+
+from .bert_like import SPELLINGS, LayerNames, read_bert_like
+from .family import Family
+
+SIZES = {
+    "vocab_size": ("vocab_size", 30522),
+    "hidden_size": ("dim", 768),
+    "num_layers": ("n_layers", 6),
+    "num_heads": ("n_heads", 12),
+    "intermediate_size": ("hidden_dim", 3072),
+    "max_positions": ("max_position_embeddings", 512),
+}
+
+NAMES = LayerNames(
+    prefix="transformer.layer.{}.",
+    projections=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    output="attention.out_lin",
+    up="ffn.lin1",
+    down="ffn.lin2",
+    norms=("sa_layer_norm", "output_layer_norm"),
+)
+
+FAMILY = Family(
+    read=partial(
+        read_bert_like, sizes=SIZES, names=NAMES, activation="activation", eps=1e-12
+    ),
+    prefixes=("distilbert.",),
+    spellings=SPELLINGS,
+    # A counter that old versions stored, and heads.
+    unused=(
+        "embeddings.position_ids",
+        "vocab_transform.",
+        "vocab_layer_norm.",
+        "vocab_projector.",
+        "pre_classifier.",
+        "classifier.",
+    ),
+    tokenizer_class="DistilBertTokenizer",
+)

@@ -1,0 +1,28 @@
+"""RoBERTa: a BERT whose positions are counted behind that of padding.
+
+Liu et al. 2019, "RoBERTa: A Robustly Optimized BERT Pretraining Approach", section 3.
+"""
+
+from ..checkpoint import Settings
+from .bert_like import SPELLINGS, count_from_padding, read_bert_like
+from .family import Architecture, Family
+
+
+def read(settings: Settings) -> Architecture:
+    """Read config.json; what transformers has a default for may be missing."""
+    architecture = read_bert_like(settings)
+    padding = settings.get("pad_token_id", int, 1)
+    highest = architecture.max_positions - 2
+    if not 0 <= padding <= highest:
+        expected = f"from 0 to {highest}, for max_position_embeddings holds one more"
+        raise settings.wrong("pad_token_id", expected, padding)
+    return count_from_padding(architecture, padding)
+
+
+FAMILY = Family(
+    read=read,
+    prefixes=("roberta.",),
+    spellings=SPELLINGS,
+    # A counter that old versions stored, and heads.
+    unused=("embeddings.position_ids", "pooler.", "lm_head.", "classifier."),
+)

@@ -1,0 +1,160 @@
+"""Make the fixtures of the families of models: what transformers computes in float64.
+
+Needs torch==2.13.0, transformers==5.24.0 and safetensors; the tests themselves need neither
+torch nor transformers. Run as
+
+    python tests/make_family_fixtures.py [FAMILY ...]
+
+It writes, beside itself, for each family of the table at the end, or for those named,
+
+data/families/FAMILY/
+    config.json and model.safetensors as save_pretrained writes them. Everything random
+    comes from a seed; every weight is random, biases and norms too, so that no two of
+    them can be confused unnoticed.
+data/families/FAMILY.npz
+    What the model is called with, padded on the right, and its last hidden states in
+    float64 and in torch's float32, with zeros at padded positions. The longest sequence
+    is as long as the positions allow, and padding's id stands among real tokens.
+
+A family is a function that makes its model, of sizes that no two parts share.
+"""
+
+import contextlib
+import inspect
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+FOLDER = Path(__file__).parent / "data" / "families"
+
+# Tokens of the sequences; the longest fills the table of positions.
+LENGTHS = (1, 4, 25, 13, 2)
+
+WORDS = 67
+
+
+def roberta() -> PreTrainedModel:
+    return bert_like("Roberta")
+
+
+def distilbert() -> PreTrainedModel:
+    config = transformers.DistilBertConfig(
+        vocab_size=WORDS,
+        max_position_embeddings=max(LENGTHS),
+        n_layers=3,
+        n_heads=2,
+        dim=28,
+        hidden_dim=36,
+    )
+    return transformers.DistilBertModel(config)
+
+
+def bert_like(name: str, **fields: Any) -> PreTrainedModel:
+    """Make a model whose settings are called as BERT's are, and positions as RoBERTa's."""
+    sizes = {
+        "vocab_size": WORDS,
+        "hidden_size": 30,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "intermediate_size": 44,
+        "max_position_embeddings": max(LENGTHS) + 2,
+        "type_vocab_size": 1,
+        "pad_token_id": 1,
+    }
+    config = getattr(transformers, f"{name}Config")(**sizes | fields)
+    return getattr(transformers, f"{name}Model")(config)
+
+
+# Name of the folder -> what makes the model.
+FAMILIES: Mapping[str, Callable[[], PreTrainedModel]] = {
+    "roberta": roberta,
+    "distilbert": distilbert,
+}
+
+
+@contextlib.contextmanager
+def all_in_float64() -> Iterator[None]:
+    """Let models that are made and called here compute nothing in float32.
+
+    In parts that are sensitive, some widen to float32 whatever they are given.
+    """
+    torch.set_default_dtype(torch.float64)
+    try:
+        with (
+            mock.patch.object(torch, "float32", torch.float64),
+            mock.patch.object(torch, "float", torch.float64),
+            mock.patch.object(torch.Tensor, "float", torch.Tensor.double),
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def randomize(model: PreTrainedModel) -> None:
+    """Draw all weights: matrices that keep the size of what they multiply, or nearly."""
+    generator = torch.Generator().manual_seed(20)
+    for name, weight in model.named_parameters():
+        is_vector = weight.ndim == 1
+        center = 1.0 if is_vector and name.endswith("weight") else 0.0
+        spread = 0.3 if is_vector else 1.4 * weight.shape[-1] ** -0.5
+        weight.data = center + spread * torch.randn(weight.shape, generator=generator)
+
+
+def inputs_for(model: PreTrainedModel) -> dict[str, np.ndarray]:
+    """Draw what a model is called with."""
+    rng = np.random.default_rng(7)
+    mask = (np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]).astype(np.int64)
+    config = model.config.get_text_config()
+    padding = config.pad_token_id or 0
+    ids = rng.integers(0, config.vocab_size, mask.shape)
+    ids[3, 5] = padding
+    inputs = {
+        "input_ids": np.where(mask == 1, ids, padding),
+        "attention_mask": mask,
+    }
+    takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
+    if takes_types and config.type_vocab_size > 1:
+        types = rng.integers(0, config.type_vocab_size, mask.shape)
+        inputs["token_type_ids"] = types * mask
+    return inputs
+
+
+def hidden_states(model: PreTrainedModel, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Compute the last hidden states, and zeros at padded positions."""
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    with torch.no_grad():
+        states = model.eval()(**tensors).last_hidden_state.numpy()
+    return states * inputs["attention_mask"][..., None].astype(states.dtype)
+
+
+def make(name: str) -> None:
+    """Write the folder and the file of one family."""
+    folder = FOLDER / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model = FAMILIES[name]()
+    randomize(model)
+    transformers.utils.logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    inputs = inputs_for(model)
+    expected = {"float32": hidden_states(model, inputs)}
+    with all_in_float64():
+        wide = FAMILIES[name]()
+        wide.load_state_dict(model.state_dict())
+        expected["float64"] = hidden_states(wide, inputs)
+    np.savez_compressed(FOLDER / f"{name}.npz", **inputs, **expected)
+    error = np.abs(expected["float32"] - expected["float64"]).max()
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{name}: {size} bytes, torch's float32 is {error:.2g} off")
+
+
+if __name__ == "__main__":
+    for family in sys.argv[1:] or FAMILIES:
+        make(family)

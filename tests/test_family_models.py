@@ -1,0 +1,144 @@
+"""What holds for the models of every family, against what transformers computes.
+
+The folders are those of make_family_fixtures.py: who adds a family adds its folder there,
+and what its config.json may not say to `REFUSED` below.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from support.bits import assert_same_bits
+from support.criterion import assert_accurate
+from support.folders import DATA
+
+import fastattn as fa
+from fastattn._gemm import FORMATS
+from fastattn.models import EncoderModel, read_model
+from fastattn.models.checkpoint import Settings
+from fastattn.models.families import MODULES, family_of
+from fastattn.models.folder import Folder
+
+FAMILIES = DATA / "families"
+NAMES = sorted(path.name for path in FAMILIES.iterdir() if path.is_dir())
+
+# Fields that change numbers and are refused where they have such values, by family.
+REFUSED = {
+    "distilbert": {"activation": "swish"},
+    "roberta": {
+        "hidden_act": "swish",
+        "is_decoder": True,
+        "pad_token_id": 26,
+        "position_embedding_type": "relative_key",
+    },
+}
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def folder(name):
+    return FAMILIES / name
+
+
+@pytest.fixture
+def model(folder):
+    return read_model(Folder(folder))
+
+
+@pytest.fixture
+def expected(name):
+    with np.load(FAMILIES / f"{name}.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture
+def inputs(expected):
+    given = ("input_ids", "attention_mask", "token_type_ids")
+    return {name: expected[name] for name in given if name in expected}
+
+
+def stored(folder):
+    return json.loads((folder / "config.json").read_text())
+
+
+def test_every_family_has_fixtures():
+    kinds = {stored(FAMILIES / name)["model_type"] for name in NAMES}
+    assert MODULES.keys() - {"bert"} <= kinds
+
+
+def test_hidden_states(model, inputs, expected, isa):
+    results = {np.float64: expected["float64"], np.float32: expected["float32"]}
+    assert_accurate(model(**inputs), results.__getitem__)
+
+
+def test_threads(model, inputs):
+    hidden = {}
+    for threads in (1, 2, 3):
+        with fa.num_threads(threads):
+            hidden[threads] = model(**inputs)
+    assert_same_bits(hidden[2], hidden[1])
+    assert_same_bits(hidden[3], hidden[1])
+
+
+def test_alone_and_in_a_padded_batch(model, inputs):
+    batch = model(**inputs)
+    for row, length in enumerate(inputs["attention_mask"].sum(axis=1)):
+        alone = {name: array[row : row + 1, :length] for name, array in inputs.items()}
+        assert_same_bits(model(**alone)[0], batch[row, :length])
+        assert not batch[row, length:].any()
+
+
+def test_of_weights_in_memory(model, folder, inputs):
+    tensors = load_file(folder / "model.safetensors")
+    other = EncoderModel.from_weights(stored(folder), tensors)
+    assert_same_bits(other(**inputs), model(**inputs))
+
+
+def test_saved_under_the_names_of_the_file(model, folder, inputs, tmp_path):
+    model.save(tmp_path / "saved")
+    written = load_file(tmp_path / "saved" / "model.safetensors")
+    read = load_file(folder / "model.safetensors")
+    family = family_of(Settings.read(Folder(folder), "config.json"))
+    assert written.keys() == {name for name in read if family.name_of(name) is not None}
+    for name, tensor in written.items():
+        assert_same_bits(tensor, read[name])
+    assert_same_bits(read_model(Folder(tmp_path / "saved"))(**inputs), model(**inputs))
+
+
+@pytest.mark.parametrize("weights", FORMATS)
+def test_narrow_weights(model, folder, inputs, weights):
+    narrow = read_model(Folder(folder), weights)
+    assert weights == "float32" or narrow.nbytes < model.nbytes
+    model.load_state_dict(narrow.state_dict())
+    assert_same_bits(narrow(**inputs), model(**inputs))
+
+
+def test_trace(model, inputs):
+    trace = fa.trace(model, *inputs.values())
+    assert_same_bits(trace["output"], model(**inputs))
+    assert len(trace.layers) == len(model.encoder.layers)
+    output = trace.layers[-1]["output"]
+    assert model.encoder.norm is not None or (output == trace["output"]).all()
+
+
+def test_longer_than_the_positions(model):
+    if model.position_embeddings is not None:
+        longest = model(np.full((1, model.max_positions), 2))
+        assert np.isfinite(longest).all()
+        with pytest.raises(ValueError, match=f"at most {model.max_positions} positions"):
+            model(np.full((1, model.max_positions + 1), 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [(name, field) for name in REFUSED for field in REFUSED[name]]
+)
+def test_what_would_change_numbers_is_refused(folder, name, field, tmp_path):
+    changed = tmp_path / "config.json"
+    changed.write_text(json.dumps(stored(folder) | {field: REFUSED[name][field]}))
+    with pytest.raises(fa.ModelFormatError, match=rf"config\.json: {field} "):
+        read_model(Folder(tmp_path))
