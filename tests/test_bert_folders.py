@@ -36,7 +36,7 @@ class TestConfig:
                 {"position_embedding_type": "relative_key"},
                 "position_embedding_type must be absolute, got 'relative_key'",
             ),
-            ({"hidden_act": "swish"}, "hidden_act must be gelu or .*, got 'swish'"),
+            ({"hidden_act": "mish"}, "hidden_act must be gelu or .*, got 'mish'"),
             ({"hidden_act": ["gelu"]}, "hidden_act must be a string"),
             ({"is_decoder": True}, "is_decoder must be false"),
             ({"quantization_config": {"bits": 4}}, "quantization_config is not read"),

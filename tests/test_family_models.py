@@ -25,9 +25,9 @@ NAMES = sorted(path.name for path in FAMILIES.iterdir() if path.is_dir())
 
 # Fields that change numbers and are refused where they have such values, by family.
 REFUSED = {
-    "distilbert": {"activation": "swish"},
+    "distilbert": {"activation": "mish"},
     "roberta": {
-        "hidden_act": "swish",
+        "hidden_act": "mish",
         "is_decoder": True,
         "pad_token_id": 26,
         "position_embedding_type": "relative_key",
@@ -140,5 +140,5 @@ def test_longer_than_the_positions(model):
 def test_what_would_change_numbers_is_refused(folder, name, field, tmp_path):
     changed = tmp_path / "config.json"
     changed.write_text(json.dumps(stored(folder) | {field: REFUSED[name][field]}))
-    with pytest.raises(fa.ModelFormatError, match=rf"config\.json: {field} "):
+    with pytest.raises(fa.ModelFormatError, match=rf"config\.json: {field}[ :]"):
         read_model(Folder(tmp_path))

@@ -41,6 +41,7 @@ JSON_KINDS: dict[type, str] = {
     dict: "an object",
     float: "a number",
     int: "a whole number",
+    list: "a list",
     str: "a string",
 }
 
@@ -96,6 +97,11 @@ class Settings:
             raise self.wrong(field, "Unicode without half a surrogate pair", value)
         return value
 
+    def get_object(self, field: str) -> "Settings":
+        """Get an object, whose errors name it, too; a missing one has no fields."""
+        fields = self.get(field, dict) if self.has(field) else {}
+        return Settings(Path(f"{self.path}: {field}"), fields)
+
     def get_choice(
         self, field: str, choices: Collection[str], default: Any = _REQUIRED
     ) -> str:
@@ -115,7 +121,7 @@ class Settings:
     def get_float(
         self,
         field: str,
-        default: float,
+        default: Any = _REQUIRED,
         lowest: float = sys.float_info.min,
         highest: float = sys.float_info.max,
     ) -> float:

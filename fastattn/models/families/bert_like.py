@@ -19,6 +19,7 @@ from .family import (
     Indices,
     SameRows,
     affine,
+    head_dim_of,
     read_sizes,
 )
 
@@ -117,19 +118,15 @@ def read_bert_like(
     if settings.get("is_decoder", bool, False):
         raise settings.error("is_decoder", "must be false: this is an encoder")
     read = read_sizes(settings, sizes)
-    hidden, heads, inner = (
-        read[name] for name in ("hidden_size", "num_heads", "intermediate_size")
-    )
-    if hidden % heads:
-        multiple = f"a multiple of {sizes['num_heads'][0]} {heads}"
-        raise settings.wrong(sizes["hidden_size"][0], multiple, hidden)
+    hidden, inner = read["hidden_size"], read["intermediate_size"]
+    head_dim_of(settings, read, sizes)
     function = ACTIVATIONS[settings.get_choice(activation, ACTIVATIONS, "gelu")]
     if eps is None:
         eps = settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE)
     layer = partial(
         EncoderLayer,
         hidden,
-        heads,
+        read["num_heads"],
         inner,
         activation=function,
         norm_eps=eps,

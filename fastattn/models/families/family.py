@@ -3,19 +3,20 @@
 Sizes, architectures and weights have names here that are no family's.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from numpy import int64
 from numpy.typing import NDArray
 
-from ...nn import EncoderLayer, LayerNorm
+from ...nn import EncoderLayer, FeedForward, LayerNorm, MultiHeadAttention
 from ...nn.norm import RowNorm
 from ..checkpoint import Settings
 
 Shape: TypeAlias = tuple[int, ...]
 Indices: TypeAlias = NDArray[int64]
+MakeNorm: TypeAlias = Callable[[int], RowNorm]
 
 # The highest sizes that are read. They are ten to a hundred times those of the largest
 # models there are: beyond is damage.
@@ -32,13 +33,15 @@ HIGHEST = {
 # From the smallest float32 that divides without overflow to a norm that is hardly one.
 EPS_RANGE = (2.0**-126, 1.0)
 
-# What transformers calls an activation -> what it is. Three names are of one formula.
+# What transformers calls an activation -> what it is. Some names are of one formula.
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
     "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
 }
 
 
@@ -76,6 +79,16 @@ def affine(
         yield SameRows(
             tuple(weight + kind for weight in weights),
             {f"{name}.{kind}": shape for name, shape in of_kind.items()},
+        )
+
+
+def inside(ours: str, theirs: str, places: Iterable[SameRows]) -> Iterator[SameRows]:
+    """Put two prefixes in front of the names: of the keys of weights, and of tensors."""
+    for place in places:
+        yield replace(
+            place,
+            weights=tuple(ours + key for key in place.weights),
+            tensors={theirs + name: shape for name, shape in place.tensors.items()},
         )
 
 
@@ -173,3 +186,33 @@ def read_sizes(settings: Settings, fields: Mapping[str, tuple[Any, ...]]) -> dic
         size: settings.get_size(name, HIGHEST[size], *default)
         for size, (name, *default) in fields.items()
     }
+
+
+def head_dim_of(
+    settings: Settings, sizes: Mapping[str, int], fields: Mapping[str, tuple[Any, ...]]
+) -> int:
+    """Divide a vector by its heads, by the sizes that :func:`read_sizes` gave."""
+    hidden, heads = sizes["hidden_size"], sizes["num_heads"]
+    if hidden % heads:
+        multiple = f"a multiple of {fields['num_heads'][0]} {heads}"
+        raise settings.wrong(fields["hidden_size"][0], multiple, hidden)
+    return hidden // heads
+
+
+def build_layer(
+    self_attn: Callable[..., MultiHeadAttention],
+    feed_forward: Callable[..., FeedForward],
+    **norms: tuple[MakeNorm | None, MakeNorm | None],
+) -> EncoderLayer:
+    """Make a layer of parts whose weights will be loaded.
+
+    `norms` are those of :meth:`fastattn.nn.EncoderLayer.from_parts`, each by the function
+    that makes it for a size.
+    """
+    attention = self_attn(init="zeros")
+    size = attention.hidden_size
+    made = {
+        place: (first and first(size), second and second(size))
+        for place, (first, second) in norms.items()
+    }
+    return EncoderLayer.from_parts(attention, feed_forward(init="zeros"), **made)
