@@ -57,26 +57,68 @@ def distilbert() -> PreTrainedModel:
     return transformers.DistilBertModel(config)
 
 
+def modernbert() -> PreTrainedModel:
+    """Of five layers two see all; a window ends inside of the longer sequences."""
+    config = transformers.ModernBertConfig(
+        **sizes(hidden_size=24, num_hidden_layers=5),
+        local_attention=9,
+        bos_token_id=None,
+        eos_token_id=None,
+        cls_token_id=None,
+        sep_token_id=None,
+    )
+    return transformers.ModernBertModel(config)
+
+
+def modernbert_biased() -> PreTrainedModel:
+    """With every bias there is, and positions and kinds of layers as version 5 says it."""
+    config = transformers.ModernBertConfig(
+        **sizes(hidden_size=24),
+        local_attention=6,
+        attention_bias=True,
+        mlp_bias=True,
+        norm_bias=True,
+        hidden_activation="silu",
+        layer_types=["sliding_attention", "full_attention"],
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 70.0},
+        },
+        bos_token_id=None,
+        eos_token_id=None,
+        cls_token_id=None,
+        sep_token_id=None,
+    )
+    return transformers.ModernBertModel(config)
+
+
 def bert_like(name: str, **fields: Any) -> PreTrainedModel:
     """Make a model whose settings are called as BERT's are, and positions as RoBERTa's."""
-    sizes = {
+    fields = {"max_position_embeddings": max(LENGTHS) + 2, "type_vocab_size": 1} | fields
+    config = getattr(transformers, f"{name}Config")(**sizes(**fields))
+    return getattr(transformers, f"{name}Model")(config)
+
+
+def sizes(**fields: Any) -> dict[str, Any]:
+    """Give the sizes of a model, as most settings call them."""
+    usual = {
         "vocab_size": WORDS,
         "hidden_size": 30,
         "num_hidden_layers": 2,
         "num_attention_heads": 3,
         "intermediate_size": 44,
-        "max_position_embeddings": max(LENGTHS) + 2,
-        "type_vocab_size": 1,
+        "max_position_embeddings": max(LENGTHS),
         "pad_token_id": 1,
     }
-    config = getattr(transformers, f"{name}Config")(**sizes | fields)
-    return getattr(transformers, f"{name}Model")(config)
+    return usual | fields
 
 
 # Name of the folder -> what makes the model.
 FAMILIES: Mapping[str, Callable[[], PreTrainedModel]] = {
     "roberta": roberta,
     "distilbert": distilbert,
+    "modernbert": modernbert,
+    "modernbert_biased": modernbert_biased,
 }
 
 

@@ -26,6 +26,14 @@ NAMES = sorted(path.name for path in FAMILIES.iterdir() if path.is_dir())
 # Fields that change numbers and are refused where they have such values, by family.
 REFUSED = {
     "distilbert": {"activation": "mish"},
+    "modernbert": {
+        "hidden_activation": "mish",
+        "hidden_size": 25,
+        "layer_types": ["full_attention"],
+        "partial_rotary_factor": 0.5,
+        "rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 4.0}},
+        "rope_scaling": {"type": "dynamic", "factor": 4.0},
+    },
     "roberta": {
         "hidden_act": "mish",
         "is_decoder": True,

@@ -13,6 +13,7 @@ from .family import Family
 MODULES = {
     "bert": "bert",
     "distilbert": "distilbert",
+    "modernbert": "modernbert",
     "roberta": "roberta",
 }
 
