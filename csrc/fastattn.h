@@ -179,7 +179,8 @@ typedef enum { FA_NO_MASK, FA_BOOL_MASK, FA_FLOAT_MASK } fa_mask_kind;
 typedef struct {
     int64_t num_sequences, num_heads, group; /* group: query heads per key head */
     int64_t head_dim, value_dim;
-    fa_dtype dtype; /* of q, k, v and o; not FA_INT8 */
+    int64_t columns; /* of o: value_dim, or the keys of attention_weights */
+    fa_dtype dtype;  /* of q, k, v and o; not FA_INT8 */
     const fa_sequence *sequences;
     const int64_t *first_block; /* (num_sequences + 1,), running sum of query blocks */
     int64_t q_row, q_head;      /* strides in elements */

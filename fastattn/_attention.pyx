@@ -72,11 +72,9 @@ cdef fa_attention_plan *plan_for(
     plan.num_heads = x.q.shape[heads]
     plan.head_dim = x.q.shape[n - 1]
     plan.value_dim = 0 if x.weights else x.v.shape[n - 1]
+    plan.columns = x.k.shape[rows] if x.weights else plan.value_dim
     same("the last dimension of key", x.k.shape[n - 1], plan.head_dim)
-    same(
-        "the last dimension of out", x.o.shape[n - 1],
-        x.k.shape[rows] if x.weights else plan.value_dim
-    )
+    same("the last dimension of out", x.o.shape[n - 1], plan.columns)
     same("the number of value heads", x.v.shape[heads], num_kv_heads)
     same("the number of out heads", x.o.shape[heads], plan.num_heads)
     same("the length of value", x.v.shape[rows], x.k.shape[rows])
@@ -180,17 +178,19 @@ cdef int finish(
     work = scores * plan.num_heads * (plan.head_dim + plan.value_dim + ELEMENT_WORK)
     longest = min(longest, FA_QUERY_BLOCK)
     plan.lanes = (longest + FA_PANEL - 1) // FA_PANEL * FA_PANEL
-    if weights:
-        return program.add(&kernels().attention_weights, plan, 2 * work)
     blocks = first[plan.num_sequences] * plan.num_heads
     size = blocks * chunks * plan.lanes * (2 + plan.value_dim) * sizeof(float)
     threads = 1 if chunks < 2 else thread_count(program.num_threads)
     if threads < 2 or blocks >= SPLIT_BLOCKS * threads or size > SPLIT_BYTES:
-        return program.add(&kernels().attention, plan, work)
+        return program.add(
+            &kernels().attention_weights if weights else &kernels().attention, plan,
+            2 * work if weights else work
+        )
     plan.chunks = chunks
     plan.partials = <float *>program.allocate(size)
     program.add(&kernels().attention, plan, work)
-    return program.add(&kernels().attention_merge, plan, 0)
+    program.add(&kernels().attention_merge, plan, 0)
+    return program.add(&kernels().attention_weights, plan, work) if weights else 0
 
 
 cdef char *at(const Py_buffer *view, const int64_t *index, int leading) noexcept:
@@ -244,7 +244,7 @@ def attention(
 ):
     """Add attention over (..., heads, length, dim), leading dimensions broadcast.
 
-    Without a value, out (..., heads, length, key length), zeros before, gets the weights.
+    Without a value, out (..., heads, length, key length) gets the weights.
     """
     cdef Operands x
     cdef Py_buffer *m = NULL

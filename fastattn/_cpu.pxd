@@ -139,7 +139,7 @@ cdef extern from "fastattn.h":
 
     ctypedef struct fa_attention_plan:
         int64_t num_sequences, num_heads, group
-        int64_t head_dim, value_dim
+        int64_t head_dim, value_dim, columns
         fa_dtype dtype
         const fa_sequence *sequences
         const int64_t *first_block

@@ -341,8 +341,6 @@ def _dense(
     if not alike:
         q, k, v = (_spread(array, leading) for array in (q, k, v))
     dtype, (q, k, v, o) = _stored(q, k, v, result[None] if flat else result)
-    if value is None:
-        o[...] = 0  # what is not seen is not written
     program = Program(num_threads=num_threads)
     if math.prod(shape[:-1]):  # else no sequence has a query, however many there are
         _attention.attention(

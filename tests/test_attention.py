@@ -1,7 +1,5 @@
 """Attention: accuracy at every edge, masks of every kind, where the arrays lie."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -199,38 +197,6 @@ class TestMasks:
         assert_same_bits(np.delete(y, 13, -2), np.delete(everything, 13, -2))
 
 
-class TestWeights:
-    @given(st.data())
-    @settings(max_examples=30)
-    def test_are_accurate(self, isa, data):
-        seqlen_q, seqlen_k = (
-            data.draw(st.integers(0, 40)),
-            data.draw(st.integers(0, 70)),
-        )
-        q, k, _ = operands(
-            2, 2, seqlen_q, seqlen_k, 8, kv_heads=data.draw(st.integers(1, 2))
-        )
-        keywords = {
-            "causal": data.draw(st.booleans()),
-            "key_lengths": [seqlen_k, data.draw(st.integers(0, seqlen_k))],
-            "mask": data.draw(masks((2, 2, seqlen_q, seqlen_k))),
-        }
-        weights = fa.attention_weights(q, k, **keywords)
-        assert weights.shape == (2, 2, seqlen_q, seqlen_k)
-        if weights.size:
-            assert_accurate(
-                weights,
-                lambda t: reference.attention_weights(q.astype(t), k.astype(t), **keywords),
-            )
-
-    def test_of_no_visible_key_are_zeros(self, isa):
-        q, k, _ = operands(1, 1, 3, 5, 4)
-        mask = np.array([[True] * 5, [False] * 5, [True, False, False, False, False]])
-        weights = fa.attention_weights(q, k, mask)[0, 0]
-        assert_same_bits(weights[1], np.zeros(5, np.float32))
-        assert_same_bits(weights[2], np.array([1, 0, 0, 0, 0], np.float32))
-
-
 class TestWhereTheArraysLie:
     q, k, v = operands(2, 3, 70, 70, 20)
 
@@ -335,12 +301,3 @@ def test_a_block_that_the_mask_shows_whole_is_still_cut_by_the_window(isa):
     mask[:, :64] = np.random.default_rng(0).random((130, 64)) < 0.5
     both = mask & np.tri(130, dtype=bool)
     assert_same_bits(fa.attention(q, k, v, mask, causal=True), fa.attention(q, k, v, both))
-
-
-def test_weights_take_no_memory_but_their_own():
-    q, k = normal(1, 2, 1, 8), normal(1, 2, 4096, 8, seed=1)
-    tracemalloc.start()
-    weights = fa.attention_weights(q, k)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 4 * weights.nbytes

@@ -1,45 +1,81 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* attention_weights.h: the weights themselves, for those who want to look at them.
  *
- * A task is that of attention without values, which leaves m and l; then its blocks of keys
- * are scored again, to the same bits, and 2^(c (s - m)) / l is written where `o` points:
- * rows of o_row numbers, which are zeros before, since what no query sees is skipped.
+ * Attention without values leaves m and l of every query; then each block of keys is scored
+ * once more, to the same bits, and 2^(c (s - m)) / l is written in rows of all keys. Where
+ * chunks are tasks of attention, they have left m and l in `partials`, and they are tasks
+ * here.
  */
 
-/* p = 2^(c (s - m)), and 0 for keys that only the other half of the queries goes through.
- */
-static void weigh(attention_task *t, const running *r, int64_t keys)
+/* s = 2^(c (s - m)), and 0 for those of `width` keys that a query does not go through. */
+static void weigh(attention_task *t, const running *r, int64_t width)
 {
     const vf c = weight_scale(t);
+    const int64_t rows = ceil_div(width, EACH) * EACH;
     for (int64_t query = 0; query < lanes_of(t); query += LANES) {
         const vf m = vload(r->m + query), shift = shift_of(m);
         float *s = scores_at(t->s, 0, query);
-        if (t->unit > 1.0f) hold_scores(t, s, keys_for(t, query), m);
-        for (int64_t key = 0; key < keys; key++) {
-            float *at = s + key * FA_PANEL;
-            const int within = key < keys_for(t, query);
-            vstore(at, within ? vexp2(c, vload(at) - shift) : vsplat(0.0f));
+        if (at_the_end(t, m)) hold_scores(t, s, keys_for(t, query), m);
+        for (int64_t key = keys_for(t, query); key < rows; key++) {
+            vstore(s + key * FA_PANEL, vsplat(-INFINITY));
+        }
+        for (int64_t key = 0; key < rows; key += EACH) {
+            float *from = s + key * FA_PANEL;
+            vf p[EACH];
+            UNROLL
+            for (int i = 0; i < EACH; i++) p[i] = vload(from + i * FA_PANEL) - shift;
+            vexp2_each(EACH, c, p);
+            UNROLL
+            for (int i = 0; i < EACH; i++) vstore(from + i * FA_PANEL, p[i]);
         }
     }
+}
+
+/* The weights of keys that no query goes through: 0, or NaN where a query's sum is. */
+static void write_unseen(const attention_task *t, const running *r, int64_t first_key,
+                         int64_t keys)
+{
+    const fa_attention_plan *p = t->plan;
+    for (int64_t query = 0; query < t->queries; query++) {
+        const vf weight = vsplat(r->l[query] * 0.0f);
+        const int64_t at = query * p->o_row + first_key;
+        for (int64_t i = 0; i < keys; i += LANES) {
+            narrow(p->dtype, t->to + (at + i) * size_of(p->dtype), weight, keys - i);
+        }
+    }
+}
+
+/* The weights of `width` keys, some of which may not exist or be out of reach. */
+static void write_weights(attention_task *t, const running *r, int64_t first_key,
+                          int64_t width)
+{
+    const key_range reach = keys_in_reach(t);
+    const int64_t keys = min64(reach.last - first_key, width);
+    if (keys <= 0 || reach.first >= first_key + width ||
+        score_block(t, first_key, keys) == SEEN_BY_NONE) {
+        write_unseen(t, r, first_key, width);
+        return;
+    }
+    weigh(t, r, width);
+    char *to = t->to + first_key * size_of(t->plan->dtype);
+    write_rows(t, r, t->s, KEY_BLOCK, width, to);
 }
 
 static void attention_weights_run(const void *plan, int64_t task, void *scratch)
 {
     const fa_attention_plan *p = plan;
     assert_task(task, attention_tasks(p), scratch);
-    assert(p->value_dim == 0 && p->chunks == 0);
+    assert(p->value_dim == 0);
+    const int64_t chunks = p->chunks ? p->chunks : 1, part = task % chunks;
     attention_task t;
-    locate(&t, p, task);
+    locate(&t, p, task / chunks);
     running chunk, total = start_task(&t, &chunk, scratch);
-    attend_keys(&t, &t, &total, &chunk);
-    const key_range reach = keys_in_reach(&t);
-    for (int64_t key = reach.first / KEY_BLOCK * KEY_BLOCK; key < reach.last;
-         key += KEY_BLOCK) {
-        const int64_t keys = min64(reach.last - key, KEY_BLOCK);
-        look_ahead(&t, &t, key + KEY_BLOCK, reach.last);
-        if (score_block(&t, key, keys) == SEEN_BY_NONE) continue;
-        weigh(&t, &total, keys);
-        char *to = t.to + key * size_of(p->dtype);
-        write_rows(&t, &total, t.s, KEY_BLOCK, keys, to);
+    if (p->chunks) total = running_in(p, p->partials + (task - part) * running_floats(p));
+    else attend_keys(&t, &t, &total, &chunk);
+    const int64_t first = part * FA_KEY_CHUNK;
+    const int64_t last = part + 1 < chunks ? first + FA_KEY_CHUNK : p->columns;
+    for (int64_t key = first; key < last; key += KEY_BLOCK) {
+        look_ahead(&t, &t, key + KEY_BLOCK, min64(last, t.sequence->seqlen_k));
+        write_weights(&t, &total, key, min64(last - key, KEY_BLOCK));
     }
 }

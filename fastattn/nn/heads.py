@@ -119,7 +119,7 @@ def compute_weights(heads: Heads, sequences: Sequences, scores: Scores) -> Array
     key = heads.key if heads.in_cache else heads.key.swapaxes(0, 1)[None]
     scores, runs = sequences.resolved(scores)
     query = heads.query.swapaxes(0, 1)[None]
-    weights = np.zeros((*query.shape[:3], key.shape[-2]), np.float32)
+    weights = np.empty((*query.shape[:3], key.shape[-2]), np.float32)
     program = Program()
     _attention.attention(
         program,
