@@ -35,6 +35,7 @@ MODEL_VALUES = (
     "token_types",
     "embedding_sum",
     "embedding_norm",
+    "embedding_output",
     "output",
 )
 LAYER_VALUES = (
@@ -170,6 +171,7 @@ def trace(
     token_types         (L, hidden)          ... and of token types
     embedding_sum       (L, hidden)          their sum
     embedding_norm      (L, hidden)          normalised: the input of the first layer
+    embedding_output    (L, hidden)          widened, where tables are narrower than that
     output              (L, hidden)          the hidden states
     =================== ==================== ============================================
 

@@ -19,8 +19,9 @@ from .. import _rowwise
 from .._gemm import FORMATS
 from .._program import Program
 from ..arrays import as_choice, as_integers
-from ..nn import Embedding, Encoder, Layer, LayerNorm
+from ..nn import Embedding, Encoder, Layer, LayerNorm, Linear
 from ..nn.recorder import Kind, program_for
+from ..nn.relative import RelativeBias
 from ..nn.sequences import Sequences
 from ..padding import packing_of, pad, unpad
 from .checkpoint import Settings, Tensors
@@ -92,6 +93,8 @@ class EncoderModel(Layer):
         holds float32 they are views of it.
     embedding_norm : LayerNorm or None
         The norm behind the sum of their rows.
+    embedding_projection : Linear or None
+        Behind it, what makes vectors of the hidden size of narrower ones.
     encoder : Encoder
         The layers.
     """
@@ -102,7 +105,7 @@ class EncoderModel(Layer):
         architecture: Architecture,
         encoder: Encoder,
         tables: Mapping[str, Embedding],
-        embedding_norm: LayerNorm | None,
+        behind: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.config = config
@@ -113,8 +116,10 @@ class EncoderModel(Layer):
         self.word_embeddings = tables["word_embeddings"]
         self.position_embeddings = tables.get("position_embeddings")
         self.token_type_embeddings = tables.get("token_type_embeddings")
-        self.embedding_norm = embedding_norm
+        self.embedding_norm: LayerNorm | None = behind.get("embedding_norm")
+        self.embedding_projection: Linear | None = behind.get("embedding_projection")
         self.encoder = encoder
+        self._relative_bias: RelativeBias | None = behind.get("relative_bias")
         self._position_ids = architecture.position_ids
 
     @classmethod
@@ -213,6 +218,8 @@ class EncoderModel(Layer):
             "position_embeddings.": self.position_embeddings,
             "token_type_embeddings.": self.token_type_embeddings,
             "embedding_norm.": self.embedding_norm,
+            "embedding_projection.": self.embedding_projection,
+            "relative_bias.": self._relative_bias,
             "encoder.": self.encoder,
         }
         return {prefix: layer for prefix, layer in children.items() if layer is not None}
@@ -315,9 +322,15 @@ class EncoderModel(Layer):
         tables, indices = zip(*lookups.values(), strict=True)
         norm = self.embedding_norm
         fused = None if norm is None else norm.parameters_for_norm
-        _rowwise.embed(program, tables, indices, out, norm=fused)
+        projection, embedded = self.embedding_projection, out
+        if projection is not None:
+            embedded = np.empty((len(out), projection.in_features), float32)
+        _rowwise.embed(program, tables, indices, embedded, norm=fused)
         if norm is not None:
-            program.record("embedding_norm", out, Kind.QUERIES)
+            program.record("embedding_norm", embedded, Kind.QUERIES)
+        if projection is not None:
+            projection.steps(program, embedded, out)
+            program.record("embedding_output", out, Kind.QUERIES)
         # Every layer may write where it reads: they all run in place, in out.
         buffers = self.encoder.buffers(len(out))
         self.encoder.steps(program, out, out, sequences, buffers)
@@ -350,6 +363,7 @@ def _build(
         part, name = PART.findall(key)[0]
         parts[part][name] = rows
     size = architecture.hidden_size
+    width = architecture.embedding_size or size
     final_norm = architecture.final_norm and architecture.final_norm(size)
     encoder = Encoder.from_layers([make() for make in architecture.layers], final_norm)
     encoder.store_weights_as(format)
@@ -357,15 +371,22 @@ def _build(
         layer.load_state_dict(parts[f"encoder.{part}"])
         # All of a layer is in memory twice now; the next may have the second place.
         tensors.release()
-    embedding_norm = architecture.embedding_norm and architecture.embedding_norm(size)
-    if embedding_norm is not None:
-        embedding_norm.load_state_dict(parts["embedding_norm."])
+    behind: dict[str, Layer] = {}
+    if architecture.embedding_norm is not None:
+        behind["embedding_norm"] = architecture.embedding_norm(width)
+    if architecture.embedding_size is not None:
+        behind["embedding_projection"] = Linear(width, size, init="zeros")
+    if architecture.relative_bias is not None:
+        behind["relative_bias"] = architecture.relative_bias
+    for name, layer in behind.items():
+        layer.store_weights_as(format)
+        layer.load_state_dict(parts[f"{name}."])
     tables = {
         name: Embedding.from_table(tensors.to_keep(np.asarray(parts[f"{name}."]["weight"])))
         for name in TABLES
         if f"{name}." in parts
     }
-    return EncoderModel(config, architecture, encoder, tables, embedding_norm)
+    return EncoderModel(config, architecture, encoder, tables, behind)
 
 
 def _record(

@@ -20,6 +20,7 @@ from .linear import Linear, finish_part
 from .norm import Norms, RowNorm, make_norm
 from .projection import SEPARATE, project_rows, project_source
 from .recorder import Kind, program_for
+from .relative import RelativeBias
 from .rotary import Rotary
 from .sequence_layer import as_batch, real_tokens
 from .sequences import Sequences
@@ -78,6 +79,8 @@ class MultiHeadAttention(Layer):
     distance_bias : array_like (num_heads, 2 * m + 1), optional
         What is added to scores by the distance of query and key, as for
         :func:`fastattn.attention`.
+    relative_bias : RelativeBias, optional
+        In place of `distance_bias`, one that is learned and that layers share.
     init : str, optional
         How weights are drawn, as for :class:`Linear`. By default as torch does:
         "xavier_uniform" for the projection to queries, keys and values, as one matrix
@@ -160,12 +163,14 @@ class MultiHeadAttention(Layer):
         rotary_interleaved: bool = False,
         alibi: bool | ArrayLike = False,
         distance_bias: ArrayLike | None = None,
+        relative_bias: RelativeBias | None = None,
         init: str | None = None,
         rng: Seed = None,
     ) -> None:
         super().__init__()
         self._settle_sizes(hidden_size, num_heads, num_kv_heads, head_dim, source_size)
-        self.scores = Scores.of(
+        self._relative_bias = relative_bias
+        self._scores = Scores.of(
             self.num_heads,
             window=window,
             scale=self.head_dim**-0.5 if scale is None else scale,
@@ -256,6 +261,13 @@ class MultiHeadAttention(Layer):
         if self.q_norm is not None and self.k_norm is not None:
             children |= {"q_norm.": self.q_norm, "k_norm.": self.k_norm}
         return children
+
+    @property
+    def scores(self) -> Scores:
+        """What becomes of a score."""
+        if self._relative_bias is None:
+            return self._scores
+        return self._scores._replace(distance_bias=self._relative_bias.table)
 
     @property
     def alibi_slopes(self) -> Array | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...nn import EncoderLayer, FeedForward, LayerNorm, MultiHeadAttention
 from ...nn.norm import RowNorm
+from ...nn.relative import RelativeBias
 from ..checkpoint import Settings
 
 Shape: TypeAlias = tuple[int, ...]
@@ -99,7 +100,7 @@ class Architecture:
     Attributes
     ----------
     vocab_size, hidden_size : int
-        Rows and columns of the table of words.
+        Rows of the table of words, and size of a vector between layers.
     max_positions : int
         Tokens of the longest sequence.
     position_ids : callable, optional
@@ -109,7 +110,12 @@ class Architecture:
         Rows of the table of token types; 0 where there is none. Where it is 1, all
         tokens are of that type, whatever the tokenizer says.
     embedding_norm : callable, optional
-        ``(hidden_size)`` -> the norm behind the sum of the rows.
+        ``(embedding_size)`` -> the norm behind the sum of the rows.
+    embedding_size : int, optional
+        Columns of the tables, where a dense layer makes the hidden size of them behind
+        the norm.
+    relative_bias : RelativeBias, optional
+        The one that the layers share.
     layers : sequence of callable
         ``()`` -> an encoder layer, whose weights are loaded after. They may differ, and
         where some give the same layer, its weights are those of its first place.
@@ -118,8 +124,8 @@ class Architecture:
     weights : sequence of SameRows
         All weights of the model, by the keys of its state dict, and where they stand:
         word_embeddings.weight, and where there are such, position_embeddings.weight,
-        token_type_embeddings.weight, embedding_norm.*, encoder.layers.0.*,
-        encoder.norm.*.
+        token_type_embeddings.weight, embedding_norm.*, embedding_projection.*,
+        relative_bias.weight, encoder.layers.0.*, encoder.norm.*.
     """
 
     vocab_size: int
@@ -128,6 +134,8 @@ class Architecture:
     position_ids: Callable[[Indices, Indices, Indices], Indices] | None = None
     num_token_types: int = 0
     embedding_norm: Callable[[int], LayerNorm] | None = None
+    embedding_size: int | None = None
+    relative_bias: RelativeBias | None = None
     layers: Sequence[Callable[[], EncoderLayer]]
     final_norm: Callable[[int], RowNorm] | None = None
     weights: Sequence[SameRows]
