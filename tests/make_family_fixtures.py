@@ -37,12 +37,43 @@ FOLDER = Path(__file__).parent / "data" / "families"
 
 # Tokens of the sequences; the longest fills the table of positions.
 LENGTHS = (1, 4, 25, 13, 2)
+# It is longer where a bias depends on distance, up to 128.
+FAR, BY_DISTANCE = 140, ("mpnet",)
 
 WORDS = 67
+
+# Where positions are counted as BERT does, from 0, and there are types of tokens.
+BERT = {
+    "max_position_embeddings": max(LENGTHS),
+    "type_vocab_size": 3,
+    "pad_token_id": 0,
+}
 
 
 def roberta() -> PreTrainedModel:
     return bert_like("Roberta")
+
+
+def xlm_roberta() -> PreTrainedModel:
+    return bert_like("XLMRoberta", layer_norm_eps=1e-5, num_attention_heads=5)
+
+
+def camembert() -> PreTrainedModel:
+    return bert_like("Camembert", pad_token_id=3, max_position_embeddings=max(LENGTHS) + 4)
+
+
+def mpnet() -> PreTrainedModel:
+    return bert_like("MPNet", max_position_embeddings=FAR + 2)
+
+
+def electra() -> PreTrainedModel:
+    return bert_like("Electra", **BERT, embedding_size=18)
+
+
+def albert() -> PreTrainedModel:
+    layers = {"num_hidden_layers": 5, "num_hidden_groups": 2, "inner_group_num": 2}
+    sizes = {"embedding_size": 14, "hidden_size": 24, "intermediate_size": 38}
+    return bert_like("Albert", **BERT, **layers, **sizes)
 
 
 def distilbert() -> PreTrainedModel:
@@ -116,7 +147,12 @@ def sizes(**fields: Any) -> dict[str, Any]:
 # Name of the folder -> what makes the model.
 FAMILIES: Mapping[str, Callable[[], PreTrainedModel]] = {
     "roberta": roberta,
+    "xlm_roberta": xlm_roberta,
+    "camembert": camembert,
     "distilbert": distilbert,
+    "mpnet": mpnet,
+    "electra": electra,
+    "albert": albert,
     "modernbert": modernbert,
     "modernbert_biased": modernbert_biased,
 }
@@ -153,8 +189,10 @@ def randomize(model: PreTrainedModel) -> None:
 def inputs_for(model: PreTrainedModel) -> dict[str, np.ndarray]:
     """Draw what a model is called with."""
     rng = np.random.default_rng(7)
-    mask = (np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]).astype(np.int64)
     config = model.config.get_text_config()
+    longest = FAR if config.model_type in BY_DISTANCE else max(LENGTHS)
+    lengths = np.where(np.array(LENGTHS) == max(LENGTHS), longest, LENGTHS)
+    mask = (np.arange(longest) < lengths[:, None]).astype(np.int64)
     padding = config.pad_token_id or 0
     ids = rng.integers(0, config.vocab_size, mask.shape)
     ids[3, 5] = padding

@@ -11,10 +11,15 @@ from .family import Family
 
 # What config.json calls `model_type` -> the module here whose FAMILY it is.
 MODULES = {
+    "albert": "albert",
     "bert": "bert",
+    "camembert": "camembert",
     "distilbert": "distilbert",
+    "electra": "electra",
     "modernbert": "modernbert",
+    "mpnet": "mpnet",
     "roberta": "roberta",
+    "xlm-roberta": "xlm_roberta",
 }
 
 # Fields that change the weights of any family, and that none reads.

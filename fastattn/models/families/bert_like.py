@@ -3,9 +3,9 @@
 Their files differ in names, in a table or two, and in how positions are counted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,6 @@ class LayerNames:
 
     Attributes
     ----------
-    prefix : str
-        Where the number of the layer stands in it, in front of all others.
     projections : sequence of str
         Of queries, keys and values: three matrices that are the rows of one here.
     output, up, down : str
@@ -61,7 +59,6 @@ class LayerNames:
         Those after attention and after the feed-forward network.
     """
 
-    prefix: str = "encoder.layer.{}."
     projections: Sequence[str] = (
         "attention.self.query",
         "attention.self.key",
@@ -72,8 +69,10 @@ class LayerNames:
     down: str = "output.dense"
     norms: tuple[str, str] = "attention.output.LayerNorm", "output.LayerNorm"
 
-    def weights(self, layer: int, hidden: int, inner: int) -> Iterator[SameRows]:
-        """Say where the weights of a layer stand."""
+    def weights(
+        self, layer: int, prefix: str, hidden: int, inner: int
+    ) -> Iterator[SameRows]:
+        """Say where the weights of a layer stand, behind a prefix in the file."""
         parts: dict[str, dict[str, tuple[int, ...]]] = {
             "self_attn.in_proj_": dict.fromkeys(self.projections, (hidden, hidden)),
             "self_attn.out_proj.": {self.output: (hidden, hidden)},
@@ -82,7 +81,6 @@ class LayerNames:
             "linear2.": {self.down: (hidden, inner)},
             "norm2.": {self.norms[1]: (hidden,)},
         }
-        prefix = self.prefix.format(layer)
         for part, tensors in parts.items():
             yield from affine(
                 [f"encoder.layers.{layer}.{part}"],
@@ -90,13 +88,25 @@ class LayerNames:
             )
 
 
+def numbered(prefix: str) -> Callable[[int], Sequence[str]]:
+    """Let the tensors of each layer begin with a prefix that has its number."""
+    return lambda count: [prefix.format(i) for i in range(count)]
+
+
+LAYERS = numbered("encoder.layer.{}.")
+
+
 def read_bert_like(
     settings: Settings,
     *,
     sizes: Mapping[str, tuple[Any, ...]] = SIZES,
+    prefixes: Callable[[int], Sequence[str]] = LAYERS,
     names: LayerNames = LayerNames(),
-    activation: str = "hidden_act",
+    activation: tuple[str, str] = ("hidden_act", "gelu"),
     eps: float | None = None,
+    embedding_size: int | None = None,
+    projection: str = "",
+    **attention: Any,
 ) -> Architecture:
     """Read config.json; what transformers has a default for may be missing.
 
@@ -107,12 +117,21 @@ def read_bert_like(
     sizes : dict of str to tuple
         Its fields that are sizes, as for :func:`read_sizes`. Without one for the number
         of token types there is no table of them.
+    prefixes : callable
+        Number of layers -> how the tensors of each begin. Where some begin alike they are
+        one layer.
     names : LayerNames
-        The names of tensors.
-    activation : str
-        The field that names the activation.
+        How the tensors of a layer end.
+    activation : pair of str
+        The field that names the activation, and its default.
     eps : float, optional
         What the norms add to the variance, where config.json does not say it.
+    embedding_size : int, optional
+        As for :class:`Architecture`.
+    projection : str, optional
+        The tensors of the dense layer behind the embeddings.
+    **attention : optional
+        What else an encoder layer takes.
     """
     settings.get_choice("position_embedding_type", ["absolute"], "absolute")
     if settings.get("is_decoder", bool, False):
@@ -120,7 +139,8 @@ def read_bert_like(
     read = read_sizes(settings, sizes)
     hidden, inner = read["hidden_size"], read["intermediate_size"]
     head_dim_of(settings, read, sizes)
-    function = ACTIVATIONS[settings.get_choice(activation, ACTIVATIONS, "gelu")]
+    field, default = activation
+    function = ACTIVATIONS[settings.get_choice(field, ACTIVATIONS, default)]
     if eps is None:
         eps = settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE)
     layer = partial(
@@ -131,17 +151,24 @@ def read_bert_like(
         activation=function,
         norm_eps=eps,
         init="zeros",
+        **attention,
     )
-    weights = [*_tables(read, hidden)]
-    for i in range(read["num_layers"]):
-        weights += names.weights(i, hidden, inner)
+    places = prefixes(read["num_layers"])
+    layers = {prefix: cache(layer) for prefix in places}
+    weights = [*_tables(read, embedding_size or hidden)]
+    if embedding_size is not None:
+        matrix = {projection: (hidden, embedding_size)}
+        weights += affine(["embedding_projection."], matrix)
+    for prefix in layers:
+        weights += names.weights(places.index(prefix), prefix, hidden, inner)
     return Architecture(
         vocab_size=read["vocab_size"],
         hidden_size=hidden,
         max_positions=read["max_positions"],
         num_token_types=read.get("num_token_types", 0),
         embedding_norm=partial(LayerNorm, eps=eps),
-        layers=[layer] * read["num_layers"],
+        embedding_size=embedding_size,
+        layers=[layers[prefix] for prefix in places],
         weights=weights,
     )
 

@@ -6,20 +6,19 @@ lighter", section 3.
 
 from functools import partial
 
-from .bert_like import SPELLINGS, LayerNames, read_bert_like
+from .bert_like import SPELLINGS, LayerNames, numbered, read_bert_like
 from .family import Family
 
 SIZES = {
-    "vocab_size": ("vocab_size", 30522),
-    "hidden_size": ("dim", 768),
-    "num_layers": ("n_layers", 6),
-    "num_heads": ("n_heads", 12),
-    "intermediate_size": ("hidden_dim", 3072),
-    "max_positions": ("max_position_embeddings", 512),
+    "vocab_size": ("vocab_size",),
+    "hidden_size": ("dim",),
+    "num_layers": ("n_layers",),
+    "num_heads": ("n_heads",),
+    "intermediate_size": ("hidden_dim",),
+    "max_positions": ("max_position_embeddings",),
 }
 
 NAMES = LayerNames(
-    prefix="transformer.layer.{}.",
     projections=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
     output="attention.out_lin",
     up="ffn.lin1",
@@ -29,7 +28,12 @@ NAMES = LayerNames(
 
 FAMILY = Family(
     read=partial(
-        read_bert_like, sizes=SIZES, names=NAMES, activation="activation", eps=1e-12
+        read_bert_like,
+        sizes=SIZES,
+        prefixes=numbered("transformer.layer.{}."),
+        names=NAMES,
+        activation=("activation", "gelu"),
+        eps=1e-12,
     ),
     prefixes=("distilbert.",),
     spellings=SPELLINGS,

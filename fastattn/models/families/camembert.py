@@ -1,0 +1,8 @@
+"""CamemBERT: RoBERTa in French.
+
+Martin et al. 2020, "CamemBERT: a Tasty French Language Model", section 4.
+"""
+
+from .roberta import FAMILY as ROBERTA
+
+FAMILY = ROBERTA
