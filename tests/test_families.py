@@ -15,7 +15,7 @@ from support.strategies import normal
 
 import fastattn as fa
 from fastattn import nn
-from fastattn.models import families, read_model
+from fastattn.models import EncoderModel, families, read_model
 from fastattn.models.checkpoint import Settings
 from fastattn.models.families import attention
 from fastattn.models.families.family import (
@@ -232,6 +232,27 @@ def test_one_layer_in_many_places(tmp_path, config, tensors, monkeypatch, family
     assert [other is first for other in others] == [True, True]
     x = computed(once, IDS[0], blocks=[0, 0, 0])
     assert_same_bits(model(IDS)[0], x)
+
+
+def test_a_variant_by_the_names_of_tensors(tmp_path, config, tensors, model, family):
+    def read_swapped(settings):
+        architecture = read(settings)
+        return replace(architecture, weights=[swapped(p) for p in architecture.weights])
+
+    def swapped(place):
+        tensors = {name.replace(".a.", ".z."): t for name, t in place.tensors.items()}
+        return replace(place, tensors=tensors)
+
+    variant = Family(read=read_swapped)
+    family.FAMILY = replace(family.FAMILY, variants={".z.weight": variant})
+    assert_same_bits(read_model(write(tmp_path, config, tensors))(IDS), model(IDS))
+    swapped_names = {name.replace(".a.", ".z."): t for name, t in tensors.items()}
+    other = read_model(write(tmp_path, config, swapped_names))
+    assert_same_bits(other(IDS), model(IDS))
+    assert_same_bits(EncoderModel.from_weights(config, swapped_names)(IDS), model(IDS))
+    other.save(tmp_path / "saved")
+    written = load_file(tmp_path / "saved" / "model.safetensors")
+    assert written.keys() == swapped_names.keys()
 
 
 def test_every_family_there_is_can_be_imported():

@@ -153,6 +153,12 @@ def open_weights(folder: Folder) -> BinaryIO:
     return folder.open(WEIGHTS)
 
 
+def tensor_names(folder: Folder) -> Collection[str]:
+    """List the names of the tensors of a folder."""
+    with open_weights(folder) as file:
+        return _read_header(folder.path / WEIGHTS, file)[0].keys()
+
+
 @dataclass(frozen=True)
 class Stored:
     """A tensor where it lies in the file: float32 as soon as NumPy makes an array of it.

@@ -24,10 +24,10 @@ from ..nn.recorder import Kind, program_for
 from ..nn.relative import RelativeBias
 from ..nn.sequences import Sequences
 from ..padding import packing_of, pad, unpad
-from .checkpoint import Settings, Tensors
+from .checkpoint import Settings, Tensors, tensor_names
 from .cures import WEIGHTS
 from .families import family_of
-from .families.family import Architecture, Family, Indices
+from .families.family import Architecture, Indices
 from .folder import Folder
 from .saving import Writer, json_file, write_folder
 from .weights import GivenTensors, find_weights, weights_file
@@ -121,6 +121,7 @@ class EncoderModel(Layer):
         self.encoder = encoder
         self._relative_bias: RelativeBias | None = behind.get("relative_bias")
         self._position_ids = architecture.position_ids
+        self._places = architecture.weights
 
     @classmethod
     def from_weights(
@@ -173,7 +174,9 @@ class EncoderModel(Layer):
                     "model.config.to_dict() and model.state_dict()"
                 )
         as_choice(weights, "weights", FORMATS)
-        family, architecture = _describe(config)
+        settings = Settings(Path("config"), dict(config))
+        family = family_of(settings).with_tensors(tensors)
+        architecture = family.read(settings)
         given = GivenTensors(tensors, family.name_of)
         return _build(Config(config), architecture, given, weights)
 
@@ -202,7 +205,6 @@ class EncoderModel(Layer):
 
     def files(self) -> dict[str, Writer]:
         """Give what writes each of the files of `save`, by name."""
-        _, architecture = _describe(self.config)
         weights = {key: partial(layer._read, name) for key, layer, name in self._owners()}
         # transformers computes in what is named here, whatever the file holds.
         dtypes = dict.fromkeys({"dtype", "torch_dtype"} & self.config.keys(), "float32")
@@ -210,7 +212,7 @@ class EncoderModel(Layer):
             config = json_file(dict(self.config) | dtypes)
         except TypeError as error:
             raise TypeError(f"config cannot be written as JSON: {error}") from None
-        return {"config.json": config, WEIGHTS: weights_file(architecture.weights, weights)}
+        return {"config.json": config, WEIGHTS: weights_file(self._places, weights)}
 
     def _children(self) -> Mapping[str, Layer]:
         children = {
@@ -340,17 +342,12 @@ def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
     """Read the model of a folder, whose matrices are then stored as `weights` says."""
     settings = Settings.read(folder, "config.json")
     family = family_of(settings)
+    if family.variants:
+        family = family.with_tensors(tensor_names(folder))
     # What config.json says is checked before there is anything else to read.
     architecture = family.read(settings)
     tensors = Tensors(folder, family.name_of)
     return _build(Config(settings.fields), architecture, tensors, weights)
-
-
-def _describe(config: Mapping[str, Any]) -> tuple[Family, Architecture]:
-    """Check settings that are in no file."""
-    settings = Settings(Path("config"), dict(config))
-    family = family_of(settings)
-    return family, family.read(settings)
 
 
 def _build(

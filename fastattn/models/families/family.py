@@ -3,7 +3,7 @@
 Sizes, architectures and weights have names here that are no family's.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -155,6 +155,9 @@ class Family:
         How names of tensors once ended -> how they end now.
     unused : tuple of str
         How the names of tensors begin that take no part in hidden states.
+    variants : dict of str to Family
+        How the name of a tensor ends -> the family of folders that have such a tensor,
+        where config.json does not tell them apart.
     tokenizer_class : str, optional
         By which of its classes transformers makes the tokenizer where no file names one;
         unless given, by one that takes tokenizer.json as it is.
@@ -164,7 +167,15 @@ class Family:
     prefixes: tuple[str, ...] = ()
     spellings: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    variants: Mapping[str, "Family"] = field(default_factory=dict)
     tokenizer_class: str | None = None
+
+    def with_tensors(self, names: Collection[str]) -> "Family":
+        """Give the one that tensors of these names are of: this one, or a variant."""
+        for ending, family in self.variants.items():
+            if any(name.endswith(ending) for name in names):
+                return family
+        return self
 
     def name_of(self, stored: str) -> str | None:
         """Give the name by which a stored tensor is known, or None if it takes no part."""
