@@ -123,6 +123,29 @@ def modernbert_biased() -> PreTrainedModel:
     return transformers.ModernBertModel(config)
 
 
+def nomic_bert() -> PreTrainedModel:
+    config = transformers.NomicBertConfig(**sizes(hidden_size=24))
+    return transformers.NomicBertModel(config)
+
+
+def gte() -> PreTrainedModel:
+    config = transformers.GteConfig(**sizes(hidden_size=24))
+    return transformers.GteModel(config)
+
+
+def gte_without_types() -> PreTrainedModel:
+    config = transformers.GteConfig(
+        **sizes(hidden_size=24, type_vocab_size=0),
+        rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 300.0},
+    )
+    return transformers.GteModel(config)
+
+
+def jina_v3() -> PreTrainedModel:
+    config = transformers.JinaEmbeddingsV3Config(**sizes(hidden_size=24))
+    return transformers.JinaEmbeddingsV3Model(config)
+
+
 def bert_like(name: str, **fields: Any) -> PreTrainedModel:
     """Make a model whose settings are called as BERT's are, and positions as RoBERTa's."""
     fields = {"max_position_embeddings": max(LENGTHS) + 2, "type_vocab_size": 1} | fields
@@ -153,8 +176,12 @@ FAMILIES: Mapping[str, Callable[[], PreTrainedModel]] = {
     "mpnet": mpnet,
     "electra": electra,
     "albert": albert,
+    "gte": gte,
+    "gte_without_types": gte_without_types,
+    "jina_v3": jina_v3,
     "modernbert": modernbert,
     "modernbert_biased": modernbert_biased,
+    "nomic_bert": nomic_bert,
 }
 
 

@@ -35,6 +35,16 @@ REFUSED = {
         "pad_token_id": 0,
         "relative_attention_num_buckets": 16,
     },
+    "gte": {
+        "hidden_act": "mish",
+        "layer_norm_type": "rms_norm",
+        "logn_attention_clip1": True,
+        "logn_attention_scale": True,
+        "pack_qkv": False,
+        "position_embedding_type": "absolute",
+        "rope_scaling": {"type": "dynamic", "factor": 2.0},
+    },
+    "jina_v3": {"hidden_act": "mish", "rope_parameters": {"rope_type": "yarn"}},
     "modernbert": {
         "hidden_activation": "mish",
         "hidden_size": 25,
@@ -42,6 +52,10 @@ REFUSED = {
         "partial_rotary_factor": 0.5,
         "rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 4.0}},
         "rope_scaling": {"type": "dynamic", "factor": 4.0},
+    },
+    "nomic_bert": {
+        "hidden_act": "mish",
+        "rope_parameters": {"rope_type": "dynamic", "factor": 2.0},
     },
     "roberta": {
         "hidden_act": "mish",
@@ -85,8 +99,8 @@ def stored(folder):
 
 
 def test_every_family_has_fixtures():
-    kinds = {stored(FAMILIES / name)["model_type"] for name in NAMES}
-    assert MODULES.keys() - {"bert"} <= kinds
+    modules = {MODULES[stored(FAMILIES / name)["model_type"]] for name in NAMES}
+    assert modules == {*MODULES.values()} - {"bert"}
 
 
 def test_hidden_states(model, inputs, expected, isa):

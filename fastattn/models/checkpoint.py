@@ -154,7 +154,9 @@ def open_weights(folder: Folder) -> BinaryIO:
 
 
 def tensor_names(folder: Folder) -> Collection[str]:
-    """List the names of the tensors of a folder."""
+    """List the names of the tensors of a folder; there are none where it has no file."""
+    if not folder.has(WEIGHTS):
+        return ()
     with open_weights(folder) as file:
         return _read_header(folder.path / WEIGHTS, file)[0].keys()
 

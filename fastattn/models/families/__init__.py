@@ -16,8 +16,12 @@ MODULES = {
     "camembert": "camembert",
     "distilbert": "distilbert",
     "electra": "electra",
+    "gte": "gte",
+    "jina_embeddings_v3": "jina_v3",
     "modernbert": "modernbert",
     "mpnet": "mpnet",
+    "new": "gte",
+    "nomic_bert": "nomic_bert",
     "roberta": "roberta",
     "xlm-roberta": "xlm_roberta",
 }

@@ -78,5 +78,7 @@ def _rotary(settings: Settings, rope: Settings, dim: int, field: str, theta: flo
     pairs = np.arange(0, dim, 2) / dim
     if scaling == "linear":
         return base**-pairs / factor
+    if rope.has("mixed_b"):
+        raise rope.error("mixed_b", "is not read")
     # The base is raised, and what is left to reach the factor goes to all frequencies.
     return (base * factor) ** -pairs / factor ** (2 / dim)

@@ -3,6 +3,7 @@
 Sizes, architectures and weights have names here that are no family's.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -205,6 +206,13 @@ def read_sizes(settings: Settings, fields: Mapping[str, tuple[Any, ...]]) -> dic
         size: settings.get_size(name, HIGHEST[size], *default)
         for size, (name, *default) in fields.items()
     }
+
+
+def require(settings: Settings, fields: Mapping[str, Any]) -> None:
+    """Refuse any value but one of fields that change numbers; they may be missing."""
+    for name, value in fields.items():
+        if settings.has(name) and settings.fields[name] != value:
+            raise settings.wrong(name, json.dumps(value), settings.fields[name])
 
 
 def head_dim_of(

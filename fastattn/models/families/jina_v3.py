@@ -1,0 +1,65 @@
+"""Jina Embeddings v3: an XLM-R with rotary positions in place of its table of them.
+
+Sturua et al. 2024, "jina-embeddings-v3: Multilingual Embeddings With Task LoRA",
+section 4.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from ..checkpoint import Settings
+from .attention import read_rotary
+from .family import ACTIVATIONS, EPS_RANGE, Architecture, Family, head_dim_of, read_sizes
+from .rotary_like import NATIVE, NATIVE_ATTENTION, Names, Parts, rotary_like
+
+# The fields of config.json that are sizes, with their defaults.
+SIZES = {
+    "vocab_size": ("vocab_size", 250002),
+    "hidden_size": ("hidden_size", 1024),
+    "num_layers": ("num_hidden_layers", 24),
+    "num_heads": ("num_attention_heads", 16),
+    "intermediate_size": ("intermediate_size", 4096),
+    "max_positions": ("max_position_embeddings", 8194),
+    "num_token_types": ("type_vocab_size", 1),
+}
+
+FEED_FORWARD: Parts = {("linear1.",): ("mlp.fc1",), ("linear2.",): ("mlp.fc2",)}
+
+NAMES = Names(
+    layer="encoder.layers.{}.",
+    embedding_norm="emb_ln",
+    parts={
+        ("self_attn.in_proj_",): ("mixer.Wqkv",),
+        ("self_attn.out_proj.",): ("mixer.out_proj",),
+        ("norm1.",): ("norm1",),
+        **FEED_FORWARD,
+        ("norm2.",): ("norm2",),
+    },
+)
+
+
+def read(settings: Settings, names: Names = NAMES) -> Architecture:
+    """Read config.json; what transformers has a default for may be missing."""
+    sizes = read_sizes(settings, SIZES)
+    return rotary_like(
+        sizes,
+        names,
+        rotary=read_rotary(settings, head_dim_of(settings, sizes, SIZES), 20000.0),
+        activation=ACTIVATIONS[settings.get_choice("hidden_act", ACTIVATIONS, "gelu")],
+        gated=False,
+        eps=settings.get_float("layer_norm_eps", 1e-5, *EPS_RANGE),
+    )
+
+
+PUBLISHED = Family(
+    read=read,
+    prefixes=("roberta.",),
+    # Heads.
+    unused=("pooler.", "lm_head.", "classifier."),
+)
+
+IN_MEMORY = replace(
+    PUBLISHED, read=partial(read, names=Names(parts=NATIVE_ATTENTION | FEED_FORWARD))
+)
+
+FAMILY = replace(PUBLISHED, variants={NATIVE: IN_MEMORY})
