@@ -51,29 +51,41 @@ class TestWeights:
         [
             ("pytorch_model.bin", "to unpickle it can run any code"),
             ("pytorch_model.bin.index.json", "to unpickle what it lists can run"),
-            ("model.safetensors.index.json", "it lists weights in several files"),
         ],
     )
-    def test_what_transformers_converts(self, folder, name, reason):
+    def test_what_torch_converts(self, folder, name, reason):
         (folder / "model.safetensors").rename(folder / name)
         message = refusal(
             folder, rf"model\.safetensors: no such file, and {name} is not read: {reason}"
         )
-        assert f"p = {str(folder)!r}" in command(message)[2]
+        assert f"p = pathlib.Path({str(folder)!r})" in command(message)[2]
 
     def test_the_command_is_one_for_any_name(self, folder):
         odd = folder.rename(folder.parent / "it's $(exit) {0} `exit` \"; exit")
         (odd / "model.safetensors").rename(odd / "pytorch_model.bin")
-        assert f"p = {str(odd)!r}" in command(refusal(odd, "pytorch_model"))[2]
+        assert (
+            f"p = pathlib.Path({str(odd)!r})" in command(refusal(odd, "pytorch_model"))[2]
+        )
 
-    @pytest.mark.parametrize("name", ["onnx", "openvino", "tf_model.h5"])
+    @pytest.mark.parametrize(
+        "name", ["onnx", "openvino", "model.onnx", "tf_model.h5", "tiny.Q8_0.gguf"]
+    )
     def test_what_nobody_converts(self, folder, name):
+        cure = f"no such file, and {name} is not read: get the model that it was made of"
         (folder / "model.safetensors").rename(folder / name)
-        refusal(folder, f"no such file, and {name} is not read: get the model.safetensors")
+        refusal(folder, rf"model\.safetensors: {cure}")
+        alone = folder.parent / "alone"
+        alone.mkdir()
+        (folder / name).rename(alone / name)
+        refusal(alone, rf"config\.json: {cure}")
 
     def test_none(self, folder):
         (folder / "model.safetensors").unlink()
         refusal(folder, r"model\.safetensors: no such file. A model's folder holds")
+        (folder.parent / "empty").mkdir()
+        refusal(
+            folder.parent / "empty", r"config\.json: no such file: copy or download all"
+        )
 
     @pytest.mark.parametrize("name", ["pytorch_model.bin", "onnx", "vocab.txt"])
     def test_beside_what_is_read(self, folder, name):

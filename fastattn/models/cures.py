@@ -1,73 +1,115 @@
 """What to do about a folder that holds its model in another form: the words of errors."""
 
 import shlex
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+from typing import Protocol
 
 from ..errors import ModelFormatError
-from .folder import Folder
+from .folder import printable
 
 WEIGHTS = "model.safetensors"
 
-# Weights in other forms, each with why it is not read, where transformers reads it.
-CONVERTIBLE = {
+# Weights that torch makes tensors of, each with why they are not read.
+PICKLED = {
     "pytorch_model.bin": "is not read: to unpickle it can run any code",
     "pytorch_model.bin.index.json": (
         "is not read: to unpickle what it lists can run any code"
     ),
-    f"{WEIGHTS}.index.json": "is not read: it lists weights in several files",
 }
-# ... and those out of which nobody makes it.
+# What other programs keep models in: the names of files and folders, or their ends.
 OTHER = (
-    *("onnx", "model.onnx", "openvino", "openvino_model.xml"),
-    *("tf_model.h5", "flax_model.msgpack", "rust_model.ot"),
+    *("onnx", "openvino", "openvino_model.xml"),
+    *(".gguf", "tf_model.h5", "flax_model.msgpack", "rust_model.ot"),
 )
 
 # What tokenizers were kept in before tokenizer.json, and are beside it still.
 OLD_TOKENIZERS = (
     *("vocab.txt", "vocab.json", "sentencepiece.bpe.model"),
-    *("spiece.model", "tokenizer.model"),
+    *("spiece.model", "spm.model", "tokenizer.model"),
+)
+
+# All tensors under the names that they have; transformers would leave out the heads of
+# models that it is not told of.
+FROM_PICKLED = (
+    "import pathlib, torch; from safetensors.torch import save_file; "
+    "p = pathlib.Path({}); w = {{}}; "
+    "[w.update(torch.load(f, 'cpu', weights_only=True)) "
+    "for f in p.glob('pytorch_model*.bin')]; "
+    "save_file({{n: t.contiguous().clone() for n, t in w.items()}}, "
+    "p / 'model.safetensors', {{'format': 'pt'}})"
 )
 
 
-def no_weights(folder: Folder) -> ModelFormatError:
-    """Make the error about a folder without the one file of weights that is read."""
-    start = f"{folder.path / WEIGHTS}: no such file"
-    for name, reason in CONVERTIBLE.items():
-        if folder.has(name):
-            program = (
-                "from transformers import AutoModel as M; p = {}; "
-                "M.from_pretrained(p).save_pretrained(p, max_shard_size='1TB')"
-            )
+class Contents(Protocol):
+    """A folder of a model, on this machine or on the hub, and what it holds by name."""
+
+    @property
+    def path(self) -> PurePath:
+        """Where it is, in the words of errors."""
+
+    @property
+    def converted(self) -> str:
+        """Say into what a command converts it, if not into itself."""
+
+    def has(self, name: str) -> bool:
+        """Say whether there is something of this name."""
+
+    def names(self) -> Iterable[str]:
+        """List the names of what is in it."""
+
+    def source(self) -> str:
+        """Write Python that gives the path of a folder which can be converted."""
+
+
+def no_weights(contents: Contents) -> ModelFormatError:
+    """Make the error about a folder without the weights that are read."""
+    start = f"{contents.path / WEIGHTS}: no such file"
+    for name, reason in PICKLED.items():
+        if contents.has(name):
             return ModelFormatError(
-                f"{start}, and {name} {reason}. Where there are torch and transformers, "
-                f"convert it: {_command(program, folder.path)}"
+                f"{start}, and {name} {reason}. Where there is torch, "
+                f"{_conversion(FROM_PICKLED, contents)}"
             )
-    for name in OTHER:
-        if folder.has(name):
-            return ModelFormatError(
-                f"{start}, and {name} is not read: get the {WEIGHTS} that the model was "
-                "published with, or write it with transformers' save_pretrained"
-            )
-    return ModelFormatError(
-        f"{start}. A model's folder holds config.json, {WEIGHTS} and tokenizer.json: "
-        "copy or download all of it"
+    return _no_file(
+        start,
+        contents,
+        f". A model's folder holds config.json, {WEIGHTS} and tokenizer.json: "
+        "copy or download all of it",
     )
 
 
-def no_tokenizer(folder: Folder) -> ModelFormatError:
+def no_config(contents: Contents) -> ModelFormatError:
+    """Make the error about a folder without config.json."""
+    start = f"{contents.path / 'config.json'}: no such file"
+    return _no_file(start, contents, ": copy or download all of the model's folder")
+
+
+def no_tokenizer(contents: Contents) -> ModelFormatError:
     """Make the error about a folder without tokenizer.json."""
-    start = f"{folder.path / 'tokenizer.json'}: no such file"
+    start = f"{contents.path / 'tokenizer.json'}: no such file"
     for name in OLD_TOKENIZERS:
-        if folder.has(name):
+        if contents.has(name):
             program = (
                 "from transformers import AutoTokenizer as T; p = {}; "
                 "T.from_pretrained(p).save_pretrained(p)"
             )
             return ModelFormatError(
                 f"{start}, and {name} alone does not say how a text is cut into words. "
-                f"Where there is transformers, convert it: {_command(program, folder.path)}"
+                f"Where there is transformers, {_conversion(program, contents)}"
             )
     return ModelFormatError(f"{start}: copy or download all of the model's folder")
+
+
+def _no_file(start: str, contents: Contents, otherwise: str) -> ModelFormatError:
+    """Make the error about a folder that may hold a model for other programs."""
+    for name in sorted(contents.names()):
+        if name.endswith(OTHER):
+            return ModelFormatError(
+                f"{start}, and {printable(name)} is not read: get the model that it was "
+                f"made of, with its config.json, {WEIGHTS} and tokenizer.json"
+            )
+    return ModelFormatError(start + otherwise)
 
 
 def cure_of_dtype(path: Path, dtype: str) -> str:
@@ -77,14 +119,19 @@ def cure_of_dtype(path: Path, dtype: str) -> str:
             "from safetensors.numpy import load_file, save_file; p = {}; "
             "save_file({{n: t.astype('f4') for n, t in load_file(p).items()}}, p)"
         )
-        return f"convert the file: {_command(program, path)}"
+        return f"convert the file: {_command(program, repr(str(path)))}"
     return (
         "get the model as it was before it was quantized; load(..., weights=) stores "
         "matrices in fewer bits"
     )
 
 
-def _command(program: str, path: Path) -> str:
-    """Write the command that runs a program about a file or folder, fit for any shell."""
+def _conversion(program: str, contents: Contents) -> str:
+    """Say what converts a folder."""
+    return f"convert it{contents.converted}: {_command(program, contents.source())}"
+
+
+def _command(program: str, path: str) -> str:
+    """Write the command that runs a program about a path, fit for any shell."""
     # The name of a folder that modules.json gives may hold words for a shell.
-    return f"python -c {shlex.quote(program.format(repr(str(path))))}"
+    return f"python -c {shlex.quote(program.format(path))}"

@@ -28,6 +28,9 @@ class Folder:
         snapshot are links to the blobs beside it.
     """
 
+    # A command that converts a folder of this machine converts it where it is.
+    converted = ""
+
     def __init__(self, path: Path, root: str | None = None) -> None:
         self.path = path
         if root is None:
@@ -40,6 +43,14 @@ class Folder:
     def has(self, name: str) -> bool:
         """Say whether there is something of this name, a link that leads nowhere too."""
         return os.path.lexists(self.path / name)
+
+    def names(self) -> list[str]:
+        """List the names of what is in it."""
+        return sorted(os.listdir(self.path)) if os.path.isdir(self.path) else []
+
+    def source(self) -> str:
+        """Write the path as Python does."""
+        return repr(str(self.path))
 
     def subfolder(self, name: str) -> "Folder":
         """Get a folder inside this one; its files are held to the same root."""

@@ -25,7 +25,7 @@ from ..nn.relative import RelativeBias
 from ..nn.sequences import Sequences
 from ..padding import packing_of, pad, unpad
 from .checkpoint import Settings, Tensors, tensor_names
-from .cures import WEIGHTS
+from .cures import WEIGHTS, no_config
 from .families import family_of
 from .families.family import Architecture, Indices
 from .folder import Folder
@@ -340,6 +340,8 @@ class EncoderModel(Layer):
 
 def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
     """Read the model of a folder, whose matrices are then stored as `weights` says."""
+    if not folder.has("config.json"):
+        raise no_config(folder)
     settings = Settings.read(folder, "config.json")
     family = family_of(settings)
     if family.variants:
