@@ -23,6 +23,7 @@ from .scaled_dot import attention, attention_varlen, attention_weights
 if TYPE_CHECKING:
     from . import nn, plot
     from .loading import load
+    from .models.download import download
     from .page import explain
     from .text import TextEncoder
     from .tracing import Trace, trace
@@ -39,6 +40,7 @@ __all__ = [
     "attention",
     "attention_varlen",
     "attention_weights",
+    "download",
     "explain",
     "gelu",
     "get_num_threads",
@@ -62,6 +64,7 @@ __all__ = [
 LAZY = {
     "TextEncoder": "text",
     "Trace": "tracing",
+    "download": "models.download",
     "explain": "page",
     "load": "loading",
     "trace": "tracing",

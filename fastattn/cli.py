@@ -138,6 +138,10 @@ def parser() -> Parser:
     add("--pair", metavar="TEXT", help="a second text behind it")
     page = "attention.html"
     add("-o", "--output", metavar="FILE", default=page, help="[%(default)s]")
+    download = commands.add_parser("download", help="get a model from the Hugging Face hub")
+    download.set_defaults(run=run_download)
+    download.add_argument("name", metavar="NAME", help="as on the hub: organisation/model")
+    download.add_argument("--revision", metavar="R", help="a branch, a tag or a commit")
     for command in (encode, explain):
         command.add_argument(
             "--model", default=DEFAULT_MODEL, help="a folder or a name [%(default)s]"
@@ -200,6 +204,13 @@ def run_explain(options: argparse.Namespace) -> None:
     content = page.encode()
     write_whole(options.output, lambda file: file.write(content))
     print(f"{options.output}: {len(content) / 1e6:.1f} MB, opens in a browser")
+
+
+def run_download(options: argparse.Namespace) -> None:
+    """Get a model from the hub, and say in which folder it is."""
+    from .models.download import download
+
+    print(download(options.name, revision=options.revision))
 
 
 @contextmanager

