@@ -146,6 +146,30 @@ def jina_v3() -> PreTrainedModel:
     return transformers.JinaEmbeddingsV3Model(config)
 
 
+def t5() -> PreTrainedModel:
+    """Of heads that are wider together than a vector."""
+    config = transformers.T5Config(
+        vocab_size=WORDS, d_model=26, d_kv=10, d_ff=42, num_layers=2, num_heads=3
+    )
+    return transformers.T5EncoderModel(config)
+
+
+def t5_gated() -> PreTrainedModel:
+    """With so few buckets that the last ones are reached."""
+    config = transformers.T5Config(
+        vocab_size=WORDS,
+        d_model=26,
+        d_kv=6,
+        d_ff=42,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        relative_attention_num_buckets=12,
+        relative_attention_max_distance=20,
+    )
+    return transformers.T5EncoderModel(config)
+
+
 def bert_like(name: str, **fields: Any) -> PreTrainedModel:
     """Make a model whose settings are called as BERT's are, and positions as RoBERTa's."""
     fields = {"max_position_embeddings": max(LENGTHS) + 2, "type_vocab_size": 1} | fields
@@ -182,6 +206,8 @@ FAMILIES: Mapping[str, Callable[[], PreTrainedModel]] = {
     "modernbert": modernbert,
     "modernbert_biased": modernbert_biased,
     "nomic_bert": nomic_bert,
+    "t5": t5,
+    "t5_gated": t5_gated,
 }
 
 

@@ -63,6 +63,15 @@ REFUSED = {
         "pad_token_id": 26,
         "position_embedding_type": "relative_key",
     },
+    "t5": {
+        "d_kv": 0,
+        "dense_act_fn": "gelu",
+        "feed_forward_proj": "gated-mish",
+        "is_decoder": True,
+        "is_gated_act": True,
+        "relative_attention_max_distance": 8,
+        "relative_attention_num_buckets": 3,
+    },
     "xlm_roberta": {"hidden_act": "mish", "position_embedding_type": "rotary"},
 }
 

@@ -158,3 +158,28 @@ class TestGte:
         mixed = config | {"rope_scaling": ntk | {"mixed_b": 0.6}}
         with pytest.raises(fa.ModelFormatError, match="rope_scaling: mixed_b is not read"):
             EncoderModel.from_weights(mixed, tensors)
+
+
+class TestT5:
+    def test_what_follows_the_encoder_takes_no_part(self):
+        config, tensors = read("t5")
+        model = EncoderModel.from_weights(config, tensors)
+        words = tensors["shared.weight"]
+        more = {
+            "encoder.embed_tokens.weight": words,
+            "decoder.embed_tokens.weight": words,
+            "decoder.final_layer_norm.weight": np.ones(26, np.float32),
+            "lm_head.weight": words,
+        }
+        whole = EncoderModel.from_weights(config, tensors | more)
+        assert_same_bits(whole(IDS), model(IDS))
+
+    def test_words_under_their_other_name(self, tmp_path):
+        config, tensors = read("t5")
+        model = EncoderModel.from_weights(config, tensors)
+        tensors["encoder.embed_tokens.weight"] = tensors.pop("shared.weight")
+        other = EncoderModel.from_weights(config, tensors)
+        assert_same_bits(other(IDS), model(IDS))
+        other.save(tmp_path / "saved")
+        written = load_file(tmp_path / "saved" / "model.safetensors")
+        assert written.keys() == tensors.keys()

@@ -23,6 +23,7 @@ MODULES = {
     "new": "gte",
     "nomic_bert": "nomic_bert",
     "roberta": "roberta",
+    "t5": "t5",
     "xlm-roberta": "xlm_roberta",
 }
 
