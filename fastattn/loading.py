@@ -18,10 +18,11 @@ def load(
     ----------
     name_or_folder : str or path
         A folder in the format of transformers or sentence-transformers: config.json,
-        model.safetensors, tokenizer.json, and modules.json where vectors are not just
-        the mean. Or the name of a model, ``all-MiniLM-L6-v2`` or
-        ``sentence-transformers/all-MiniLM-L6-v2``, which is looked for as a folder, in
-        the local Hugging Face cache, then in an installed package that carries it.
+        model.safetensors or the files that its index lists, tokenizer.json, and
+        modules.json where vectors are not just the mean. Or the name of a model,
+        ``all-MiniLM-L6-v2`` or ``sentence-transformers/all-MiniLM-L6-v2``, which is looked
+        for as a folder, in the local Hugging Face cache, then in an installed package that
+        carries it.
     weights : {"float32", "float16", "bfloat16", "int8"}, default "float32"
         How the matrices of the layers are stored: in 4, 2, 2 or 1 bytes a number,
         whatever they are in the file.

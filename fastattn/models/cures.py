@@ -9,6 +9,8 @@ from ..errors import ModelFormatError
 from .folder import printable
 
 WEIGHTS = "model.safetensors"
+# What lists the files of weights that stand in several.
+INDEX = f"{WEIGHTS}.index.json"
 
 # Weights that torch makes tensors of, each with why they are not read.
 PICKLED = {
@@ -76,6 +78,14 @@ def no_weights(contents: Contents) -> ModelFormatError:
         contents,
         f". A model's folder holds config.json, {WEIGHTS} and tokenizer.json: "
         "copy or download all of it",
+    )
+
+
+def no_shard(path: Path) -> ModelFormatError:
+    """Make the error about a file of weights that is listed and is not there."""
+    return ModelFormatError(
+        f"{path}: no such file, and {INDEX} lists it: copy or download all of the model's "
+        "folder"
     )
 
 

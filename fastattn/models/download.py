@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ..arrays import as_flag
 from ..errors import ModelFormatError
-from .cures import PICKLED, WEIGHTS, no_tokenizer, no_weights
+from .cures import INDEX, PICKLED, WEIGHTS, no_tokenizer, no_weights
 from .folder import Folder, printable
 from .locate import find, hub_names, locate
 
@@ -23,7 +23,7 @@ SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 LAST = "modules.json"
 
 # One of them is where the weights are that are read.
-SAFE = {WEIGHTS, f"{WEIGHTS}.index.json"}
+SAFE = {WEIGHTS, INDEX}
 
 
 def download(

@@ -24,12 +24,13 @@ from ..nn.recorder import Kind, program_for
 from ..nn.relative import RelativeBias
 from ..nn.sequences import Sequences
 from ..padding import packing_of, pad, unpad
-from .checkpoint import Settings, Tensors, tensor_names
+from .checkpoint import Settings
 from .cures import WEIGHTS, no_config
 from .families import family_of
 from .families.family import Architecture, Indices
 from .folder import Folder
 from .saving import Writer, json_file, write_folder
+from .tensors import Tensors, tensor_names
 from .weights import GivenTensors, find_weights, weights_file
 
 # What is loaded at once, a layer of the encoder or another layer, and the rest of a key.

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import as_array, is_half
 from ..errors import ModelFormatError
-from .checkpoint import Stored, Tensors
 from .families.family import SameRows
 from .saving import Writer
+from .tensors import Entry, Stored, Tensors
 
 
 class GivenTensors(Tensors):
@@ -34,12 +35,13 @@ class GivenTensors(Tensors):
         self, tensors: Mapping[str, ArrayLike], rename: Callable[[str], str | None]
     ) -> None:
         self.path = Path("tensors")
+        self._maps = []
         self._entries = {
             name: self._entry(name, value)
             for name, value in self._renamed(tensors, rename).items()
         }
 
-    def _entry(self, name: str, value: ArrayLike) -> dict[str, Any]:
+    def _entry(self, name: str, value: ArrayLike) -> Entry:
         """Describe a tensor as a safetensors file does."""
         array = as_array(value, name)
         if array.dtype.kind == "f" and array.dtype.itemsize == 4:
@@ -51,15 +53,9 @@ class GivenTensors(Tensors):
                 f"{self.path}: tensor {name} must be float32, float16 or bfloat16, got "
                 f"{array.dtype}: convert it, in NumPy with .astype(np.float32)"
             )
-        return {"dtype": dtype, "shape": array.shape, "array": array}
-
-    def _elements(self, entry: Any) -> NDArray[Any]:
-        array: NDArray[Any] = entry["array"]
-        # What is made read-only is the view.
-        return array.view(np.uint16) if entry["dtype"] == "BF16" else array.view()
-
-    def release(self) -> None:
-        """Do nothing: the memory is the caller's."""
+        # What is made read-only is a view.
+        view = partial(array.view, np.uint16 if dtype == "BF16" else array.dtype)
+        return Entry(self.path, dtype, array.shape, view)
 
     def to_keep(self, array: NDArray[float32]) -> NDArray[float32]:
         """Copy an array, for the caller may change the memory."""
