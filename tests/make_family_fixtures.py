@@ -8,7 +8,8 @@ torch nor transformers. Run as
 It writes, beside itself, for each family of the table at the end, or for those named,
 
 data/families/FAMILY/
-    config.json and model.safetensors as save_pretrained writes them. Everything random
+    config.json, model.safetensors and the files of the tokenizer, of those that have one
+    in make_family_tokenizers.py, as save_pretrained writes them. Everything random
     comes from a seed; every weight is random, biases and norms too, so that no two of
     them can be confused unnoticed.
 data/families/FAMILY.npz
@@ -31,6 +32,7 @@ from unittest import mock
 import numpy as np
 import torch
 import transformers
+from make_family_tokenizers import TOKENIZERS, VOCABULARY
 from transformers import PreTrainedModel
 
 FOLDER = Path(__file__).parent / "data" / "families"
@@ -78,7 +80,7 @@ def albert() -> PreTrainedModel:
 
 def distilbert() -> PreTrainedModel:
     config = transformers.DistilBertConfig(
-        vocab_size=WORDS,
+        vocab_size=VOCABULARY,
         max_position_embeddings=max(LENGTHS),
         n_layers=3,
         n_heads=2,
@@ -180,7 +182,7 @@ def bert_like(name: str, **fields: Any) -> PreTrainedModel:
 def sizes(**fields: Any) -> dict[str, Any]:
     """Give the sizes of a model, as most settings call them."""
     usual = {
-        "vocab_size": WORDS,
+        "vocab_size": VOCABULARY,
         "hidden_size": 30,
         "num_hidden_layers": 2,
         "num_attention_heads": 3,
@@ -276,6 +278,8 @@ def make(name: str) -> None:
     randomize(model)
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(folder)
+    if name in TOKENIZERS:
+        TOKENIZERS[name]().save_pretrained(folder)
     inputs = inputs_for(model)
     expected = {"float32": hidden_states(model, inputs)}
     with all_in_float64():

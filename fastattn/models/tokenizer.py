@@ -45,13 +45,13 @@ def read_tokenizer(
         tokenizer.no_padding()
         tokenizer.no_truncation()
         _check_model(path, tokenizer)
+        _check_post_processor(path, tokenizer, model)
+        special_tokens = apply_files(folder, tokenizer, general, model.num_token_types)
         special = tokenizer.num_special_tokens_to_add(is_pair=False)
         if max_length <= special:
             raise ModelFormatError(
                 f"{path}: adds {special} special tokens to a text of at most {max_length}"
             )
-        _check_post_processor(path, tokenizer, model, special)
-        special_tokens = apply_files(folder, tokenizer, general)
         if sentence.get("do_lower_case", bool, False):
             _lower_case(tokenizer)
         _check_ids(path, tokenizer, model)
@@ -61,6 +61,11 @@ def read_tokenizer(
 
 def _check_ids(path: Path, tokenizer: "Tokenizer", model: EncoderModel) -> None:
     """Make sure that every token has a vector."""
+    # A dict of a large vocabulary takes longer to make than all that have a vector take to
+    # be looked at, which mostly are all that there are.
+    tokens = map(tokenizer.id_to_token, range(model.vocab_size))
+    if sum(token is not None for token in tokens) == tokenizer.get_vocab_size():
+        return
     highest = max(tokenizer.get_vocab().values(), default=0)
     if highest >= model.vocab_size:
         raise ModelFormatError(
@@ -83,9 +88,7 @@ def _check_model(path: Path, tokenizer: "Tokenizer") -> None:
         )
 
 
-def _check_post_processor(
-    path: Path, tokenizer: "Tokenizer", model: EncoderModel, special: int
-) -> None:
+def _check_post_processor(path: Path, tokenizer: "Tokenizer", model: EncoderModel) -> None:
     """Make sure that a text keeps its length and gets ids that have vectors.
 
     What goes through the post-processor is a token that this tokenizer did not make:
@@ -96,6 +99,7 @@ def _check_post_processor(
 
     token = Tokenizer(WordLevel({"a": 0}, unk_token="a")).encode("a")
     made = tokenizer.post_process(token)
+    special = tokenizer.num_special_tokens_to_add(is_pair=False)
     if len(made.ids) != 1 + special:
         raise ModelFormatError(f"{path}: post_processor must take a text exactly once")
     limits = [("token id", made.ids, model.vocab_size)]

@@ -1,12 +1,10 @@
 """What the files beside tokenizer.json say about it, as transformers understands them.
 
-transformers makes the tokenizer of BERT anew by the flags in tokenizer_config.json, where a
-flag that is missing has its default; version 5 takes nothing but the vocabulary from
-tokenizer.json, version 4 took its other parts as they are. Of other classes it takes
-tokenizer.json whole. Whatever the class, it adds the tokens that the files beside it name.
+transformers makes the tokenizers of some classes anew, by the flags in
+tokenizer_config.json (:mod:`.tokenizer_classes`), and takes tokenizer.json whole for
+others. Whatever the class, it adds the tokens that the files beside it name.
 """
 
-import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,38 +13,32 @@ from .checkpoint import Settings
 from .families import family_of
 from .folder import Folder, printable
 from .saving import Writer, json_file
+from .tokenizer_classes import (
+    AS_IT_IS,
+    CLASSES,
+    ROBERTA_TOKENS,
+    Made,
+    TokenizerClass,
+    around,
+    kind,
+    without_types,
+)
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
-# The classes that are BERT's, without the Fast behind them.
-BERT_CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer")
-
-# The special tokens of BERT's class, unless a file names others.
-BERT_TOKENS = {
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
-
 # All that transformers has a name for.
-SPECIAL_TOKENS = ("bos_token", "eos_token", *BERT_TOKENS)
+SPECIAL_TOKENS = tuple(ROBERTA_TOKENS)
 
 # Fields that hold more special tokens: a list, or an object of them by name.
 MORE_TOKENS = ("extra_special_tokens", "additional_special_tokens")
 
+# What a model is told of a text besides its tokens.
+TYPES = "token_type_ids"
+
 # Where tokens are listed by id, with how each is looked for, and where they were before.
 LISTED = "added_tokens_decoder"
 OLD_LIST = "added_tokens.json"
-
-WORD_PIECE = "WordPiece"
-
-AS_IT_IS = (
-    "make them agree, or write PreTrainedTokenizerFast as the tokenizer_class into "
-    "tokenizer_config.json, which is to take tokenizer.json as it is"
-)
 
 
 def tokenizer_files(
@@ -61,6 +53,8 @@ def tokenizer_files(
         "truncation_side": limit["direction"],
         **special_tokens,
     }
+    if any(type_ for _, type_ in around(tokenizer, 2)):
+        settings["model_input_names"] = ["input_ids", TYPES, "attention_mask"]
     return {
         "tokenizer.json": lambda file: file.write(content),
         "tokenizer_config.json": json_file(settings),
@@ -68,9 +62,11 @@ def tokenizer_files(
 
 
 def apply_files(
-    folder: Folder, tokenizer: "Tokenizer", general: Settings
+    folder: Folder, tokenizer: "Tokenizer", general: Settings, num_token_types: int
 ) -> dict[str, str]:
     """Make of a tokenizer what transformers makes of it; `general` is its configuration.
+
+    The model that it is for has so many types of tokens.
 
     Returns
     -------
@@ -83,19 +79,24 @@ def apply_files(
         If the files do not agree: about its parts, where versions of transformers differ in
         which they believe, or about the id of a token.
     """
+    from tokenizers import AddedToken
+
     _refuse_what_is_not_honoured(general)
     named = _named_tokens(folder, general)
-    class_name = _bert_class(folder, tokenizer, general)
-    if class_name:
-        named = BERT_TOKENS | named
-        _check_parts(folder, tokenizer, named, class_name)
-        _apply_flags(tokenizer, general)
+    path = folder.path / "tokenizer.json"
+    made_anew, origin = _class_of(folder, tokenizer, general)
+    if made_anew is not None:
+        named = {**made_anew.tokens, **named}
+        made = Made(tokenizer, general, named, path, origin)
+        made.check("model.type", kind(tokenizer.model), made_anew.model)
+        made_anew.make(made)
+    if num_token_types > 1 and not _hands_types(general, made_anew):
+        without_types(tokenizer, path)
     present = tokenizer.get_added_tokens_decoder()
     listed = _listed_tokens(folder, general, present, named)
-    path = folder.path / "tokenizer.json"
     for index, token in present.items():
         unknown = index not in listed and token.content not in named.values()
-        if class_name and general.has(LISTED) and unknown:
+        if made_anew is not None and general.has(LISTED) and unknown:
             raise ModelFormatError(
                 f"{path}: added_tokens has {printable(token.content)}, which {LISTED} in "
                 f"{general.path.name} has not: {AS_IT_IS}"
@@ -110,10 +111,12 @@ def apply_files(
                 f"{general.path.name} or {OLD_LIST}"
             )
     added = {token.content for token in (*present.values(), *listed.values())}
-    for content in named.values():
+    for name, content in named.items():
         # What has no id would get one behind the last that the model has a vector for.
         if content not in added and tokenizer.token_to_id(content) is not None:
-            tokenizer.add_special_tokens([content])
+            strips = made_anew is not None and made_anew.mask_takes_spaces
+            lstrip = strips and name == "mask_token"
+            tokenizer.add_special_tokens([AddedToken(content, lstrip=lstrip)])
     return {
         name: named[name]
         for name in SPECIAL_TOKENS
@@ -132,80 +135,31 @@ def _refuse_what_is_not_honoured(general: Settings) -> None:
         raise general.error("auto_map", "names code for the tokenizer, which is not run")
 
 
-def _bert_class(folder: Folder, tokenizer: "Tokenizer", general: Settings) -> str | None:
-    """Say what makes the tokenizer BERT's, in the words of an error; None for another."""
+def _hands_types(general: Settings, made_anew: TokenizerClass | None) -> bool:
+    """Say whether the model is told of which type each token is."""
+    names = general.fields.get("model_input_names")
+    if names is None:
+        return made_anew is not None and made_anew.has_types
+    if not isinstance(names, list):
+        raise general.wrong("model_input_names", "a list of names", names)
+    return TYPES in names
+
+
+def _class_of(
+    folder: Folder, tokenizer: "Tokenizer", general: Settings
+) -> tuple[TokenizerClass | None, str]:
+    """Find the class that makes a tokenizer anew, and say what names it, for an error."""
     model = Settings.read(folder, "config.json")
     for settings in (general, model):
         if settings.has("tokenizer_class"):
             name: str = settings.get("tokenizer_class", str)
-            if name.removesuffix("Fast") not in BERT_CLASSES:
-                return None
-            return f"tokenizer_class {name} in {settings.path.name}"
+            origin = f"tokenizer_class {name} in {settings.path.name}"
+            return CLASSES.get(name.removesuffix("Fast")), origin
     default = family_of(model).tokenizer_class
-    if default not in BERT_CLASSES or _kind(tokenizer.model) != WORD_PIECE:
-        return None
-    return f"tokenizer_class, {default} where {general.path.name} names none,"
-
-
-def _check_parts(
-    folder: Folder, tokenizer: "Tokenizer", named: dict[str, str], class_name: str
-) -> None:
-    """Refuse parts that BERT's class has not, but for its flags: versions differ there."""
-    model, normalizer = tokenizer.model, tokenizer.normalizer
-    begin, end = (tokenizer.token_to_id(named[name]) for name in ("cls_token", "sep_token"))
-    one = [(begin, 0), (0, 0), (end, 0)]
-    parts = {
-        "model.type": (_kind(model), WORD_PIECE),
-        "model.unk_token": (getattr(model, "unk_token", None), named["unk_token"]),
-        "model.continuing_subword_prefix": (
-            getattr(model, "continuing_subword_prefix", None),
-            "##",
-        ),
-        "model.max_input_chars_per_word": (
-            getattr(model, "max_input_chars_per_word", None),
-            100,
-        ),
-        "normalizer.type": (_kind(normalizer), "BertNormalizer"),
-        "normalizer.clean_text": (getattr(normalizer, "clean_text", None), True),
-        "pre_tokenizer.type": (_kind(tokenizer.pre_tokenizer), "BertPreTokenizer"),
-        "post_processor (ids and types around a text)": (_around(tokenizer, 1), one),
-        "post_processor (ids and types around a pair)": (
-            _around(tokenizer, 2),
-            [*one, (0, 1), (end, 1)],
-        ),
-    }
-    for part, (found, expected) in parts.items():
-        if found != expected:
-            raise ModelFormatError(
-                f"{folder.path / 'tokenizer.json'}: {part} is {reprlib.repr(found)}, where "
-                f"{class_name} means {expected!r}: {AS_IT_IS}"
-            )
-
-
-def _apply_flags(tokenizer: "Tokenizer", general: Settings) -> None:
-    """Normalize texts as the flags of BERT's class say."""
-    from tokenizers.normalizers import BertNormalizer
-
-    has_accents = general.has("strip_accents")
-    tokenizer.normalizer = BertNormalizer(
-        handle_chinese_chars=general.get("tokenize_chinese_chars", bool, True),
-        strip_accents=general.get("strip_accents", bool) if has_accents else None,
-        lowercase=general.get("do_lower_case", bool, True),
-    )
-
-
-def _kind(part: object) -> str:
-    return type(part).__name__
-
-
-def _around(tokenizer: "Tokenizer", texts: int) -> list[tuple[int, int]]:
-    """List the ids and types of one or two texts of a token each, which has the id 0."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-
-    token = Tokenizer(WordLevel({"a": 0}, unk_token="a")).encode("a")
-    made = tokenizer.post_process(token, token if texts == 2 else None)
-    return list(zip(made.ids, made.type_ids, strict=True))
+    found = CLASSES.get(default or "")
+    if found is None or kind(tokenizer.model) != found.model:
+        return None, ""
+    return found, f"tokenizer_class, {default} where {general.path.name} names none,"
 
 
 def _named_tokens(folder: Folder, general: Settings) -> dict[str, str]:

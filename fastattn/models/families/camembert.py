@@ -3,6 +3,8 @@
 Martin et al. 2020, "CamemBERT: a Tasty French Language Model", section 4.
 """
 
+from dataclasses import replace
+
 from .roberta import FAMILY as ROBERTA
 
-FAMILY = ROBERTA
+FAMILY = replace(ROBERTA, tokenizer_class="CamembertTokenizer")

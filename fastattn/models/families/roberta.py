@@ -25,4 +25,5 @@ FAMILY = Family(
     spellings=SPELLINGS,
     # A counter that old versions stored, and heads.
     unused=("embeddings.position_ids", "pooler.", "lm_head.", "classifier."),
+    tokenizer_class="RobertaTokenizer",
 )

@@ -4,6 +4,8 @@ Conneau et al. 2020, "Unsupervised Cross-lingual Representation Learning at Scal
 section 3.
 """
 
+from dataclasses import replace
+
 from .roberta import FAMILY as ROBERTA
 
-FAMILY = ROBERTA
+FAMILY = replace(ROBERTA, tokenizer_class="XLMRobertaTokenizer")

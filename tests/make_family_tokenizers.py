@@ -1,0 +1,239 @@
+"""Make the tokenizers of the families of models, and what transformers makes of texts.
+
+Needs transformers==5.24.0 and tokenizers. make_family_fixtures.py writes the tokenizers
+into the folders of the models; run after it as
+
+    python tests/make_family_tokenizers.py [FAMILY ...]
+
+this writes data/families/FAMILY.tokens.json: the tokens of texts and of pairs of them, with
+the files as they are and with changes to them that people make. They are trained on the
+documentation of Python, and on the texts themselves, in many languages.
+"""
+
+import base64
+import json
+import shutil
+import struct
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import transformers
+from make_bert_fixtures import TEXTS as PROSE
+from make_bert_fixtures import write_json
+from tokenizers import (
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+FOLDER = Path(__file__).parent / "data" / "families"
+
+# Tokens of each tokenizer: the bytes, and some words.
+VOCABULARY = 290
+
+TEXTS = (
+    *PROSE[:18],
+    "attention is all you need " * 12,
+    "狐" * 40,
+    "two  spaces,\tone tab\nand a line",
+    "a <mask> b <s> </s> <pad> <unk>[MASK] <s>NOTUSED",
+    "``quoted'' QUICK Éclair",
+)
+PAIRS = (("the cat", "a dog"), ("", "fox"), ("a long text of many words " * 3, "fox jumps"))
+# The longest of a pair, in tokens.
+PAIR_LENGTH = 16
+
+FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
+CONFIG, JSON = "tokenizer_config.json", "tokenizer.json"
+Changes = dict[str, dict[str, Any] | None]
+
+
+def word_piece(cls: str, *special: str) -> PreTrainedTokenizerBase:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY, special_tokens=list(special), limit_alphabet=90
+    )
+    tokenizer.train_from_iterator(PROSE, trainer)
+    return made(cls, vocab=tokenizer.get_vocab())
+
+
+def byte_level(cls: str, *special: str) -> PreTrainedTokenizerBase:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(special),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(PROSE, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    merges = [tuple(pair) for pair in model["merges"]]
+    return made(cls, vocab=model["vocab"], merges=merges)
+
+
+def unigram(cls: str, *special: str, **settings: Any) -> PreTrainedTokenizerBase:
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=VOCABULARY - len(special), unk_token="<unk>", special_tokens=["<unk>"]
+    )
+    tokenizer.train_from_iterator(PROSE, trainer)
+    pieces = json.loads(tokenizer.to_str())["model"]["vocab"]
+    learned = [(piece, score) for piece, score in pieces if piece not in special]
+    vocabulary = [(piece, 0.0) for piece in special] + learned
+    return made(cls, vocab=vocabulary, **settings)
+
+
+def made(cls: str, **settings: Any) -> PreTrainedTokenizerBase:
+    return getattr(transformers, cls)(model_max_length=25, **settings)
+
+
+def smallest_charsmap() -> bytes:
+    """Make a table of SentencePiece's that replaces Q by q: a trie, what it leads to."""
+    trie = [0] * 512
+    # From the root by its letter to a node, and from there to the place of a leaf.
+    node, leaf = ord("Q"), ord("Q") ^ 1
+    trie[node] = node | 1 << 8 | (node ^ leaf) << 10
+    trie[leaf] = 0
+    return struct.pack("<I512I", 4 * len(trie), *trie) + b"q\0"
+
+
+BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+NOTUSED = ("<s>NOTUSED", "</s>NOTUSED", "<unk>", "<pad>", "<unk>NOTUSED", "<s>", "</s>")
+
+TOKENIZERS: Mapping[str, Callable[[], PreTrainedTokenizerBase]] = {
+    "roberta": lambda: byte_level("RobertaTokenizer", *FAIRSEQ, "<mask>"),
+    "xlm_roberta": lambda: unigram(
+        "XLMRobertaTokenizer",
+        *FAIRSEQ,
+        "<mask>",
+        _spm_precompiled_charsmap=smallest_charsmap(),
+    ),
+    "camembert": lambda: unigram("CamembertTokenizer", *NOTUSED, "<mask>"),
+    "distilbert": lambda: word_piece("DistilBertTokenizer", *BERT),
+    "mpnet": lambda: word_piece("MPNetTokenizer", *FAIRSEQ, "[UNK]", "<mask>"),
+    "electra": lambda: word_piece("BertTokenizer", *BERT),
+    "albert": lambda: unigram("AlbertTokenizer", "<pad>", "<unk>", *BERT[2:]),
+}
+
+# What is changed in every folder, a field to None where it is taken out.
+ALWAYS: tuple[Changes, ...] = (
+    {},
+    {CONFIG: None},
+    {CONFIG: {"tokenizer_class": None}},
+    {CONFIG: {"tokenizer_class": "TokenizersBackend"}},
+    {JSON: {"added_tokens": []}},
+    {CONFIG: {"extra_special_tokens": ["x"]}},
+)
+FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+OF_WORD_PIECE: tuple[Changes, ...] = (
+    *({CONFIG: {flag: False}} for flag in FLAGS),
+    {CONFIG: {"do_lower_case": False, "strip_accents": True}},
+)
+OTHER_SPACES: Changes = {
+    JSON: {
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                {
+                    "type": "Precompiled",
+                    "precompiled_charsmap": base64.b64encode(smallest_charsmap()).decode(),
+                },
+                {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
+            ],
+        },
+        "pre_tokenizer": {
+            "type": "Metaspace",
+            "replacement": "▁",
+            "prepend_scheme": "always",
+            "split": True,
+        },
+    }
+}
+PREFIX: tuple[Changes, ...] = (
+    {CONFIG: {"add_prefix_space": True}},
+    {CONFIG: {"add_prefix_space": False}},
+    {CONFIG: {"add_prefix_space": None}},
+)
+CHANGES: Mapping[str, tuple[Changes, ...]] = {
+    "roberta": (
+        *PREFIX,
+        {CONFIG: {"tokenizer_class": "RobertaTokenizerFast"}},
+        {
+            JSON: {
+                "pre_tokenizer": {
+                    "type": "ByteLevel",
+                    "add_prefix_space": True,
+                    "trim_offsets": True,
+                    "use_regex": True,
+                }
+            }
+        },
+    ),
+    "xlm_roberta": (*PREFIX, OTHER_SPACES),
+    "camembert": (*PREFIX, OTHER_SPACES),
+    "distilbert": OF_WORD_PIECE,
+    "mpnet": (*OF_WORD_PIECE, {CONFIG: {"tokenizer_class": "MPNetTokenizerFast"}}),
+    "electra": (*OF_WORD_PIECE, {CONFIG: {"tokenizer_class": "ElectraTokenizer"}}),
+    "albert": (
+        *PREFIX,
+        {CONFIG: {"do_lower_case": False}},
+        {CONFIG: {"keep_accents": True}},
+    ),
+}
+
+
+def change(folder: Path, changes: Changes) -> None:
+    """Change fields of files; without a field where it is None, or without the file."""
+    for name, fields in changes.items():
+        path = folder / name
+        if fields is None:
+            path.unlink()
+            continue
+        stored = json.loads(path.read_text()) | fields
+        kept = {field: value for field, value in stored.items() if field not in fields}
+        kept |= {field: value for field, value in fields.items() if value is not None}
+        write_json(path, kept)
+
+
+def tokens_of(folder: Path) -> dict[str, Any]:
+    """Tokenize all texts and pairs with what transformers makes of a folder."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    pairs = [
+        tokenizer(*pair, truncation="longest_first", max_length=PAIR_LENGTH)
+        for pair in PAIRS
+    ]
+    return {
+        "texts": [tokenizer(text)["input_ids"] for text in TEXTS],
+        "pairs": [pair["input_ids"] for pair in pairs],
+        "types": [pair.get("token_type_ids") for pair in pairs],
+    }
+
+
+def make(name: str) -> None:
+    """Write the tokens of one family."""
+    cases = []
+    for changes in (*ALWAYS, *CHANGES[name]):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(shutil.copytree(FOLDER / name, Path(temporary) / name))
+            change(folder, changes)
+            cases.append({"changes": changes, **tokens_of(folder)})
+    content = {"texts": TEXTS, "pairs": PAIRS, "pair_length": PAIR_LENGTH, "cases": cases}
+    path = FOLDER / f"{name}.tokens.json"
+    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
+    print(f"{name}: {path.stat().st_size} bytes, {len(cases)} cases")
+
+
+if __name__ == "__main__":
+    transformers.utils.logging.set_verbosity_error()
+    for family in sys.argv[1:] or TOKENIZERS:
+        make(family)
