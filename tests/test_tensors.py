@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from support.bits import assert_same_bits
-from support.folders import copy_tiny, memory_of
+from support.folders import change_json, copy_tiny, memory_of, write_smallest
+from support.processes import printed
 from support.tensors import wide
 
 import fastattn as fa
@@ -326,3 +327,38 @@ class TestShards:
                 tensors = read(index)
                 for name, shape in (("a", (4,)), ("b", (2, 3)), ("c", (1,))):
                     tensors.find(name, shape)
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_a_large_table_is_widened_without_a_second_copy(tmp_path, dtype):
+    folder, rows = write_smallest(tmp_path), 2**22
+    change_json(folder / "config.json", vocab_size=rows)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["embeddings.word_embeddings.weight"]
+    table = (
+        f'{{"embeddings.word_embeddings.weight": {entry(dtype, [rows, 4], 0, 8 * rows)}}}'
+    )
+    raw_file(folder / "table.safetensors", table, bytes(8 * rows))
+    shards(folder, {"rest.safetensors": tensors})
+    (folder / "model.safetensors").unlink()
+    listed = dict.fromkeys(tensors, "rest.safetensors")
+    listed["embeddings.word_embeddings.weight"] = "table.safetensors"
+    change_json(folder / "model.safetensors.index.json", weight_map=listed)
+    grown, kept = printed(
+        f"""
+        import safetensors
+        import tokenizers
+        from fastattn.loading import load
+
+        def most_memory():
+            with open("/proc/self/status") as lines:
+                (line,) = (line for line in lines if line.startswith("VmHWM"))
+            return int(line.split()[1]) * 1024
+
+        before = most_memory()
+        model = load({str(folder)!r})
+        print(most_memory() - before, model.nbytes)
+        """
+    ).split()
+    assert int(grown) < 1.15 * int(kept)
