@@ -8,15 +8,17 @@ import numpy as np
 from numpy import float32
 from numpy.typing import ArrayLike, NDArray
 
-from . import _rowwise, similarity
+from . import similarity
 from ._program import Program
 from .arrays import as_choice, as_flag, as_index
 from .models import EncoderModel, read_model
 from .models.batches import pack
+from .models.chain import KINDS, Chain, read_chain
 from .models.folder import Folder
-from .models.pooling import module_files, read_modules
+from .models.module_list import list_modules
+from .models.modules import TOKENS, Features
 from .models.saving import write_folder
-from .models.sentence import General, sentence_files
+from .models.sentence import General, read_general, sentence_files
 from .models.tokenization import Tokens
 from .models.tokenizer import read_tokenizer
 from .models.tokenizer_files import tokenizer_files
@@ -53,10 +55,11 @@ class TextEncoder(TextModel):
         Tokens of a text that are read, special tokens included. Set it to read fewer, or
         as many as the model has positions for; that holds from the next call on, in every
         thread.
-    pooling : {"mean", "cls"}
-        How the hidden states of a text become one vector.
-    normalize : bool
-        Whether :meth:`encode` scales vectors to unit length unless told otherwise.
+    modules : mapping of str to module
+        What makes one vector of the hidden states of a text, in order, by the names that
+        sentence-transformers has for the folders of its modules: "1_Pooling", ...
+    dim : int
+        Values of a vector that :meth:`encode` gives unless told otherwise.
     prompt : str
         What :meth:`encode` puts in front of every text unless told otherwise.
     prompts : dict of str
@@ -74,16 +77,14 @@ class TextEncoder(TextModel):
         tokenizer: "Tokenizer",
         special_tokens: dict[str, str],
         *,
-        pooling: str,
-        normalize: bool,
+        modules: Chain,
         prompt: str,
         prompts: dict[str, str],
         similarity_fn_name: str = "cosine",
         truncate_dim: int | None = None,
     ) -> None:
         super().__init__(model, tokenizer, special_tokens)
-        self.pooling = pooling
-        self.normalize = normalize
+        self.modules = modules
         self.prompt = prompt
         self.prompts = prompts
         self.similarity_fn_name = similarity_fn_name
@@ -91,22 +92,33 @@ class TextEncoder(TextModel):
 
     @classmethod
     def _read(cls, folder: Folder, weights: str) -> Self:
-        modules = read_modules(folder)
-        model = read_model(modules.transformer, weights)
+        general = read_general(folder)
+        listed = list_modules(folder, KINDS)
+        model = read_model(listed.transformer, weights)
         return cls(
             model,
-            *read_tokenizer(modules.transformer, model),
-            pooling=modules.pooling,
-            normalize=modules.normalize,
-            **modules.general._asdict(),
+            *read_tokenizer(listed.transformer, model),
+            modules=read_chain(listed, model.hidden_size, weights),
+            **general._asdict(),
         )
 
     def __repr__(self) -> str:
         """Show the settings."""
         return (
             f"TextEncoder({self.model}, max_length={self.max_length}, "
-            f"pooling={self.pooling!r}, normalize={self.normalize})"
+            f"modules={self.modules})"
         )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the weights take, those of the modules too."""
+        return super().nbytes + sum(module.nbytes for module in self.modules.values())
+
+    @property
+    def dim(self) -> int:
+        """Values of a vector that :meth:`encode` gives unless told otherwise."""
+        # sentence-transformers lets a folder cut at more values than there are.
+        return min(self.truncate_dim or self.modules.dim, self.modules.dim)
 
     def encode(
         self,
@@ -140,8 +152,8 @@ class TextEncoder(TextModel):
             scales before it cuts where the folder asks for scaling; the directions are
             the same.
         output : {"sentence", "tokens"}
-            One vector per text, or the hidden states of all its tokens, special tokens
-            included.
+            One vector per text, or one for each of its tokens, special tokens included:
+            hidden states, and what modules make of them that are about tokens.
         on_truncation : {"warn", "ignore", "error"}
             What to do about texts of more than `max_length` tokens: cut them and count
             them in one TruncationWarning, cut them, or refuse them.
@@ -153,9 +165,9 @@ class TextEncoder(TextModel):
 
         Returns
         -------
-        array (hidden,) or (texts, hidden) float32
+        array (dim,) or (texts, dim) float32
             The vector of one str; the vectors of several texts, in their order. With
-            `truncate_dim`, that instead of hidden. With ``output="tokens"``, an array
+            `truncate_dim`, that instead of `dim`. With ``output="tokens"``, an array
             (tokens, hidden) for one str, and a list of them for several texts.
 
         Raises
@@ -298,7 +310,7 @@ class TextEncoder(TextModel):
             folder,
             self.model.files()
             | tokenizer_files(self.tokenizer, self.special_tokens)
-            | module_files(self.model.hidden_size, self.pooling, self.normalize)
+            | self.modules.files()
             | sentence_files(general, self.max_length),
         )
 
@@ -308,15 +320,15 @@ class TextEncoder(TextModel):
         """Find out what is wanted: sentence vectors, or None for hidden states."""
         as_choice(output, "output", ("sentence", "tokens"))
         if output == "sentence":
-            hidden_size = self.model.hidden_size
-            # sentence-transformers lets a folder cut at more values than there are.
-            dim = min(self.truncate_dim or hidden_size, hidden_size)
+            dim = self.dim
             if truncate_dim is not None:
-                dim = as_index(truncate_dim, "truncate_dim", 1, hidden_size)
+                dim = as_index(truncate_dim, "truncate_dim", 1, self.modules.dim)
             return _Vectors(
                 dim=dim,
                 normalize=(
-                    self.normalize if normalize is None else as_flag(normalize, "normalize")
+                    self.modules.unit
+                    if normalize is None
+                    else as_flag(normalize, "normalize")
                 ),
             )
         if normalize is not None or truncate_dim is not None:
@@ -335,18 +347,11 @@ class TextEncoder(TextModel):
         starts = sequences.queries.cu_seqlens
         program = Program(num_threads=num_threads)
         self.model.steps(program, ids, types, sequences, hidden)
+        features = Features({TOKENS: hidden}, starts)
         if wanted is None:
+            vectors = self.modules.add_for_tokens(program, features)
             program.run()
-            return np.split(hidden, starts[1:-1])
-        vectors = np.empty((len(texts), wanted.dim), float32)
-        _rowwise.pool(
-            program,
-            # Columns are pooled each by itself: what is cut off need not be computed.
-            hidden[:, : wanted.dim],
-            starts,
-            self.pooling,
-            vectors,
-            normalize=wanted.normalize,
-        )
+            return np.split(vectors, starts[1:-1])
+        vectors = self.modules.add_for_texts(program, features, *wanted)
         program.run()
         return vectors

@@ -33,12 +33,8 @@ BYTES = 200 * 10**6
 
 # The functions by which `fa.load` reads a model, each with the files that it reads.
 PARTS = {
-    "read_modules": {
-        "1_Pooling/config.json",
-        "2_Normalize/config.json",
-        "config_sentence_transformers.json",
-        "modules.json",
-    },
+    "read_general": {"config_sentence_transformers.json"},
+    "list_modules": {"modules.json"},
     "read_model": {"config.json", "model.safetensors"},
     "read_tokenizer": {
         "added_tokens.json",
@@ -47,6 +43,15 @@ PARTS = {
         "special_tokens_map.json",
         "tokenizer.json",
         "tokenizer_config.json",
+    },
+    "read_chain": {
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
+        "3_LayerNorm/config.json",
+        "3_LayerNorm/model.safetensors",
+        "4_Normalize/config.json",
+        "modules.json",
     },
 }
 
@@ -84,17 +89,20 @@ def outcome(folder: Path) -> str:
         assert str(error).startswith(f"{folder}/"), error
         return "refused"
     vectors = model.encode(TEXTS, on_truncation="ignore")
-    assert vectors.shape == (len(TEXTS), model.model.hidden_size)
+    assert vectors.shape == (len(TEXTS), model.dim)
     return "loaded"
 
 
 def keep_parts(folder: Path, name: str) -> ExitStack:
     """Read what does not depend on one of the files; `fa.load` is given that, then."""
-    modules = text.read_modules(Folder(folder))
-    model = text.read_model(modules.transformer)
-    tokenizer = text.read_tokenizer(modules.transformer, model)
+    general = text.read_general(Folder(folder))
+    listed = text.list_modules(Folder(folder), text.KINDS)
+    model = text.read_model(listed.transformer)
+    tokenizer = text.read_tokenizer(listed.transformer, model)
+    chain = text.read_chain(listed, model.hidden_size, "float32")
     stack = ExitStack()
-    for part, value in zip(PARTS, (modules, model, tokenizer), strict=True):
+    parts = general, listed, model, tokenizer, chain
+    for part, value in zip(PARTS, parts, strict=True):
         if name not in PARTS[part]:
             given = mock.patch.object(text, part, lambda *_, value=value: value)
             stack.enter_context(given)

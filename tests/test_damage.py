@@ -23,9 +23,12 @@ JSON_FILES = (
     "config_sentence_transformers.json",
     "modules.json",
     "1_Pooling/config.json",
-    "2_Normalize/config.json",
+    "2_Dense/config.json",
+    "3_LayerNorm/config.json",
+    "4_Normalize/config.json",
 )
-FILES = (*JSON_FILES, "model.safetensors")
+WEIGHTS = "model.safetensors"
+FILES = (*JSON_FILES, WEIGHTS, f"2_Dense/{WEIGHTS}", f"3_LayerNorm/{WEIGHTS}")
 
 
 @pytest.fixture

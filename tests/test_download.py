@@ -55,10 +55,10 @@ class TestDownload:
         }
         script = "".join(
             f"attempt(fa.download, {NAME!r}, revision={revision!r})\n"
-            f"print(fa.load({NAME!r}, revision={revision!r}).normalize)\n"
+            f"print(fa.load({NAME!r}, revision={revision!r}).modules.unit)\n"
             for revision in commits
         )
-        by_commit = f"print(fa.load({NAME!r}, revision={commits['v1']!r}).normalize)"
+        by_commit = f"print(fa.load({NAME!r}, revision={commits['v1']!r}).modules.unit)"
         lines = hub.client(tmp_path, script + by_commit)
         assert lines[::2][:3] == [
             str(snapshot(tmp_path, NAME, commit)) for commit in commits.values()
@@ -99,8 +99,8 @@ attempt(fa.load, {NAME!r})
 attempt(fa.load, {NAME!r}, download=True)
 """,
         )
-        assert "normalize=False" in lines[0]
-        assert "normalize=True" in lines[1]
+        assert "modules={'1_Pooling': Pooling('mean')}" in lines[0]
+        assert "'2_Normalize': " in lines[1]
         assert files_of(snapshot(tmp_path, NAME, commit)) == FILES
 
     def test_the_command_line(self, hub, tmp_path):

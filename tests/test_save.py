@@ -128,8 +128,6 @@ class TestTextEncoder:
     def test_what_was_set_is_written(self, encoder, tmp_path):
         values = {
             "max_length": 20,
-            "normalize": False,
-            "pooling": "cls",
             "prompts": {"query": "the sun ", "none": ""},
             "prompt": "the sun ",
             "similarity_fn_name": "dot",
@@ -138,7 +136,6 @@ class TestTextEncoder:
         for name, value in values.items():
             setattr(encoder, name, value)
         encoder.save(tmp_path / "saved")
-        assert not (tmp_path / "saved" / "2_Normalize").exists()
         saved = fa.load(tmp_path / "saved")
         assert {name: getattr(saved, name) for name in values} == values
         assert_same_bits(vectors(saved), vectors(encoder))

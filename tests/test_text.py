@@ -272,4 +272,4 @@ def test_memory_does_not_grow_with_the_texts(model):
 def test_repr_says_what_matters(model):
     shown = repr(model)
     assert shown.startswith("TextEncoder(EncoderModel(")
-    assert "max_length=48, pooling='mean', normalize=True" in shown
+    assert "max_length=48, modules={'1_Pooling': Pooling('mean'), '2_Norm" in shown

@@ -87,17 +87,34 @@ def write_smallest(folder: Path) -> Path:
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": 6})
     prompts = {"default_prompt_name": "a", "prompts": {"a": "b "}}
     write_json(folder / "config_sentence_transformers.json", prompts)
-    kinds = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
-    modules = [
-        {"path": path, "type": f"sentence_transformers.models.{kind}"}
-        for kind, path in kinds.items()
-    ]
-    write_json(folder / "modules.json", modules)
-    write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
-    normalize = {"module_input_name": "sentence_embedding"}
-    write_json(folder / "2_Normalize" / "config.json", normalize)
+    write_smallest_modules(folder)
     save_file(smallest_tensors(), folder / "model.safetensors")
     return folder
+
+
+def write_smallest_modules(folder: Path) -> None:
+    """Write modules of every kind that follow the smallest model."""
+    settings = {
+        "Pooling": {"pooling_mode_mean_tokens": True},
+        "Dense": {
+            "in_features": 4,
+            "out_features": 3,
+            "activation_function": "torch.nn.modules.activation.GELU",
+        },
+        "LayerNorm": {"dimension": 3},
+        "Normalize": {"module_input_name": "sentence_embedding"},
+    }
+    modules = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
+    for index, (kind, fields) in enumerate(settings.items(), 1):
+        path = f"{index}_{kind}"
+        modules.append({"path": path, "type": f"sentence_transformers.models.{kind}"})
+        write_json(folder / path / "config.json", fields)
+    write_json(folder / "modules.json", modules)
+    for name, shape in {"2_Dense/linear": (3, 4), "3_LayerNorm/norm": (3,)}.items():
+        path, layer = name.split("/")
+        tensors = {"weight": np.ones(shape, np.float32), "bias": np.ones(3, np.float32)}
+        tensors = {f"{layer}.{key}": tensor for key, tensor in tensors.items()}
+        save_file(tensors, folder / path / "model.safetensors")
 
 
 def smallest_tokenizer() -> Tokenizer:

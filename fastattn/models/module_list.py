@@ -1,0 +1,120 @@
+"""modules.json: which modules of sentence-transformers a folder lists, in their order."""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from ..errors import ModelFormatError
+from .checkpoint import Settings, read_json
+from .folder import Folder, printable
+from .sentence import name_of_settings
+
+# Whose modules they are.
+PACKAGE = "sentence_transformers"
+
+# More than any model has: its largest have ten.
+MOST_MODULES = 32
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A module as it is listed: the name of its class, and the folder of its files."""
+
+    kind: str
+    folder: Folder
+    entry: Settings
+
+    def unknown(self) -> ModelFormatError:
+        """Make the error about a module that is none of those that are known."""
+        name = printable(self.entry.fields["type"])
+        problem = f"names a module that fastattn does not know: {name}"
+        return self.entry.error("type", problem)
+
+    def settings(self, *, optional: bool = False) -> Settings:
+        """Read its settings, which need not be there where they are optional."""
+        if not optional and not self.folder.has("config.json"):
+            raise ModelFormatError(
+                f"{self.folder.path / 'config.json'}: no such file, and modules.json names "
+                "its folder: copy or download it, too"
+            )
+        return Settings.read(self.folder, "config.json", optional=optional)
+
+
+@dataclass(frozen=True)
+class ModuleList:
+    """The modules of a folder.
+
+    Attributes
+    ----------
+    path : Path
+        Of modules.json.
+    transformer : Folder
+        The folder of the transformer and its tokenizer.
+    rest : tuple of Listed, or None
+        What follows it; None where there is no modules.json, as transformers writes it.
+    """
+
+    path: Path
+    transformer: Folder
+    rest: tuple[Listed, ...] | None
+
+
+def list_modules(folder: Folder, known: Container[str]) -> ModuleList:
+    """Read modules.json: a Transformer, and then modules of the kinds that are known."""
+    path = folder.path / "modules.json"
+    if not folder.has("modules.json"):
+        _refuse_adapter(folder)
+        if name := name_of_settings(folder):
+            raise ModelFormatError(
+                f"{path}: no such file, and {name} stands beside one, which says how "
+                f"vectors are made: copy or download it, too"
+            )
+        return ModuleList(path, folder, None)
+    entries = read_json(folder, "modules.json")
+    if not isinstance(entries, list):
+        raise ModelFormatError(f"{path}: expected a JSON list at the top")
+    if len(entries) > MOST_MODULES:
+        raise ModelFormatError(
+            f"{path}: lists {len(entries)} modules, more than {MOST_MODULES}"
+        )
+    listed = tuple(_listed(folder, Settings(path, entry)) for entry in entries)
+    if not listed:
+        raise ModelFormatError(f"{path}: lists no modules")
+    transformer, *rest = listed
+    if transformer.kind != "Transformer":
+        raise transformer.unknown()
+    _refuse_adapter(transformer.folder)
+    transformer.settings()
+    for module in rest:
+        if module.kind not in known:
+            raise module.unknown()
+    return ModuleList(path, transformer.folder, tuple(rest))
+
+
+def _refuse_adapter(folder: Folder) -> None:
+    """Refuse what changes the weights of another model: transformers would apply it."""
+    for name in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
+        if folder.has(name):
+            raise ModelFormatError(
+                f"{folder.path / name}: adapters are not read: merge this one into its "
+                "model with peft (merge_and_unload), and save that"
+            )
+
+
+def _listed(folder: Folder, entry: Settings) -> Listed:
+    """Read what modules.json says about one module; its package moved between versions."""
+    name: str = entry.get("type", str)
+    package, _, kind = name.rpartition(".")
+    listed = Listed(kind, _subfolder(folder, entry), entry)
+    if package.split(".")[0] != PACKAGE:
+        raise listed.unknown()
+    return listed
+
+
+def _subfolder(folder: Folder, entry: Settings) -> Folder:
+    """Get the folder of a module, which must lie inside the model's."""
+    path: str = entry.get("path", str, "")
+    inside = not PurePath(path).is_absolute() and ".." not in PurePath(path).parts
+    if not inside or not path.isprintable():
+        raise entry.wrong("path", "the name of a folder inside the model's", path)
+    return folder.subfolder(path)
