@@ -24,8 +24,7 @@ cdef enum:
     SPLIT_BYTES = 1 << 26
 
 
-# The four arrays of a call, and which of their axes are rows and heads, from the end;
-# what becomes of the scores.
+# The four arrays of a call, and which of their axes are rows and heads, from the end.
 cdef struct Operands:
     Py_buffer *q
     Py_buffer *k
@@ -33,8 +32,6 @@ cdef struct Operands:
     Py_buffer *o
     int ndim, row_axis, head_axis
     bint weights  # whether `o` is for them, and there are no values
-    float scale, softcap
-    int64_t left, right
 
 
 cdef int64_t stride(const Py_buffer *view, int axis) noexcept:
@@ -60,7 +57,7 @@ cdef Py_buffer *operand(
 
 
 cdef fa_attention_plan *plan_for(
-    Program program, Operands *x, str dtype, int64_t num_sequences, object distance_bias
+    Program program, Operands *x, str dtype, int64_t num_sequences, object scores
 ) except NULL:
     """Check sizes; fill in strides and everything that is the same for all sequences."""
     cdef fa_attention_plan *plan = <fa_attention_plan *>program.allocate(
@@ -91,8 +88,7 @@ cdef fa_attention_plan *plan_for(
     plan.k_row, plan.k_head = stride(x.k, rows), stride(x.k, heads)
     plan.v_row, plan.v_head = stride(x.v, rows), stride(x.v, heads)
     plan.o_row, plan.o_head = stride(x.o, rows), stride(x.o, heads)
-    plan.scale, plan.softcap = x.scale, x.softcap
-    plan.left, plan.right = x.left, x.right
+    plan.scale, plan.softcap, plan.left, plan.right, slopes, distance_bias = scores
     if not (-FA_FAR <= plan.left <= FA_FAR and -FA_FAR <= plan.right <= FA_FAR):
         raise ValueError("the window must be within FAR")
     if distance_bias is not None:
@@ -103,7 +99,21 @@ cdef fa_attention_plan *plan_for(
     plan.first_block = <const int64_t *>program.allocate(
         sizeof(int64_t), num_sequences + 1
     )
+    if slopes is not None:
+        add_slopes(program, plan, slopes)
     return plan
+
+
+cdef int add_slopes(Program program, fa_attention_plan *plan, object slopes) except -1:
+    """Give each sequence its row of slopes; a single row is for all of them."""
+    cdef fa_sequence *sequence = <fa_sequence *>plan.sequences
+    cdef Py_buffer *view = program.matrix(slopes, "alibi_slopes", -1, plan.num_heads)
+    cdef int64_t row = 0 if view.shape[0] == 1 else stride(view, 0), i
+    if view.shape[0] != 1:
+        same("the number of alibi_slopes", view.shape[0], plan.num_sequences)
+    for i in range(plan.num_sequences):
+        sequence[i].slopes = <const float *>view.buf + i * row
+    return 0
 
 
 cdef int add_distance_bias(
@@ -143,31 +153,24 @@ cdef int add_positions(
 
 
 cdef int finish(
-    Program program, fa_attention_plan *plan, object slopes, object positions,
-    object offsets, bint weights
+    Program program, fa_attention_plan *plan, object positions, object offsets,
+    bint weights
 ) except -1:
-    """Give the sequences their slopes and offsets, number the blocks, add the steps."""
+    """Give the sequences their offsets, number the blocks, add the steps."""
     cdef fa_sequence *sequence = <fa_sequence *>plan.sequences
     cdef int64_t *first = <int64_t *>plan.first_block
     cdef int64_t i, chunks = 0, longest = 0, blocks
     cdef double scores = 0, work
     cdef const int64_t *offset = NULL
-    cdef Py_buffer *slope = NULL
     cdef int threads
     if offsets is not None:
         offset = program.integers(offsets, "query_offset", plan.num_sequences)
-    if slopes is not None:
-        slope = program.matrix(
-            slopes, "alibi_slopes", plan.num_sequences, plan.num_heads
-        )
     if positions is not None:
         add_positions(program, plan, positions[0], positions[1])
     for i in range(plan.num_sequences):
         if offset != NULL:
             sequence[i].offset = min(max(offset[i], -FA_FAR // 2), FA_FAR // 2)
             sequence[i].beyond = abs(<double>offset[i]) - abs(<double>sequence[i].offset)
-        if slope != NULL:
-            sequence[i].slopes = <const float *>slope.buf + i * stride(slope, 0)
         first[i + 1] = first[i] + (
             sequence[i].seqlen_q + FA_QUERY_BLOCK - 1
         ) // FA_QUERY_BLOCK
@@ -238,9 +241,8 @@ cdef Py_buffer *lse_view(
 
 
 def attention(
-    Program program not None, query, key, value, out, *, str dtype="float32", mask=None,
-    key_lengths=None, query_offset=None, slopes=None, positions=None, lse=None,
-    scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
+    Program program not None, query, key, value, out, scores, *, str dtype="float32",
+    mask=None, key_lengths=None, query_offset=None, positions=None, lse=None
 ):
     """Add attention over (..., heads, length, dim), leading dimensions broadcast.
 
@@ -253,7 +255,6 @@ def attention(
     cdef int64_t count = 1, i
     cdef int leading, axis
     cdef fa_sequence *sequence
-    x.scale, x.softcap, x.left, x.right = scale, softcap, left, right
     x.q = operand(program, query, "query", dtype, -1)
     x.ndim, x.row_axis, x.head_axis, leading = x.q.ndim, 2, 3, x.q.ndim - 3
     x.k = operand(program, key, "key", dtype, x.ndim)
@@ -265,7 +266,7 @@ def attention(
         same("a leading dimension of key", x.k.shape[axis], x.q.shape[axis])
         same("a leading dimension of value", x.v.shape[axis], x.q.shape[axis])
         same("a leading dimension of out", x.o.shape[axis], x.q.shape[axis])
-    cdef fa_attention_plan *plan = plan_for(program, &x, dtype, count, distance_bias)
+    cdef fa_attention_plan *plan = plan_for(program, &x, dtype, count, scores)
     cdef int64_t seqlen_q = x.q.shape[x.ndim - 2], seqlen_k = x.k.shape[x.ndim - 2]
     cdef int64_t *index = <int64_t *>program.allocate((leading + 1) * sizeof(int64_t))
     if mask is not None:
@@ -289,13 +290,12 @@ def attention(
             if index[axis] < x.q.shape[axis]:
                 break
             index[axis] = 0
-    finish(program, plan, slopes, positions, query_offset, x.weights)
+    finish(program, plan, positions, query_offset, x.weights)
 
 
 def attention_varlen(
-    Program program not None, query, key, value, out, cu_seqlens_q, cu_seqlens_k, *,
-    str dtype="float32", query_offset=None, slopes=None, positions=None, lse=None,
-    scale, softcap=0.0, left=FAR, right=FAR, distance_bias=None
+    Program program not None, query, key, value, out, cu_seqlens_q, cu_seqlens_k,
+    scores, *, str dtype="float32", query_offset=None, positions=None, lse=None
 ):
     """Add attention over packed sequences: arrays (tokens, heads, dim)."""
     cdef Operands x
@@ -303,7 +303,6 @@ def attention_varlen(
     cdef int64_t count = len(cu_seqlens_q) - 1, i
     cdef fa_sequence *sequence
     x.ndim, x.row_axis, x.head_axis, x.weights = 3, 3, 2, False
-    x.scale, x.softcap, x.left, x.right = scale, softcap, left, right
     x.q = operand(program, query, "query", dtype, 3)
     x.k = operand(program, key, "key", dtype, 3)
     x.v = operand(program, value, "value", dtype, 3)
@@ -314,7 +313,7 @@ def attention_varlen(
     cdef const int64_t *start_k = program.cu_seqlens(
         cu_seqlens_k, "cu_seqlens_k", count, x.k.shape[0]
     )
-    cdef fa_attention_plan *plan = plan_for(program, &x, dtype, count, distance_bias)
+    cdef fa_attention_plan *plan = plan_for(program, &x, dtype, count, scores)
     if lse is not None:
         lse_out = lse_view(program, plan, lse, &x, 2)
     for i in range(count):
@@ -329,4 +328,4 @@ def attention_varlen(
             sequence.lse = <float *>(
                 <char *>lse_out.buf + start_q[i] * lse_out.strides[0]
             )
-    finish(program, plan, slopes, positions, query_offset, False)
+    finish(program, plan, positions, query_offset, False)

@@ -120,15 +120,8 @@ cdef class Program:
         cdef Py_buffer *view = self.buffer(array, name, writable)
         cdef Py_ssize_t size = view.itemsize
         cdef int i
-        code = view.format.decode() if view.format != NULL else "B"
-        if not (
-            (kind == "float32" and code == "f")
-            or (kind == "float16" and code == "e")
-            or (kind == "bfloat16" and code == "H")  # no buffer format: viewed as uint16
-            or (kind == "float64" and code == "d")
-            or (kind == "int64" and code in ("l", "q") and size == 8)
-            or (kind == "bool" and code == "?")
-        ):
+        if kind_of(view) != kind:
+            code = "B" if view.format == NULL else view.format.decode()
             raise TypeError(f"{name} must be {kind}, got the buffer format {code!r}")
         if ndim >= 0 and view.ndim != ndim:
             raise ValueError(f"{name} must have {ndim} dimensions, got {view.ndim}")
@@ -232,3 +225,22 @@ cdef class Program:
 cdef int64_t row_stride(const Py_buffer *view) noexcept:
     """Elements between the rows of a (rows, columns) view."""
     return view.strides[0] // view.itemsize
+
+
+cdef str kind_of(const Py_buffer *view):
+    """Name the elements of a view as `Program.view` does, None for any others."""
+    # One letter is a number in native order.
+    cdef char code = 0 if view.format == NULL else view.format[0]
+    if not code or view.format[1]:
+        return None
+    if code == c"f":
+        return "float32"
+    if code == c"e":
+        return "float16"
+    if code == c"H":
+        return "bfloat16"  # which has no letter: it is viewed as uint16
+    if code == c"d":
+        return "float64"
+    if code == c"?":
+        return "bool"
+    return "int64" if code in (c"l", c"q") and view.itemsize == 8 else None

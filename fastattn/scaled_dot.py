@@ -235,7 +235,7 @@ def attention_varlen(
     starts_q, starts_k = _starts(cu_seqlens_q, cu_seqlens_k)
     sequences = starts_q.size - 1
     options = causal, window, scale, softcap, alibi_slopes, distance_bias
-    scores = Scores.of(q.shape[1], (sequences,), *options)
+    scores = Scores.of(q.shape[1], q.shape[2], (sequences,), *options)
     offsets = _offsets(query_offset, (sequences,))
     result = output(out, (*q.shape[:2], v.shape[-1]), q, k, v, dtype=_dtype_out(q))
     lse = _empty_lse(return_lse, result)
@@ -246,10 +246,10 @@ def attention_varlen(
         *arrays,
         starts_q,
         starts_k,
+        scores,
         dtype=dtype,
         lse=lse,
         query_offset=offsets,
-        **scores.for_kernel(q.shape[2], sequences),
     )
     program.run()
     _deliver(arrays[-1], result)
@@ -333,7 +333,7 @@ def _dense(
         leading = broadcast("query, key and value", leading, keys[:-3], values[:-3])
     shape = (*leading, heads, rows, keys[-2] if value is None else values[-1])
     bias = None if mask is None else as_mask(mask, "mask", (*shape[:-1], keys[-2]))
-    scores = Scores.of(heads, leading, *options)
+    scores = Scores.of(heads, dim, leading, *options)
     offsets = _offsets(places[0], leading)
     result = output(out, shape[1:] if flat else shape, q, k, v, bias, dtype=_dtype_out(q))
     lse = np.empty(result.shape[:-1], np.float32) if return_lse else None
@@ -349,12 +349,12 @@ def _dense(
             k,
             None if value is None else v,
             o,
+            scores,
             dtype=dtype,
             mask=bias,
             key_lengths=lengths,
             lse=lse[None] if lse is not None and flat else lse,
             query_offset=offsets,
-            **scores.for_kernel(dim, math.prod(leading)),
         )
     program.run()
     _deliver(o, result)

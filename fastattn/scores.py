@@ -17,24 +17,25 @@ class Scores(NamedTuple):
     """What becomes of the product of a query and a key, besides a mask.
 
     It is multiplied by the scale and capped; then biases by the distance of the two are
-    added; and it counts where the query sees the key by their places.
+    added; and it counts where the query sees the key by their places. The extension reads
+    it as it is.
 
     Attributes
     ----------
-    scale : float or None
-        1 / sqrt(head_dim) where it is None.
-    softcap : float or None
-        The bound that a tanh brings scores below.
+    scale : float
+        What it is multiplied by.
+    softcap : float
+        The bound that a tanh brings scores below; 0: there is none.
     left, right : int
         How far a query sees, both included; FAR is without end. Causal is 0 to the right.
-    slopes : float32 array (heads,) or (sequences, heads), or None
+    slopes : float32 array (sequences, heads) or, for all sequences, (1, heads), or None
         Taken off for each place of distance.
     distance_bias : float32 array (heads, 2 * m + 1) or None
         Added by distance, from -m to m; the ends stand for all that is farther.
     """
 
-    scale: float | None = None
-    softcap: float | None = None
+    scale: float
+    softcap: float = 0.0
     left: int = FAR
     right: int = FAR
     slopes: Float32 | None = None
@@ -44,6 +45,7 @@ class Scores(NamedTuple):
     def of(
         cls,
         heads: int,
+        head_dim: int,
         leading: tuple[int, ...] = (),
         causal: bool = False,
         window: Window | None = None,
@@ -52,53 +54,33 @@ class Scores(NamedTuple):
         alibi_slopes: ArrayLike | None = None,
         distance_bias: ArrayLike | None = None,
     ) -> Self:
-        """Check the keywords of attention for so many heads and a batch of any shape."""
-        left, right = _bounds(window)
+        """Check the keywords of attention for such heads and a batch of any shape."""
+        left, right = (FAR, FAR) if window is None else _bounds(window)
         if as_flag(causal, "causal"):
             right = min(right, 0)
-        if scale is not None:
-            scale = as_number(scale, "scale")
+        factor = (head_dim or 1) ** -0.5 if scale is None else as_number(scale, "scale")
+        cap = 0.0
         if softcap is not None:
-            # The kernel takes float32, in which 0 means no cap.
-            softcap = float(np.float32(as_number(softcap, "softcap")))
-            if softcap <= 0:
-                raise ValueError(f"softcap must be positive, got {softcap!r}")
+            # As the kernel reads it: what is 0 in float32 would mean no cap.
+            cap = float(np.float32(as_number(softcap, "softcap")))
+            if cap <= 0:
+                raise ValueError(f"softcap must be positive, got {cap!r}")
         slopes, bias = None, None
         if alibi_slopes is not None:
             slopes = as_real(alibi_slopes, "alibi_slopes")
             slopes = broadcast_to(slopes, "alibi_slopes", (*leading, heads))
-            slopes = slopes.reshape(math.prod(leading), heads) if leading else slopes
+            slopes = np.ascontiguousarray(slopes).reshape(math.prod(leading), heads)
         if distance_bias is not None:
             bias = np.ascontiguousarray(as_real(distance_bias, "distance_bias"))
             if bias.ndim != 2 or bias.shape[0] != heads or bias.shape[1] % 2 == 0:
                 raise ValueError(
                     f"distance_bias must have shape ({heads}, 2 * m + 1), got {bias.shape}"
                 )
-        return cls(scale, softcap, left, right, slopes, bias)
+        return cls(factor, cap, left, right, slopes, bias)
 
     def causal(self) -> Self:
         """Give the scores of queries that see no key behind them, besides."""
         return self._replace(right=min(self.right, 0))
-
-    def scale_for(self, head_dim: int) -> float:
-        """Give the factor of products of heads of this size."""
-        return (head_dim or 1) ** -0.5 if self.scale is None else self.scale
-
-    def for_kernel(self, head_dim: int, sequences: int) -> dict[str, Any]:
-        """Translate for the extension, for so many sequences."""
-        options: dict[str, Any] = {
-            "left": self.left,
-            "right": self.right,
-            "scale": self.scale_for(head_dim) if self.scale is None else self.scale,
-        }
-        if self.softcap is not None:
-            options["softcap"] = self.softcap
-        if self.slopes is not None:
-            shape = sequences, self.slopes.shape[-1]
-            options["slopes"] = np.ascontiguousarray(np.broadcast_to(self.slopes, shape))
-        if self.distance_bias is not None:
-            options["distance_bias"] = self.distance_bias
-        return options
 
     @property
     def by_distance(self) -> bool:
@@ -123,10 +105,8 @@ class Scores(NamedTuple):
         return self._replace(left=FAR, right=FAR, distance_bias=None)
 
 
-def _bounds(window: Window | None) -> tuple[int, int]:
+def _bounds(window: Window) -> tuple[int, int]:
     """Return how far a query sees to the left and to the right."""
-    if window is None:
-        return FAR, FAR
     if not isinstance(window, tuple | list) or len(window) != 2:
         raise TypeError(f"window must be (left, right), got {window!r}")
     bounds = []

@@ -12,6 +12,7 @@ from support.strategies import guarded, normal, seeds
 import fastattn as fa
 from fastattn import _attention, reference
 from fastattn._program import Program
+from fastattn.scores import Scores
 
 HEAD_DIMS = [1, 5, 16, 20, 32, 64, 80, 128, 256, 300]
 # Around panels of 16 queries, blocks of 64 queries and keys and chunks of 512 keys.
@@ -256,7 +257,7 @@ class TestWhereTheArraysLie:
 def test_the_boundary_refuses_starts_of_no_sequence():
     x, none = np.zeros((0, 1, 2), np.float32), np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="cu_seqlens_q must have shape"):
-        _attention.attention_varlen(Program(), x, x, x, x, none, none, scale=1.0)
+        _attention.attention_varlen(Program(), x, x, x, x, none, none, Scores(1.0))
 
 
 def test_memory_does_not_grow_with_the_square_of_the_length():

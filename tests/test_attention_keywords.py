@@ -13,6 +13,7 @@ from support.strategies import normal
 import fastattn as fa
 from fastattn import _attention, reference
 from fastattn._program import Program
+from fastattn.scores import Scores
 
 LENGTHS = [1, 2, 17, 63, 64, 65, 130, 520]
 
@@ -244,7 +245,7 @@ class TestHalfPrecision:
         if dtype == "float16":
             arrays = [array.view(np.float16) for array in arrays]
         program = Program(num_threads=1)
-        _attention.attention(program, *arrays, dtype=dtype, scale=1.0)
+        _attention.attention(program, *arrays, Scores(1.0), dtype=dtype)
         program.run()
         exponent = 0x7C00 if dtype == "float16" else 0x7F80
         nan = (bits & 0x7FFF) > exponent
@@ -277,7 +278,7 @@ class TestHalfPrecision:
         if dtype == "float16":
             arrays = [array.view(np.float16) for array in arrays]
         program = Program(num_threads=1)
-        _attention.attention(program, *arrays, dtype=dtype, scale=1.0)
+        _attention.attention(program, *arrays, Scores(1.0), dtype=dtype)
         program.run()
         # Halving a subnormal float32 before or after the sum may differ in its last bit.
         exact = np.abs(mean) > 1e-37

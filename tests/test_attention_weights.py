@@ -13,6 +13,7 @@ from support.strategies import guarded, normal
 import fastattn as fa
 from fastattn import _attention, reference
 from fastattn._program import Program
+from fastattn.scores import Scores
 
 PARTS = 8
 
@@ -115,7 +116,7 @@ def test_the_extension_writes_what_is_not_seen(isa):
     q, k = normal(1, 1, 70, 12), normal(1, 1, 200, 12, seed=1)
     out = np.full((1, 1, 70, 200), np.nan, np.float32)
     program = Program()
-    _attention.attention(program, q, k, None, out, scale=1.0, right=0)
+    _attention.attention(program, q, k, None, out, Scores(1.0, right=0))
     program.run()
     assert_same_bits(out, fa.attention_weights(q, k, scale=1.0, causal=True))
     assert not out[0, 0, 0, 1:].any()

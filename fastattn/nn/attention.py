@@ -172,14 +172,14 @@ class MultiHeadAttention(Layer):
         self._relative_bias = relative_bias
         self._scores = Scores.of(
             self.num_heads,
+            self.head_dim,
             window=window,
-            scale=self.head_dim**-0.5 if scale is None else scale,
+            scale=scale,
             softcap=softcap,
             alibi_slopes=slopes_of(alibi, self.num_heads),
             distance_bias=distance_bias,
         )
-        self.rotary = None
-        interleaved = as_flag(rotary_interleaved, "rotary_interleaved")
+        interleaved, self.rotary = as_flag(rotary_interleaved, "rotary_interleaved"), None
         if rotary is not None:
             dim = self.head_dim if rotary_dim is None else rotary_dim
             self.rotary = Rotary.of(rotary, dim, self.head_dim, interleaved)
@@ -272,7 +272,8 @@ class MultiHeadAttention(Layer):
     @property
     def alibi_slopes(self) -> Array | None:
         """The slopes (num_heads,) by which scores fall with distance, or None."""
-        return self.scores.slopes
+        slopes = self._scores.slopes
+        return None if slopes is None else slopes[0]
 
     @property
     def in_proj_weight(self) -> Array | None:

@@ -29,26 +29,35 @@ def attend(
     """Add attention over packed tokens to a program; out has the shape of queries."""
     if program.recorder is not None:
         _record(program, heads, sequences, scores)
-    head_dim = heads.query.shape[-1]
     scores, runs = sequences.resolved(scores)
-    offsets, has_gaps = sequences.offsets, sequences.has_gaps
-    count = sequences.queries.batch
-    in_cache = heads.in_cache
-    if runs is None and not in_cache:
+    if runs is None and not heads.in_cache:
         _attention.attention_varlen(
             program,
             *heads,
             out,
             sequences.queries.cu_seqlens,
             sequences.keys.cu_seqlens,
-            query_offset=offsets,
-            positions=_positions(sequences, WHOLE, WHOLE) if has_gaps else None,
-            **scores.for_kernel(head_dim, count),
+            scores,
+            query_offset=sequences.offsets,
+            positions=sequences.positions,
         )
-    elif runs is None:
-        runs = (MaskedRun(count, WHOLE, WHOLE, None),)
+    else:
+        _attend_runs(program, heads, out, sequences, scores, runs)
+    program.record("context", out, Kind.QUERIES)
+
+
+def _attend_runs(
+    program: Program,
+    heads: Heads,
+    out: Array,
+    sequences: Sequences,
+    scores: Scores,
+    runs: tuple[MaskedRun, ...] | None,
+) -> None:
+    """Add attention run by run, as masks and what is in a cache need it."""
+    offsets, positions, in_cache = sequences.offsets, sequences.positions, heads.in_cache
     first = 0
-    for run in runs or ():
+    for run in runs or (MaskedRun(sequences.queries.batch, WHOLE, WHOLE, None),):
         rows, columns, last = run.queries, run.keys, first + run.batch
         _attention.attention(
             program,
@@ -56,21 +65,12 @@ def attend(
             heads.key if in_cache else _by_head(heads.key[columns], run.batch),
             heads.value if in_cache else _by_head(heads.value[columns], run.batch),
             _by_head(out[rows], run.batch),
+            scores,
             mask=_for_heads(run.mask, heads.query.shape[1]),
             query_offset=None if offsets is None else offsets[first:last],
-            positions=_positions(sequences, rows, columns) if has_gaps else None,
-            **scores.for_kernel(head_dim, run.batch),
+            positions=positions and (positions[0][rows], positions[1][columns]),
         )
         first = last
-    program.record("context", out, Kind.QUERIES)
-
-
-def _positions(sequences: Sequences, queries: slice, keys: slice) -> tuple[Array, Array]:
-    """Give the positions that slopes count from, where gaps make places differ."""
-    return (
-        sequences.query_columns[queries].astype(np.float32),
-        sequences.key_columns[keys].astype(np.float32),
-    )
 
 
 def _for_heads(mask: NDArray[Any] | None, num_heads: int) -> NDArray[Any] | None:
@@ -127,10 +127,10 @@ def compute_weights(heads: Heads, sequences: Sequences, scores: Scores) -> Array
         key,
         None,
         weights,
+        scores,
         mask=None if runs is None else _for_heads(runs[0].mask, query.shape[1]),
         query_offset=sequences.offsets,
-        positions=_positions(sequences, WHOLE, WHOLE) if sequences.has_gaps else None,
-        **scores.for_kernel(query.shape[-1], 1),
+        positions=sequences.positions,
     )
     program.run()
     of_one: Array = weights[0]
@@ -142,15 +142,14 @@ def compute_scores(heads: Heads, sequences: Sequences, scores: Scores) -> Array:
     query, key = heads.query.swapaxes(0, 1), heads.key
     key = key[0] if heads.in_cache else key.swapaxes(0, 1)
     key = np.repeat(key, len(query) // len(key), axis=0)
-    scale = np.float32(scores.scale_for(query.shape[-1]))
-    values: Array = matmul(query, key.swapaxes(-1, -2)) * scale
-    if scores.softcap is not None:
+    values: Array = matmul(query, key.swapaxes(-1, -2)) * np.float32(scores.scale)
+    if scores.softcap:
         cap = np.float32(scores.softcap)
         values = cap * np.tanh(values / cap)
     positions = sequences.query_columns + sequences.past, sequences.key_columns
     if scores.slopes is not None:
         distance = np.abs(positions[0][:, None] - positions[1]).astype(np.float32)
-        values -= scores.slopes[:, None, None] * distance
+        values -= scores.slopes[0, :, None, None] * distance
     scores = scores.causal() if sequences.causal else scores
     for added in (scores.as_mask(*positions), sequences.mask_of(0)):
         if added is not None and added.dtype == np.bool_:

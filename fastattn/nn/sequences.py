@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arrays import LARGEST, as_array, as_mask, as_real
+from ..arrays import LARGEST, Float32, as_array, as_mask, as_real
 from ..padding import Packing
 from ..scores import FAR, Scores
 
@@ -89,7 +89,7 @@ class Sequences:
         same = self.keys is self.queries
         return self.query_columns if same else self.keys.columns
 
-    @property
+    @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
         """Where the first query of each sequence is among its keys; None: at the first."""
         if self.keys is self.queries or (self.keys.index is None and not self.past):
@@ -101,13 +101,17 @@ class Sequences:
             offsets[some] -= self.key_columns[starts[:-1][some]]
         return offsets
 
-    @property
+    @cached_property
     def has_gaps(self) -> bool:
         """Whether padding stands between real tokens: places there are not positions."""
-        queries, keys = self.queries, self.keys
-        if queries.index is None and keys.index is None:
-            return False
-        return queries.has_gaps or keys.has_gaps
+        return self.queries.has_gaps or self.keys.has_gaps
+
+    @cached_property
+    def positions(self) -> tuple[Float32, Float32] | None:
+        """Of queries and keys, what slopes count from; None: places in a sequence."""
+        if not self.has_gaps:
+            return None
+        return self.query_columns.astype(np.float32), self.key_columns.astype(np.float32)
 
     def resolved(self, scores: Scores) -> tuple[Scores, tuple[MaskedRun, ...] | None]:
         """Give scores, and masks, by places among the real tokens.

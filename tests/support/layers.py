@@ -195,8 +195,8 @@ def keywords(layer):
     return {
         "window": tuple(window),
         "scale": scores.scale,
-        "softcap": scores.softcap,
-        "alibi_slopes": scores.slopes,
+        "softcap": scores.softcap or None,
+        "alibi_slopes": layer.alibi_slopes,
         "distance_bias": scores.distance_bias,
     }
 
