@@ -3,6 +3,7 @@
 import pytest
 from support.folders import TINY
 from support.processes import printed
+from support.tokens import Counted, tokens_of
 
 import fastattn as fa
 from fastattn.models.tokenization import SLICE_CHARACTERS, Tokenization
@@ -23,38 +24,6 @@ TEXTS = [
 @pytest.fixture
 def tokenizer():
     return fa.load(TINY).tokenizer
-
-
-class Counted:
-    """A tokenizer that knows how many characters it was given at once."""
-
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
-        self.most = 0
-
-    def __getattr__(self, name):
-        return getattr(self.tokenizer, name)
-
-    def encode(self, text):
-        self.most = max(self.most, len(text))
-        return self.tokenizer.encode(text)
-
-    def encode_batch(self, texts):
-        self.most = max(self.most, sum(map(len, texts)))
-        return self.tokenizer.encode_batch(texts)
-
-    def encode_batch_fast(self, texts):
-        self.most = max(self.most, sum(map(len, texts)))
-        return self.tokenizer.encode_batch_fast(texts)
-
-
-def tokens_of(tokenization, texts):
-    start, found = 0, []
-    while start < len(texts):
-        stop = tokenization.slice_end(texts, start)
-        found += tokenization.tokens(texts[start:stop], start)
-        start = stop
-    return found
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

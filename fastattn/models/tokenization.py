@@ -1,6 +1,7 @@
 """Texts into tokens, so many at once that memory and the wait for Ctrl-C have a bound."""
 
 import re
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,29 +32,35 @@ class Tokens(NamedTuple):
 
 
 class Tokenization:
-    """How the texts of one call become tokens, with a prompt in front of each."""
+    """How the texts of one call become tokens, with a prompt in front of each.
 
-    def __init__(self, tokenizer: "Tokenizer", prompt: str, threads: int) -> None:
+    Without `special` they are those of the text alone, as many as with special ones.
+    """
+
+    def __init__(
+        self, tokenizer: "Tokenizer", prompt: str, threads: int, *, special: bool = True
+    ) -> None:
         self._tokenizer = tokenizer
         self._excerpts = Excerpts(tokenizer)
         self._prompt = prompt
         self._threads = threads
+        self._special = special
 
     def slice_end(self, texts: list[str], start: int) -> int:
         """Find where the texts end that are tokenized at once, those from `start` on."""
-        room = SLICE_CHARACTERS * self._threads
-        for index in range(start, min(start + SLICE_TEXTS, len(texts))):
-            room -= self._first_size(texts[index])
-            if room <= 0:
-                return index + 1
-        return min(start + SLICE_TEXTS, len(texts))
+        sizes = map(self.first_size, texts[start : start + SLICE_TEXTS])
+        return start + slice_length(sizes, self._threads)
 
     def tokens(self, texts: list[str], first: int) -> list[Tokens]:
         """Tokenize some texts, the first of which has the index `first`."""
-        parts = [self._part(text, self._first_size(text)) for text in texts]
+        return self.named_tokens(texts, lambda index: f"inputs[{first + index}]")
+
+    def named_tokens(self, texts: list[str], name: Callable[[int], str]) -> list[Tokens]:
+        """Tokenize some texts, each of which errors call by its name."""
+        parts = [self._part(text, self.first_size(text)) for text in texts]
         cut = [i for i, text in enumerate(texts) if len(parts[i]) < self._length(text)]
         for index in cut:
-            check_unicode(texts[index], first + index)
+            check_unicode(texts[index], name(index))
         try:
             with errors_of_library("tokenizer.json"):
                 encodings = self._encode(parts, positions=bool(cut))
@@ -61,8 +68,8 @@ class Tokenization:
                     if not self._excerpts.settle(parts[index], encodings[index]):
                         encodings[index] = self._encode_longer(texts[index])
         except ModelFormatError:
-            for index, text in enumerate(texts, first):
-                check_unicode(text, index)
+            for index, text in enumerate(texts):
+                check_unicode(text, name(index))
             raise
         return [
             Tokens(
@@ -73,9 +80,14 @@ class Tokenization:
             for encoding in encodings
         ]
 
+    def count(self, text: str) -> int:
+        """Count all tokens of a text, however many are kept."""
+        (encoding,) = self._encode([self._prompt + text])
+        return len(encoding) + sum(map(len, encoding.overflowing))
+
     def _encode_longer(self, text: str) -> "Encoding":
         """Tokenize longer parts of a text, until one settles its tokens or is the text."""
-        size = 2 * self._first_size(text)
+        size = 2 * self.first_size(text)
         while size < self._length(text):
             part = self._part(text, size)
             (encoding,) = self._encode([part], positions=True)
@@ -89,25 +101,39 @@ class Tokenization:
         """Tokenize texts; without positions, nobody learns which words tokens are of."""
         # Together, texts are tokenized by threads of the library's own.
         if self._threads == 1:
-            return [self._tokenizer.encode(text) for text in texts]
+            encode = self._tokenizer.encode
+            return [encode(text, add_special_tokens=self._special) for text in texts]
         if positions:
-            return self._tokenizer.encode_batch(texts)
-        return self._tokenizer.encode_batch_fast(texts)
+            encode_batch = self._tokenizer.encode_batch
+        else:
+            encode_batch = self._tokenizer.encode_batch_fast
+        return encode_batch(texts, add_special_tokens=self._special)
 
     def _length(self, text: str) -> int:
         return len(self._prompt) + len(text)
 
-    def _first_size(self, text: str) -> int:
+    def first_size(self, text: str) -> int:
+        """Tell how many characters of a text, and of the prompt, are tokenized at first."""
         return self._excerpts.first_size(self._length(text))
 
     def _part(self, text: str, size: int) -> str:
         return self._excerpts.part(self._prompt, text, size)
 
 
-def check_unicode(text: str, index: int) -> None:
-    """Raise ValueError for a text that cannot be tokenized, by its index."""
+def slice_length(sizes: Iterable[int], threads: int) -> int:
+    """Tell how many texts are tokenized at once, by the characters of each."""
+    room, length = SLICE_CHARACTERS * threads, 0
+    for size in sizes:
+        room, length = room - size, length + 1
+        if room <= 0:
+            break
+    return length
+
+
+def check_unicode(text: str, name: str) -> None:
+    """Raise ValueError for a text that cannot be tokenized, by its name."""
     if has_surrogate(text):
-        raise ValueError(f"inputs[{index}] is not valid Unicode: it has a lone surrogate")
+        raise ValueError(f"{name} is not valid Unicode: it has a lone surrogate")
 
 
 def has_surrogate(text: str) -> bool:
