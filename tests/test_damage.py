@@ -5,10 +5,12 @@ import pickle
 import subprocess
 import sys
 import time
+from itertools import islice
+from shutil import copytree
 
 import pytest
-from damage import SECONDS
-from support.folders import change_json, write_smallest
+from damage import SECONDS, flips, keep_parts, outcome
+from support.folders import DATA, change_json, write_smallest
 from support.processes import ROOT, environment
 
 import fastattn as fa
@@ -29,6 +31,9 @@ JSON_FILES = (
 )
 WEIGHTS = "model.safetensors"
 FILES = (*JSON_FILES, WEIGHTS, f"2_Dense/{WEIGHTS}", f"3_LayerNorm/{WEIGHTS}")
+
+# Those that have a tokenizer, too.
+FAMILIES = sorted(path.parent.name for path in DATA.glob("families/*/tokenizer.json"))
 
 
 @pytest.fixture
@@ -61,6 +66,21 @@ def test_every_byte():
     counts = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
     assert counts.keys() == set(FILES)
     assert all(int(refusals) > 0 for refusals, _ in counts.values())
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_settings_of_a_family(family, name, tmp_path):
+    """Every fifth byte of what each of them reads in its own way."""
+    folder = copytree(DATA / "families" / family, tmp_path / family)
+    content = (folder / name).read_bytes()
+    with keep_parts(folder, name):
+        assert outcome(folder) == "loaded"
+        outcomes = set()
+        for damaged in islice(flips(content, len(content)), 0, None, 5):
+            (folder / name).write_bytes(damaged)
+            outcomes.add(outcome(folder))
+    assert outcomes == {"refused", "loaded"}
 
 
 class TestKindsOfFiles:

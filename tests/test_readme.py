@@ -9,6 +9,8 @@ import pytest
 from support.criterion import assert_accurate
 
 import fastattn as fa
+from fastattn.models.families import MODULES
+from fastattn.models.tokenizer_classes import CLASSES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("docs/*.md"))
@@ -79,6 +81,18 @@ def test_attention_page_has_every_keyword_of_the_layers():
     layer = fa.nn.MultiHeadAttention
     named = table_names("docs/attention.md", "## Layers")
     assert named == keywords(layer.__call__) | keywords(layer) - {"init", "rng"}
+
+
+def first_column(page, heading):
+    """List all that is code in the first column of the table behind a heading."""
+    text = (ROOT / page).read_text(encoding="utf-8").partition(f"\n{heading}\n")[2]
+    cells = re.findall(r"^\| (`.*?) \|", text.partition("\n## ")[0], re.MULTILINE)
+    return sorted(re.findall(r"`(.*?)`", " ".join(cells)))
+
+
+def test_models_page_has_every_family_and_every_tokenizer():
+    assert first_column("docs/models.md", "## What runs") == sorted(MODULES)
+    assert first_column("docs/models.md", "## Their tokenizers") == sorted(CLASSES)
 
 
 def test_readme_shows_attention_layers_and_texts():
