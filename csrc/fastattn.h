@@ -128,7 +128,7 @@ typedef struct {
     float *y;
 } fa_activate_plan;
 
-/* embed: y[t, :] = norm(sum over tables of table[ids[t], :]); ids are in range. */
+/* embed: y[t, :] = norm(scale * sum over tables of table[ids[t], :]); ids are in range. */
 enum { FA_EMBED_TABLES = 3 };
 typedef struct {
     int64_t tokens, dim;
@@ -136,6 +136,7 @@ typedef struct {
     const float *table[FA_EMBED_TABLES];
     int64_t ldt[FA_EMBED_TABLES];
     const int64_t *ids[FA_EMBED_TABLES];
+    float scale;
     int norm;
     const float *norm_weight, *norm_bias;
     float norm_eps;

@@ -106,6 +106,7 @@ cdef extern from "fastattn.h":
         const float *table[3]
         int64_t ldt[3]
         const int64_t *ids[3]
+        float scale
         int norm
         const float *norm_weight
         const float *norm_bias

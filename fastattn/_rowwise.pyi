@@ -39,9 +39,10 @@ def embed(
     ids: Sequence[NDArray[int64]],
     out: NDArray[float32],
     *,
+    scale: float = 1,
     norm: tuple[NDArray[float32] | None, NDArray[float32] | None, float] | None = None,
 ) -> None:
-    """Add out[t] = norm(sum of table[ids[t]]) for one to three tables (rows, dim).
+    """Add out[t] = norm(scale * sum of table[ids[t]]) for one to three tables (rows, dim).
 
     Each ids is a contiguous (tokens,) int64 array; one out of range is an IndexError.
     """

@@ -63,8 +63,8 @@ def activate(Program program not None, x, activation, out):
     program.add(&kernels().activate, plan, ELEMENT_WORK * <double>plan.n)
 
 
-def embed(Program program not None, tables, ids, out, *, norm=None):
-    """Add out[t] = norm(sum of table[ids[t]]) for one to three tables (rows, dim)."""
+def embed(Program program not None, tables, ids, out, *, float scale=1, norm=None):
+    """Add out[t] = norm(scale * sum of table[ids[t]]) for 1 to 3 tables (rows, dim)."""
     cdef fa_embed_plan *plan = <fa_embed_plan *>program.allocate(sizeof(fa_embed_plan))
     cdef Py_buffer *out_view = program.matrix(out, "out", -1, -1, True)
     cdef int64_t tokens = out_view.shape[0], dim = out_view.shape[1]
@@ -86,6 +86,7 @@ def embed(Program program not None, tables, ids, out, *, norm=None):
                 )
         plan.table[i], plan.ldt[i] = <const float *>table.buf, row_stride(table)
         plan.ids[i] = index
+    plan.scale = scale
     if norm is not None:
         plan.norm = 1
         plan.norm_weight = program.vector(norm[0], "norm weight", dim)

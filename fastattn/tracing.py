@@ -169,7 +169,7 @@ def trace(
     embeddings          (L, hidden)          the rows of the table of words ...
     positions           (L, hidden)          ... of positions ...
     token_types         (L, hidden)          ... and of token types
-    embedding_sum       (L, hidden)          their sum
+    embedding_sum       (L, hidden)          their sum, scaled
     embedding_norm      (L, hidden)          normalised: the input of the first layer
     embedding_output    (L, hidden)          widened, where tables are narrower than that
     output              (L, hidden)          the hidden states

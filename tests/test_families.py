@@ -128,10 +128,11 @@ def model(tmp_path, config, tensors):
     return read_model(write(tmp_path, config, tensors))
 
 
-def computed(tensors, ids, blocks=(0, 1)):
+def computed(tensors, ids, blocks=(0, 1), scale=1):
     """Compute the hidden states of one sequence with layers of fastattn.nn."""
     state = {name.removesuffix(".weight"): tensor for name, tensor in tensors.items()}
     x = state["words"][ids] + state["places"][places(ids, None, np.array([0, len(ids)]))]
+    x = np.float32(scale) * x
     for i in blocks:
         of_block = {
             name.removeprefix(f"block{i}."): tensor for name, tensor in state.items()
@@ -250,6 +251,18 @@ def test_a_variant_by_the_names_of_tensors(tmp_path, config, tensors, model, fam
     other.save(tmp_path / "saved")
     written = load_file(tmp_path / "saved" / "model.safetensors")
     assert written.keys() == swapped_names.keys()
+
+
+def test_embeddings_are_scaled(tmp_path, config, tensors, family):
+    def read_scaled(settings):
+        return replace(read(settings), embedding_scale=7**0.5)
+
+    family.FAMILY = replace(family.FAMILY, read=read_scaled)
+    model = read_model(write(tmp_path, config, tensors))
+    assert_same_bits(model(IDS)[0], computed(tensors, IDS[0], scale=7**0.5))
+    trace = fa.trace(model, IDS)
+    total = np.float32(7**0.5) * (trace["embeddings"] + trace["positions"])
+    assert_same_bits(trace["embedding_sum"], total)
 
 
 def test_every_family_there_is_can_be_imported():

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* embedding.h: the rows of up to three tables added up and normalised (BERT's word,
- * position and token type embeddings), and the sinusoidal positions of the Transformer. */
+/* embedding.h: the rows of up to three tables added up, scaled and normalised (BERT's
+ * word, position and token type embeddings), and the sinusoidal positions of the
+ * Transformer. */
 
 enum { EMBED_TASK = 16 }; /* tokens */
 
@@ -29,7 +30,7 @@ static void embed_run(const void *plan, int64_t task, void *scratch)
             for (int table = 1; table < p->num_tables; table++) {
                 sum += vload_tail(embedding(p, table, token) + i, count);
             }
-            vstore_tail(y + i, sum, count);
+            vstore_tail(y + i, p->scale * sum, count);
         }
         if (p->norm) {
             norm_row(p->dim, y, 0, p->norm_weight, p->norm_bias, p->norm_eps, y);

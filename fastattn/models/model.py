@@ -122,6 +122,7 @@ class EncoderModel(Layer):
         self.encoder = encoder
         self._relative_bias: RelativeBias | None = behind.get("relative_bias")
         self._position_ids = architecture.position_ids
+        self._embedding_scale = architecture.embedding_scale
         self._places = architecture.weights
 
     @classmethod
@@ -320,15 +321,16 @@ class EncoderModel(Layer):
         if self.token_type_embeddings is not None:
             types = token_type_ids if self.num_token_types > 1 else token_type_ids * 0
             lookups["token_types"] = (self.token_type_embeddings.table_for_lookup, types)
+        scale = self._embedding_scale
         if program.recorder is not None:
-            _record(program, lookups)
+            _record(program, lookups, scale)
         tables, indices = zip(*lookups.values(), strict=True)
         norm = self.embedding_norm
         fused = None if norm is None else norm.parameters_for_norm
         projection, embedded = self.embedding_projection, out
         if projection is not None:
             embedded = np.empty((len(out), projection.in_features), float32)
-        _rowwise.embed(program, tables, indices, embedded, norm=fused)
+        _rowwise.embed(program, tables, indices, embedded, scale=scale, norm=fused)
         if norm is not None:
             program.record("embedding_norm", embedded, Kind.QUERIES)
         if projection is not None:
@@ -390,7 +392,9 @@ def _build(
 
 
 def _record(
-    program: Program, lookups: Mapping[str, tuple[NDArray[float32], Indices]]
+    program: Program,
+    lookups: Mapping[str, tuple[NDArray[float32], Indices]],
+    scale: float,
 ) -> None:
     """Record what is looked up, none of which is stored."""
     rows = {name: partial(table.take, ids, 0) for name, (table, ids) in lookups.items()}
@@ -398,7 +402,7 @@ def _record(
         program.record(name, take, Kind.QUERIES)
     program.record(
         "embedding_sum",
-        lambda: reduce(np.add, [take() for take in rows.values()]),
+        lambda: reduce(np.add, [take() for take in rows.values()]) * float32(scale),
         Kind.QUERIES,
     )
 

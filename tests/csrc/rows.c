@@ -67,6 +67,7 @@ static void embed(const fa_kernels *t, int64_t dim)
         p.table[i] = numbers((WORDS - 1) * p.ldt[i] + dim, -1, 1);
         p.ids[i] = ids;
     }
+    p.scale = dim % 5 ? 1 : 7.5f;
     p.norm = dim % 2;
     p.norm_weight = numbers(dim, -1, 1);
     p.norm_bias = numbers(dim, -1, 1);

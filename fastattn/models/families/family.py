@@ -112,6 +112,8 @@ class Architecture:
         tokens are of that type, whatever the tokenizer says.
     embedding_norm : callable, optional
         ``(embedding_size)`` -> the norm behind the sum of the rows.
+    embedding_scale : float
+        What the sum is multiplied by, in front of the norm.
     embedding_size : int, optional
         Columns of the tables, where a dense layer makes the hidden size of them behind
         the norm.
@@ -135,6 +137,7 @@ class Architecture:
     position_ids: Callable[[Indices, Indices, Indices], Indices] | None = None
     num_token_types: int = 0
     embedding_norm: Callable[[int], LayerNorm] | None = None
+    embedding_scale: float = 1.0
     embedding_size: int | None = None
     relative_bias: RelativeBias | None = None
     layers: Sequence[Callable[[], EncoderLayer]]
