@@ -265,6 +265,29 @@ def test_embeddings_are_scaled(tmp_path, config, tensors, family):
     assert_same_bits(trace["embedding_sum"], total)
 
 
+def test_weights_that_are_stored_as_less(tmp_path, config, tensors, family):
+    def read_offset(settings):
+        architecture = read(settings)
+        return replace(architecture, weights=[of_norms(p) for p in architecture.weights])
+
+    def of_norms(place):
+        return replace(place, offset=1.0) if "norm1" in place.weights[0] else place
+
+    family.FAMILY = replace(family.FAMILY, read=read_offset)
+    norms = ("block0.a.weight", "block1.a.weight")
+    # 1 is added exactly to numbers of so few digits.
+    less = {name: np.float32(tensors[name].astype(np.float16)) for name in norms}
+    model = read_model(write(tmp_path, config, tensors | less))
+    more = {name: tensor + 1 for name, tensor in less.items()}
+    assert_same_bits(model(IDS)[0], computed(tensors | more, IDS[0]))
+    key = "encoder.layers.1.norm1.weight"
+    assert_same_bits(model.state_dict()[key], more["block1.a.weight"])
+    model.save(tmp_path / "saved")
+    written = load_file(tmp_path / "saved" / "model.safetensors")
+    for name in norms:
+        assert_same_bits(written[name], less[name])
+
+
 def test_every_family_there_is_can_be_imported():
     for name in set(families.MODULES.values()):
         module = families.import_module(f".{name}", families.__name__)

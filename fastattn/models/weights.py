@@ -69,6 +69,7 @@ class Rows:
     tensors: Sequence[Stored]
     part: int
     parts: int
+    offset: float = 0.0
 
     def __array__(
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
@@ -76,6 +77,8 @@ class Rows:
         """Put the rows together; those of one float32 tensor are a view of it."""
         arrays = [np.asarray(tensor) for tensor in self.tensors]
         rows = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        if self.offset:
+            rows = rows + float32(self.offset)
         return np.array(np.split(rows, self.parts)[self.part], dtype, copy=copy)
 
 
@@ -85,7 +88,7 @@ def find_weights(places: Iterable[SameRows], tensors: Tensors) -> dict[str, Rows
     for place in places:
         stored = [tensors.find(name, shape) for name, shape in place.tensors.items()]
         for part, key in enumerate(place.weights):
-            found[key] = Rows(stored, part, len(place.weights))
+            found[key] = Rows(stored, part, len(place.weights), place.offset)
     tensors.finish()
     return found
 
@@ -113,6 +116,9 @@ def weights_file(
         for place in places:
             # The same rows in the same order: however they are cut, so are the bytes.
             for key in place.weights:
-                file.write(np.ascontiguousarray(weights[key](), "<f4").data)
+                rows = weights[key]()
+                if place.offset:
+                    rows = rows - float32(place.offset)
+                file.write(np.ascontiguousarray(rows, "<f4").data)
 
     return write

@@ -60,10 +60,13 @@ class SameRows:
         Keys of the model's state dict. Several have the same number of rows.
     tensors : dict of str to tuple of int
         Names in the file, and shapes.
+    offset : float
+        How much more the weights are than what the file holds.
     """
 
     weights: tuple[str, ...]
     tensors: Mapping[str, Shape]
+    offset: float = 0.0
 
 
 def affine(
@@ -232,14 +235,17 @@ def head_dim_of(
 def build_layer(
     self_attn: Callable[..., MultiHeadAttention],
     feed_forward: Callable[..., FeedForward],
+    *,
+    qk_norm: Callable[[], RowNorm] | None = None,
     **norms: tuple[MakeNorm | None, MakeNorm | None],
 ) -> EncoderLayer:
     """Make a layer of parts whose weights will be loaded.
 
-    `norms` are those of :meth:`fastattn.nn.EncoderLayer.from_parts`, each by the function
-    that makes it for a size.
+    `qk_norm` makes the norms of queries and of keys; `norms` are those of
+    :meth:`fastattn.nn.EncoderLayer.from_parts`, each by what makes it for a size.
     """
-    attention = self_attn(init="zeros")
+    pair = qk_norm and (qk_norm(), qk_norm())
+    attention = self_attn(init="zeros", qk_norm=pair)
     size = attention.hidden_size
     made = {
         place: (first and first(size), second and second(size))
