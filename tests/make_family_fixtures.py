@@ -172,6 +172,64 @@ def t5_gated() -> PreTrainedModel:
     return transformers.T5EncoderModel(config)
 
 
+def eurobert() -> PreTrainedModel:
+    config = transformers.EuroBertConfig(
+        **sizes(hidden_size=24, num_attention_heads=6, num_key_value_heads=2),
+        attention_bias=True,
+        mlp_bias=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 250.0},
+    )
+    return transformers.EuroBertModel(config)
+
+
+def qwen3() -> PreTrainedModel:
+    """Of heads that are wider together than a vector."""
+    config = transformers.Qwen3Config(
+        **sizes(num_attention_heads=6, num_key_value_heads=3), head_dim=8
+    )
+    return transformers.Qwen3Model(config)
+
+
+def qwen3_windows() -> PreTrainedModel:
+    """With a window in the last of three layers, and all seeing both sides."""
+    config = transformers.Qwen3Config(
+        **sizes(num_attention_heads=2, num_key_value_heads=1, num_hidden_layers=3),
+        head_dim=12,
+        use_sliding_window=True,
+        sliding_window=5,
+        max_window_layers=2,
+        attention_bias=True,
+        is_causal=False,
+    )
+    return transformers.Qwen3Model(config)
+
+
+def gemma3() -> PreTrainedModel:
+    """As EmbeddingGemma is: seeing both sides, through windows but in one layer."""
+    return gemma3_text(use_bidirectional_attention=True, sliding_window_pattern=3)
+
+
+def gemma3_causal() -> PreTrainedModel:
+    return gemma3_text(
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 900.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 70.0},
+        },
+    )
+
+
+def gemma3_text(**fields: Any) -> PreTrainedModel:
+    config = transformers.Gemma3TextConfig(
+        **sizes(num_attention_heads=6, num_key_value_heads=2, num_hidden_layers=3),
+        head_dim=8,
+        query_pre_attn_scalar=11,
+        sliding_window=8,
+        **fields,
+    )
+    return transformers.Gemma3TextModel(config)
+
+
 def bert_like(name: str, **fields: Any) -> PreTrainedModel:
     """Make a model whose settings are called as BERT's are, and positions as RoBERTa's."""
     fields = {"max_position_embeddings": max(LENGTHS) + 2, "type_vocab_size": 1} | fields
@@ -202,12 +260,17 @@ FAMILIES: Mapping[str, Callable[[], PreTrainedModel]] = {
     "mpnet": mpnet,
     "electra": electra,
     "albert": albert,
+    "eurobert": eurobert,
+    "gemma3": gemma3,
+    "gemma3_causal": gemma3_causal,
     "gte": gte,
     "gte_without_types": gte_without_types,
     "jina_v3": jina_v3,
     "modernbert": modernbert,
     "modernbert_biased": modernbert_biased,
     "nomic_bert": nomic_bert,
+    "qwen3": qwen3,
+    "qwen3_windows": qwen3_windows,
     "t5": t5,
     "t5_gated": t5_gated,
 }
@@ -239,6 +302,9 @@ def randomize(model: PreTrainedModel) -> None:
         center = 1.0 if is_vector and name.endswith("weight") else 0.0
         spread = 0.3 if is_vector else 1.4 * weight.shape[-1] ** -0.5
         weight.data = center + spread * torch.randn(weight.shape, generator=generator)
+        if is_vector and model.config.model_type == "gemma3_text":
+            # 1 is added to these, exactly to numbers of so few digits.
+            weight.data = weight.data.bfloat16().float()
 
 
 def inputs_for(model: PreTrainedModel) -> dict[str, np.ndarray]:

@@ -35,6 +35,19 @@ REFUSED = {
         "pad_token_id": 0,
         "relative_attention_num_buckets": 16,
     },
+    "eurobert": {
+        "head_dim": 5,
+        "hidden_size": 25,
+        "num_key_value_heads": 4,
+        "rope_parameters": {"rope_type": "llama3", "factor": 8.0},
+    },
+    "gemma3": {
+        "attn_logit_softcapping": 50.0,
+        "hidden_activation": "mish",
+        "is_causal": False,
+        "layer_types": ["full_attention"],
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    },
     "gte": {
         "hidden_act": "mish",
         "layer_norm_type": "rms_norm",
@@ -57,6 +70,12 @@ REFUSED = {
         "hidden_act": "mish",
         "rope_parameters": {"rope_type": "dynamic", "factor": 2.0},
     },
+    "qwen3": {
+        "hidden_act": "mish",
+        "rope_scaling": {"rope_type": "yarn", "factor": 4.0},
+        "use_sliding_window": "yes",
+    },
+    "qwen3_windows": {"use_sliding_window": False},
     "roberta": {
         "hidden_act": "mish",
         "is_decoder": True,
