@@ -20,6 +20,7 @@ BOUNDS = {
     "softmax": 31_500,
     "linear": 34_000,
     "attention": 88_000,
+    "weights": 350_000,
     "pairs": 370_000,
     "row": 105_000,
     "plain weight": 245_000,
@@ -33,7 +34,7 @@ import numpy as np
 import fastattn as fa
 
 x, heads = np.ones((1, 8), np.float32), np.ones((3, 1, 1, 2, 8), np.float32)
-block = np.ones((3, 1, 64, 64), np.float32)
+block, many = np.ones((3, 1, 64, 64), np.float32), np.ones((1, 1, 1024, 8), np.float32)
 pairs = np.ones((200, 4, 4), np.float32)
 row, square = np.ones((1, 256), np.float32), np.ones((256, 256), np.float32)
 layer, encoder = fa.nn.Linear(8, 8, rng=0), fa.nn.Encoder(16, 2, 32, 6, rng=0)
@@ -42,6 +43,7 @@ calls = {
     "softmax": lambda: fa.softmax(x),
     "linear": lambda: layer(x),
     "attention": lambda: fa.attention(*heads),
+    "weights": lambda: fa.attention_weights(heads[0], many),
     "pairs": lambda: fa.matmul(pairs, pairs),
     "row": lambda: fa.matmul(row, square),
     "plain weight": lambda: fa.linear(row, square),

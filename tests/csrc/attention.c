@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* attention.c: attention at every residual size of blocks, panels and vectors, with each
- * kind of mask, in each dtype. */
+/* attention.c: attention and its weights at every residual size of blocks, panels and
+ * vectors, with each kind of mask, in each dtype. */
 #include "driver.h"
 
 #include <math.h>
@@ -70,6 +70,48 @@ static void ask_for_all(fa_attention_plan *p, fa_sequence *s, const shape *x)
     p->distance_bias = numbers(HEADS * (2 * distance + 1), -1, 1);
 }
 
+/* The plan of a call with one sequence, whose results have `columns`. */
+static fa_attention_plan plan_for(const shape *x, fa_sequence *s, int64_t columns,
+                                  int split)
+{
+    const int64_t blocks = (x->queries + FA_QUERY_BLOCK - 1) / FA_QUERY_BLOCK;
+    int64_t *first_block = memory(2 * (int64_t)sizeof *first_block);
+    first_block[0] = 0;
+    first_block[1] = blocks;
+    *s = (fa_sequence){.seqlen_q = x->queries, .seqlen_k = x->keys};
+    fa_attention_plan p = {.num_sequences = 1, .num_heads = HEADS, .group = HEADS};
+    p.sequences = s;
+    p.first_block = first_block;
+    p.head_dim = p.q_head = p.k_row = x->head_dim;
+    p.value_dim = p.v_row = x->value_dim;
+    p.columns = p.o_head = columns;
+    p.q_row = HEADS * x->head_dim;
+    p.o_row = HEADS * columns;
+    p.dtype = x->dtype;
+    p.scale = 0.3f;
+    p.left = p.right = FA_FAR;
+    s->q = rows(x->queries * HEADS, x->head_dim, x->dtype);
+    s->k = rows(x->keys, x->head_dim, x->dtype);
+    s->v = rows(x->keys, x->value_dim, x->dtype);
+    s->o = rows(x->queries * HEADS, columns, x->dtype);
+    hide(&p, s, x);
+    if (x->variant == ALL) ask_for_all(&p, s, x);
+    const int64_t longest = x->queries < FA_QUERY_BLOCK ? x->queries : FA_QUERY_BLOCK;
+    p.lanes = (longest + FA_PANEL - 1) / FA_PANEL * FA_PANEL;
+    if (split) {
+        p.chunks = (x->keys + FA_KEY_CHUNK - 1) / FA_KEY_CHUNK;
+        p.partials =
+            numbers(blocks * HEADS * p.chunks * p.lanes * (2 + x->value_dim), 0, 0);
+    }
+    return p;
+}
+
+static void finish_rows(const fa_attention_plan *p, const fa_sequence *s)
+{
+    const int64_t size = p->dtype == FA_FLOAT32 ? 4 : 2;
+    finish("o", s->o, s->seqlen_q * HEADS * p->columns * size);
+}
+
 /* In chunks or not, a call has the same bits, and so both have the same name. */
 static void attend(const fa_kernels *t, shape x, int split)
 {
@@ -78,39 +120,29 @@ static void attend(const fa_kernels *t, shape x, int split)
                (int)x.queries, (int)x.keys, (int)x.head_dim, (int)x.value_dim, x.variant,
                x.dtype))
         return;
-    const int64_t blocks = (x.queries + FA_QUERY_BLOCK - 1) / FA_QUERY_BLOCK;
-    int64_t *first_block = memory(2 * (int64_t)sizeof *first_block);
-    first_block[0] = 0;
-    first_block[1] = blocks;
     fa_sequence *s = memory(sizeof *s);
-    *s = (fa_sequence){.seqlen_q = x.queries, .seqlen_k = x.keys};
-    fa_attention_plan p = {.num_sequences = 1, .num_heads = HEADS, .group = HEADS};
-    p.sequences = s;
-    p.first_block = first_block;
-    p.head_dim = p.q_head = p.k_row = x.head_dim;
-    p.value_dim = p.o_head = p.v_row = x.value_dim;
-    p.q_row = HEADS * x.head_dim;
-    p.o_row = HEADS * x.value_dim;
-    p.dtype = x.dtype;
-    p.scale = 0.3f;
-    p.left = p.right = FA_FAR;
-    s->q = rows(x.queries * HEADS, x.head_dim, x.dtype);
-    s->k = rows(x.keys, x.head_dim, x.dtype);
-    s->v = rows(x.keys, x.value_dim, x.dtype);
-    const int64_t size = x.queries * HEADS * x.value_dim;
-    s->o = rows(x.queries * HEADS, x.value_dim, x.dtype);
-    hide(&p, s, &x);
-    if (x.variant == ALL) ask_for_all(&p, s, &x);
-    const int64_t longest = x.queries < FA_QUERY_BLOCK ? x.queries : FA_QUERY_BLOCK;
-    p.lanes = (longest + FA_PANEL - 1) / FA_PANEL * FA_PANEL;
-    if (split) {
-        p.chunks = (x.keys + FA_KEY_CHUNK - 1) / FA_KEY_CHUNK;
-        p.partials = numbers(blocks * HEADS * p.chunks * p.lanes * (2 + x.value_dim), 0, 0);
-    }
+    const fa_attention_plan p = plan_for(&x, s, x.value_dim, split);
     run(&t->attention, &p);
     if (split) run(&t->attention_merge, &p);
-    finish("o", s->o, size * (x.dtype == FA_FLOAT32 ? 4 : 2));
+    finish_rows(&p, s);
     if (s->lse) finish("lse", s->lse, HEADS * x.queries * (int64_t)sizeof *s->lse);
+}
+
+/* The weights of all keys, and of some columns that only longer sequences have. */
+static void weigh(const fa_kernels *t, shape x, int split)
+{
+    if (!begin(t, "attention_weights:queries=%d,keys=%d,head_dim=%d,variant=%d,dtype=%d",
+               (int)x.queries, (int)x.keys, (int)x.head_dim, x.variant, x.dtype))
+        return;
+    x.value_dim = 0;
+    fa_sequence *s = memory(sizeof *s);
+    const fa_attention_plan p = plan_for(&x, s, x.keys + x.keys % 2 * 70, split);
+    if (split) {
+        run(&t->attention, &p);
+        run(&t->attention_merge, &p);
+    }
+    run(&t->attention_weights, &p);
+    finish_rows(&p, s);
 }
 
 /* One size after the other goes through its residuals. */
@@ -121,16 +153,20 @@ static void sizes(const fa_kernels *t, int variant, fa_dtype dtype)
         attend(t, (shape){i, 40, 8, 8, variant, dtype}, 0);
         attend(t, (shape){3, i, 8, 8, variant, dtype}, 0);
         attend(t, (shape){3, 64 + i, 8, 8, variant, dtype}, 0);
+        weigh(t, (shape){i, 40, 8, 0, variant, dtype}, 0);
+        weigh(t, (shape){i % 2 ? 1 : 70, i, 8, 0, variant, dtype}, 0);
         for (int64_t queries = 1; queries <= 17; queries += 16) {
             attend(t, (shape){queries, 19, i, 8, variant, dtype}, 0);
             attend(t, (shape){queries, 19, 8, i, variant, dtype}, 0);
         }
     }
     attend(t, (shape){131, 129, 33, 31, variant, dtype}, 0);
+    weigh(t, (shape){131, 129, 33, 0, variant, dtype}, 0);
     for (int i = 0; i < 5; i++) {
         for (int64_t queries = 1; queries <= 17; queries += 8) {
             for (int split = 0; split < 2; split++) {
                 attend(t, (shape){queries, chunks[i], 5, 7, variant, dtype}, split);
+                weigh(t, (shape){queries, chunks[i], 5, 0, variant, dtype}, split);
             }
         }
     }

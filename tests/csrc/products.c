@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* products.c: pack, unpack and gemm at every residual size of tiles, panels and sums. */
+/* products.c: pack, unpack, gemm and matmul at every residual size of tiles, panels and
+ * sums. */
 #include "driver.h"
 
 #include <string.h>
@@ -69,6 +70,63 @@ static void product(const fa_kernels *t, fa_dtype format, int64_t m, int64_t n, 
     finish("c", p.c, size * (int64_t)sizeof *p.c);
 }
 
+/* The elements from the first of `count` things to the end of the last. */
+static int64_t span(int64_t count, int64_t step, int64_t size)
+{
+    return count && size ? (count - 1) * step + size : 0;
+}
+
+/* Matrices at 2 x `across` indices, of which the two have the same B: by rows, by columns,
+ * or every other element of rows. */
+static void products(const fa_kernels *t, int64_t across, int64_t m, int64_t n, int64_t k)
+{
+    const int64_t mix = m + n + k;
+    fa_gemm_plan p = {.m = m, .n = n, .k = k};
+    if (!begin(t, "matmul:across=%d,m=%d,n=%d,k=%d", (int)across, (int)m, (int)n, (int)k))
+        return;
+    p.lda = k + m % 2;
+    p.b_col = (m + k) % 3;
+    p.ldb = p.b_col ? p.b_col * n : 1;
+    if (!p.b_col) p.b_col = k + 1;
+    p.ldc = n + n % 2;
+    p.activation = (fa_activation)(mix % 5);
+    p.bias = mix % 3 ? numbers(n, -1, 1) : 0;
+    const int64_t a = span(m, p.lda, k), c = span(m, p.ldc, n);
+    const int64_t b = span(k, p.ldb, span(n, p.b_col, 1));
+    const int64_t shape[] = {2, across};
+    const int64_t a_steps[] = {across * a, a}, b_steps[] = {0, b}, c_steps[] = {c, 2 * c};
+    p.a = numbers(2 * across * a, -2, 2);
+    p.unpacked = numbers(across * b, -1, 1);
+    p.c = numbers(2 * across * c, 0, 0);
+    const fa_matmul_plan plan = {.first = p,
+                                 .matrices = 2 * across,
+                                 .dims = 2,
+                                 .shape = shape,
+                                 .a_steps = a_steps,
+                                 .b_steps = b_steps,
+                                 .c_steps = c_steps};
+    run(&t->matmul, &plan);
+    finish("c", p.c, 2 * across * c * (int64_t)sizeof *p.c);
+}
+
+static void matmul_cases(const fa_kernels *t)
+{
+    const int64_t depths[] = {0, 1, 2, 3, 4, 7}, sums[] = {383, 384, 385, 769};
+    const int64_t rows[] = {1, 2, 6, 8, 9, 15, 56};
+    for (int64_t m = 0; m <= 15; m++) {
+        for (int64_t n = 0; n <= 34; n++) products(t, 3, m, n, depths[(m + n) % 6]);
+    }
+    for (int i = 0; i < 7; i++) {
+        for (int j = 0; j < 4; j++) {
+            products(t, 1, rows[i], 1, sums[j]);
+            products(t, 2, rows[i], 17, sums[j]);
+            products(t, 1, rows[i], 48, sums[j]);
+        }
+        for (int64_t n = 511; n <= 513; n++) products(t, 1, rows[i], n, 5);
+        products(t, 150, 4, rows[i], 4);
+    }
+}
+
 void product_cases(const fa_kernels *t)
 {
     const int64_t depths[] = {0, 1, 2, 7};
@@ -90,4 +148,5 @@ void product_cases(const fa_kernels *t)
             }
         }
     }
+    matmul_cases(t);
 }
