@@ -145,7 +145,6 @@ class TestModules:
         [
             f"{OLD}.WordWeights",
             f"{OLD}.Router",
-            "pylate.models.Dense.Dense",
             "custom.Pooling",
             "Pooling",
             "os.system",

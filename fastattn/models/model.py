@@ -29,6 +29,7 @@ from .cures import WEIGHTS, no_config
 from .families import family_of
 from .families.family import Architecture, Indices
 from .folder import Folder
+from .refused import refuse_architecture
 from .saving import Writer, json_file, write_folder
 from .tensors import Tensors, tensor_names
 from .weights import GivenTensors, find_weights, weights_file
@@ -346,6 +347,7 @@ def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
     if not folder.has("config.json"):
         raise no_config(folder)
     settings = Settings.read(folder, "config.json")
+    refuse_architecture(settings)
     family = family_of(settings)
     if family.variants:
         family = family.with_tensors(tensor_names(folder))

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from ..errors import ModelFormatError
 from .checkpoint import Settings, read_json
 from .folder import Folder, printable
+from .refused import CHAT, refuse_architecture, refuse_module
 from .sentence import name_of_settings
 
 # Whose modules they are.
@@ -26,6 +27,7 @@ class Listed:
 
     def unknown(self) -> ModelFormatError:
         """Make the error about a module that is none of those that are known."""
+        refuse_module(self.entry)
         name = printable(self.entry.fields["type"])
         problem = f"names a module that fastattn does not know: {name}"
         return self.entry.error("type", problem)
@@ -69,6 +71,8 @@ def list_modules(folder: Folder, known: Container[str]) -> ModuleList:
                 f"{path}: no such file, and {name} stands beside one, which says how "
                 f"vectors are made: copy or download it, too"
             )
+        config = Settings.read(folder, "config.json", optional=True)
+        refuse_architecture(config, [CHAT])
         return ModuleList(path, folder, None)
     entries = read_json(folder, "modules.json")
     if not isinstance(entries, list):

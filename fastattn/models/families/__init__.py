@@ -7,6 +7,7 @@ read. Nothing outside of this package knows one by its name.
 from importlib import import_module
 
 from ..checkpoint import Settings
+from ..refused import refuse_type
 from .family import Family
 
 # What config.json calls `model_type` -> the module here whose FAMILY it is.
@@ -39,6 +40,7 @@ def family_of(settings: Settings) -> Family:
     for field in NEVER:
         if settings.fields.get(field):
             raise settings.error(field, "is not read: get the model as it was before that")
+    refuse_type(settings)
     name = MODULES[settings.get_choice("model_type", MODULES)]
     family: Family = import_module(f".{name}", __package__).FAMILY
     return family
