@@ -1,6 +1,7 @@
 """From the name of a model, or its folder, to the object that it is."""
 
 import os
+from collections.abc import Mapping
 
 from .text import TextEncoder
 
@@ -9,6 +10,8 @@ def load(
     name_or_folder: str | os.PathLike[str],
     *,
     weights: str = "float32",
+    max_length: int | None = None,
+    prompts: Mapping[str, str] | None = None,
     revision: str | None = None,
     download: bool = False,
 ) -> TextEncoder:
@@ -26,6 +29,12 @@ def load(
     weights : {"float32", "float16", "bfloat16", "int8"}, default "float32"
         How the matrices of the layers are stored: in 4, 2, 2 or 1 bytes a number,
         whatever they are in the file.
+    max_length : int, optional
+        Tokens of a text that are read, special tokens included; unless given, what the
+        folder says. As many are possible as the model has positions for.
+    prompts : mapping of str to str, optional
+        Prompts by name, which join those of the folder or stand in their place: for models
+        whose prompts stand in no file.
     revision : str, optional
         Which branch, tag or commit of a model of the hub, in the cache too; the main
         branch unless given.
@@ -56,8 +65,8 @@ def load(
         If tokenizers or safetensors is not installed, or huggingface_hub to download:
         ``pip install fastattn[text]``.
     ValueError
-        If there are no such `weights`, a number is too large for them, or `revision` goes
-        with a folder.
+        If there are no such `weights`, a number is too large for them, `revision` goes
+        with a folder, or `max_length` is more than the model has positions for.
 
     Notes
     -----
@@ -80,5 +89,10 @@ def load(
     (2, 384)
     """
     return TextEncoder.load(
-        name_or_folder, weights=weights, revision=revision, download=download
+        name_or_folder,
+        weights=weights,
+        max_length=max_length,
+        prompts=prompts,
+        revision=revision,
+        download=download,
     )

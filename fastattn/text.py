@@ -1,7 +1,9 @@
 """Texts in, vectors out: a tokenizer, an encoder and a pooling together."""
 
 import os
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import similarity
 from ._program import Program
 from .arrays import as_choice, as_flag, as_index
+from .errors import TruncationWarning
 from .models import EncoderModel, read_model
 from .models.batches import pack
 from .models.chain import KINDS, Chain, read_chain
@@ -22,17 +25,51 @@ from .models.sentence import General, read_general, sentence_files
 from .models.tokenization import Tokens
 from .models.tokenizer import read_tokenizer
 from .models.tokenizer_files import tokenizer_files
-from .text_base import BATCH_TOKENS, ON_TRUNCATION, OnTruncation, TextModel, as_texts
+from .quantize import Precision, as_precision
+from .streams import Part, parts
+from .text_base import (
+    BATCH_TOKENS,
+    ON_TRUNCATION,
+    OnTruncation,
+    TextModel,
+    as_iterable,
+    as_texts,
+    progress,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
+# The prompts that methods look for, the first that there is.
+QUERY_PROMPTS = ("query",)
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+
+
 class _Vectors(NamedTuple):
-    """What sentence vectors are to be: how many values, and whether of unit length."""
+    """What sentence vectors are to be: of so many values, of unit length, stored how."""
 
     dim: int
     normalize: bool
+    precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """The options of a call, checked; `wanted` None: the vectors of tokens."""
+
+    prompt: str
+    wanted: _Vectors | None
+    batch_tokens: int
+    on_truncation: OnTruncation
+    show_progress: bool | None
+    num_threads: int | None
+
+    def empty(self, count: int) -> Any:
+        """Make room for the results of so many texts."""
+        if self.wanted is None:
+            return [None] * count
+        return self.wanted.precision.empty(count, self.wanted.dim)
 
 
 class TextEncoder(TextModel):
@@ -125,10 +162,13 @@ class TextEncoder(TextModel):
         inputs: str | Iterable[str],
         *,
         prompt: str | None = None,
+        prompt_name: str | None = None,
         batch_tokens: int = BATCH_TOKENS,
         normalize: bool | None = None,
         truncate_dim: int | None = None,
         output: Literal["sentence", "tokens"] = "sentence",
+        precision: str = "float32",
+        ranges: ArrayLike | None = None,
         on_truncation: OnTruncation = "warn",
         show_progress: bool | None = None,
         num_threads: int | None = None,
@@ -142,6 +182,8 @@ class TextEncoder(TextModel):
         prompt : str, optional
             Put in front of every text; unless given, what the folder says, which mostly
             is nothing.
+        prompt_name : str, optional
+            The name of a prompt in `prompts`, in place of `prompt`.
         batch_tokens : int, optional
             Tokens computed at a time: memory grows with it, the result stays the same.
         normalize : bool, optional
@@ -154,6 +196,12 @@ class TextEncoder(TextModel):
         output : {"sentence", "tokens"}
             One vector per text, or one for each of its tokens, special tokens included:
             hidden states, and what modules make of them that are about tokens.
+        precision : str, default "float32"
+            How sentence vectors are stored: "float32", "float16", "int8", "uint8", or, with
+            a bit for each value that says whether it is positive, "binary" and "ubinary".
+        ranges : array_like (2, dim), optional
+            For "int8" and "uint8", which need them: the lowest and the highest value of
+            each component, between which 256 integers are spread.
         on_truncation : {"warn", "ignore", "error"}
             What to do about texts of more than `max_length` tokens: cut them and count
             them in one TruncationWarning, cut them, or refuse them.
@@ -165,10 +213,12 @@ class TextEncoder(TextModel):
 
         Returns
         -------
-        array (dim,) or (texts, dim) float32
-            The vector of one str; the vectors of several texts, in their order. With
-            `truncate_dim`, that instead of `dim`. With ``output="tokens"``, an array
-            (tokens, hidden) for one str, and a list of them for several texts.
+        array (dim,) or (texts, dim)
+            The vector of one str; the vectors of several texts, in their order: float32
+            unless `precision` says otherwise, int8 for "binary", uint8 for "ubinary", which
+            have ``(dim + 7) // 8`` columns. With `truncate_dim`, that instead of `dim`.
+            With ``output="tokens"``, an array (tokens, hidden) for one str, and a list of
+            them for several texts.
 
         Raises
         ------
@@ -201,26 +251,160 @@ class TextEncoder(TextModel):
         array([0.0677, 0.0635, 0.0487], dtype=float32)
         """
         texts = as_texts(inputs)
-        batch_tokens = as_index(batch_tokens, "batch_tokens", 1)
-        if prompt is not None and not isinstance(prompt, str):
-            raise TypeError(f"prompt must be a str, got {type(prompt).__name__}")
-        as_choice(on_truncation, "on_truncation", ON_TRUNCATION)
-        wanted = self._check_output(output, normalize, truncate_dim)
-        results: Any = [None] * len(texts)
-        if wanted is not None:
-            results = np.empty((len(texts), wanted.dim), float32)
-        for indices, tokens in self._batches(
-            texts,
-            self.prompt if prompt is None else prompt,
+        call = self._call(
+            prompt=prompt,
+            prompt_name=prompt_name,
             batch_tokens=batch_tokens,
+            normalize=normalize,
+            truncate_dim=truncate_dim,
+            output=output,
+            precision=precision,
+            ranges=ranges,
             on_truncation=on_truncation,
             show_progress=show_progress,
             num_threads=num_threads,
+        )
+        results = call.empty(len(texts))
+        for indices, tokens in self._batches(
+            texts,
+            call.prompt,
+            batch_tokens=call.batch_tokens,
+            on_truncation=call.on_truncation,
+            show_progress=call.show_progress,
+            num_threads=call.num_threads,
         ):
-            computed = self._compute(tokens, wanted, num_threads)
-            for index, result in zip(indices, computed, strict=True):
-                results[index] = result
+            self._compute(tokens, call, results, indices)
         return results[0] if isinstance(inputs, str) else results
+
+    def encode_query(self, inputs: str | Iterable[str], **options: Any) -> Any:
+        """Turn queries into vectors: :meth:`encode` with the prompt "query".
+
+        Parameters
+        ----------
+        inputs : str or iterable of str
+            One query, or any number of them.
+        **options
+            Those of :meth:`encode`. A `prompt` or a `prompt_name` stands in place of the
+            one that is named "query"; without any of them the default is what it is.
+
+        Returns
+        -------
+        array (dim,) or (texts, dim)
+            As :meth:`encode`.
+
+        Examples
+        --------
+        >>> import fastattn as fa
+        >>> prompts = {"query": "Represent this sentence for searching: "}
+        >>> model = fa.load("all-MiniLM-L6-v2", prompts=prompts)
+        >>> model.encode_query("Who sleeps?").shape
+        (384,)
+        """
+        return self.encode(inputs, **self._with_prompt(options, QUERY_PROMPTS))
+
+    def encode_document(self, inputs: str | Iterable[str], **options: Any) -> Any:
+        """Turn documents into vectors: :meth:`encode` with the prompt for them.
+
+        Parameters
+        ----------
+        inputs : str or iterable of str
+            One document, or any number of them.
+        **options
+            Those of :meth:`encode`. A `prompt` or a `prompt_name` stands in place of the
+            first that there is of "document", "passage" and "corpus"; without any of them
+            the default is what it is.
+
+        Returns
+        -------
+        array (dim,) or (texts, dim)
+            As :meth:`encode`.
+        """
+        return self.encode(inputs, **self._with_prompt(options, DOCUMENT_PROMPTS))
+
+    def encode_stream(self, inputs: Iterable[str], **options: Any) -> Iterator[Any]:
+        """Turn texts into vectors as they come, however many there are.
+
+        Parameters
+        ----------
+        inputs : iterable of str
+            The texts, which may have no end.
+        **options
+            Those of :meth:`encode`.
+
+        Yields
+        ------
+        array (n, dim), or list of array (tokens, hidden) with ``output="tokens"``
+            The results of the next texts, in order.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`encode`: about options at once, about a text when the results of all
+            before it have been given.
+
+        Warns
+        -----
+        TruncationWarning
+            At the first text that is cut, and at the end with their number.
+
+        Notes
+        -----
+        A vector has the bits that :meth:`encode` gives it. Memory is that of about a
+        thousand texts and of a batch.
+
+        Examples
+        --------
+        >>> import fastattn as fa
+        >>> model = fa.load("all-MiniLM-L6-v2")
+        >>> lines = (f"line {i}" for i in range(1500))
+        >>> [block.shape for block in model.encode_stream(lines)]
+        [(1024, 384), (476, 384)]
+        """
+        call = self._call(**options)
+        return self._stream(parts(as_iterable(inputs)), call)
+
+    def _stream(self, texts: Iterator[Part], call: _Call) -> Iterator[Any]:
+        """Compute one part of the texts after the other."""
+        count = cut = 0
+        with progress(None, call.show_progress) as advance:
+            for part in texts:
+                results, is_cut = self._part(part, call, advance)
+                size, problem = len(part.texts), part.problem
+                limit, first = self.max_length, int(is_cut.argmax()) if size else 0
+                if is_cut.any() and call.on_truncation == "error":
+                    size = first
+                    name = f"inputs[{part.first + first}]"
+                    problem = ValueError(f"{name} has more than {limit} tokens")
+                elif is_cut.any() and call.on_truncation == "warn" and not cut:
+                    message = f"inputs[{part.first + first}] cut at {limit} tokens"
+                    warnings.warn(message, TruncationWarning, stacklevel=2)
+                if size:
+                    yield results[:size]
+                if problem is not None:
+                    raise problem
+                count, cut = count + size, cut + int(is_cut.sum())
+        if cut and call.on_truncation == "warn":
+            message = f"{cut} of {count} texts cut at {self.max_length} tokens"
+            warnings.warn(message, TruncationWarning, stacklevel=2)
+
+    def _part(
+        self, part: Part, call: _Call, advance: Callable[[int], Any]
+    ) -> tuple[Any, NDArray[np.bool_]]:
+        """Compute one part: its results, and which of its texts were cut."""
+        results = call.empty(len(part.texts))
+        is_cut = np.zeros(len(part.texts), np.bool_)
+        for indices, tokens in self._batches(
+            part.texts,
+            call.prompt,
+            batch_tokens=call.batch_tokens,
+            on_truncation="ignore",
+            show_progress=False,
+            num_threads=call.num_threads,
+        ):
+            self._compute(tokens, call, results, indices)
+            is_cut[indices] = [text.cut for text in tokens]
+            advance(len(indices))
+        return results, is_cut
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[float32]:
         """Compare each vector of `a` with each of `b`, as the model's folder says.
@@ -314,44 +498,81 @@ class TextEncoder(TextModel):
             | sentence_files(general, self.max_length),
         )
 
-    def _check_output(
-        self, output: str, normalize: bool | None, truncate_dim: int | None
-    ) -> _Vectors | None:
-        """Find out what is wanted: sentence vectors, or None for hidden states."""
+    def _with_prompt(
+        self, options: dict[str, Any], names: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Add the first prompt that there is of some names, unless another is asked for."""
+        if options.get("prompt") is None and options.get("prompt_name") is None:
+            found = (name for name in names if name in self.prompts)
+            return options | {"prompt_name": next(found, None)}
+        return options
+
+    def _call(
+        self,
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        normalize: bool | None = None,
+        truncate_dim: int | None = None,
+        output: str = "sentence",
+        precision: str = "float32",
+        ranges: ArrayLike | None = None,
+        on_truncation: OnTruncation = "warn",
+        show_progress: bool | None = None,
+        num_threads: int | None = None,
+    ) -> _Call:
+        """Check the options of a call."""
         as_choice(output, "output", ("sentence", "tokens"))
+        wanted = None
         if output == "sentence":
-            dim = self.dim
-            if truncate_dim is not None:
-                dim = as_index(truncate_dim, "truncate_dim", 1, self.modules.dim)
-            return _Vectors(
-                dim=dim,
-                normalize=(
-                    self.modules.unit
-                    if normalize is None
-                    else as_flag(normalize, "normalize")
-                ),
-            )
-        if normalize is not None or truncate_dim is not None:
+            wanted = self._vectors(normalize, truncate_dim, precision, ranges)
+        elif (normalize, truncate_dim, precision, ranges) != (None, None, "float32", None):
             raise ValueError(
-                "normalize and truncate_dim are about sentence vectors: with "
-                'output="tokens" there are none'
+                "normalize, truncate_dim, precision and ranges are about sentence vectors: "
+                'with output="tokens" there are none'
             )
-        return None
+        return _Call(
+            prompt=self._choose_prompt(prompt, prompt_name),
+            wanted=wanted,
+            batch_tokens=as_index(batch_tokens, "batch_tokens", 1),
+            on_truncation=as_choice(on_truncation, "on_truncation", ON_TRUNCATION),
+            show_progress=show_progress,
+            num_threads=num_threads,
+        )
+
+    def _vectors(
+        self,
+        normalize: bool | None,
+        truncate_dim: int | None,
+        precision: str,
+        ranges: ArrayLike | None,
+    ) -> _Vectors:
+        """Find out what sentence vectors are to be."""
+        dim, unit = self.dim, self.modules.unit
+        if truncate_dim is not None:
+            dim = as_index(truncate_dim, "truncate_dim", 1, self.modules.dim)
+        if normalize is not None:
+            unit = as_flag(normalize, "normalize")
+        return _Vectors(dim, unit, as_precision(precision, ranges, dim))
 
     def _compute(
-        self, texts: list[Tokens], wanted: _Vectors | None, num_threads: int | None
-    ) -> Iterable[NDArray[float32]]:
-        """Compute one batch: a vector per text, or the hidden states of its tokens."""
+        self, texts: list[Tokens], call: _Call, results: Any, indices: list[int]
+    ) -> None:
+        """Compute one batch, and put what comes of each text into its place."""
         ids, types, sequences = pack(texts)
         hidden = np.empty((len(ids), self.model.hidden_size), float32)
         starts = sequences.queries.cu_seqlens
-        program = Program(num_threads=num_threads)
+        program = Program(num_threads=call.num_threads)
         self.model.steps(program, ids, types, sequences, hidden)
         features = Features({TOKENS: hidden}, starts)
-        if wanted is None:
+        if call.wanted is None:
             vectors = self.modules.add_for_tokens(program, features)
             program.run()
-            return np.split(vectors, starts[1:-1])
-        vectors = self.modules.add_for_texts(program, features, *wanted)
+            for index, states in zip(indices, np.split(vectors, starts[1:-1]), strict=True):
+                results[index] = states
+            return
+        dim, normalize, precision = call.wanted
+        vectors = self.modules.add_for_texts(program, features, dim, normalize)
         program.run()
-        return vectors
+        results[indices] = precision.of(vectors)

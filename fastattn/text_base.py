@@ -48,7 +48,14 @@ class TextModel:
         Cuts at `max_length` tokens and does not pad.
     special_tokens : dict of str
         Its special tokens by the names that transformers has for them: "pad_token", ...
+    prompt : str
+        What stands in front of every text unless a call says otherwise.
+    prompts : dict of str
+        Prompts by name.
     """
+
+    prompt: str
+    prompts: dict[str, str]
 
     def __init__(
         self,
@@ -66,6 +73,8 @@ class TextModel:
         name_or_folder: str | os.PathLike[str],
         *,
         weights: str = "float32",
+        max_length: int | None = None,
+        prompts: Mapping[str, str] | None = None,
         revision: str | None = None,
         download: bool = False,
     ) -> Self:
@@ -74,7 +83,15 @@ class TextModel:
         Parameters, errors and the rest are those of :func:`fastattn.load`.
         """
         as_choice(weights, "weights", FORMATS)
-        return cls._read(folder_of(name_or_folder, revision, download), weights)
+        given = _as_prompts(prompts)
+        model = cls._read(folder_of(name_or_folder, revision, download), weights)
+        if max_length is not None:
+            model.max_length = max_length
+        default = model._default_prompt_name
+        model.prompts = model.prompts | given
+        if default is not None:
+            model.prompt = model.prompts[default]
+        return model
 
     @classmethod
     def _read(cls, folder: Folder, weights: str) -> Self:
@@ -112,6 +129,24 @@ class TextModel:
         )
         self.tokenizer = tokenizer
 
+    @property
+    def _default_prompt_name(self) -> str | None:
+        """The name of the prompt in front of every text, if there is one that has one."""
+        names = (name for name, prompt in self.prompts.items() if prompt == self.prompt)
+        return next(names, None) if self.prompt else None
+
+    def _choose_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
+        """Find the prompt of a call: the one that is given, or named, or the default."""
+        if prompt is not None and prompt_name is not None:
+            raise ValueError("give a prompt or a prompt_name, not both")
+        if prompt_name is not None:
+            return self.prompts[as_choice(prompt_name, "prompt_name", self.prompts)]
+        if prompt is None:
+            return self.prompt
+        if not isinstance(prompt, str):
+            raise TypeError(f"prompt must be a str, got {type(prompt).__name__}")
+        return prompt
+
     def _batches(
         self,
         texts: list[str],
@@ -132,7 +167,7 @@ class TextModel:
         tokenizer = self.tokenizer
         limit = _truncation(tokenizer)["max_length"]
         tokenization = Tokenization(tokenizer, prompt, thread_count(num_threads))
-        with _progress(len(texts), show_progress) as advance:
+        with progress(len(texts), show_progress) as advance:
             for first, window in windows(tokenization, texts, batch_tokens):
                 for index, tokens in enumerate(window, first):
                     cut += tokens.cut
@@ -151,6 +186,15 @@ class TextModel:
 
 def as_texts(inputs: Any) -> list[str]:
     """Make a list of texts of what a user gave as `inputs`."""
+    texts = list(as_iterable(inputs))
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"inputs[{index}] must be a str, got {type(text).__name__}")
+    return texts
+
+
+def as_iterable(inputs: Any) -> Iterable[Any]:
+    """Give what a user gave as `inputs` one by one, without looking at it yet."""
     if isinstance(inputs, str):
         return [inputs]
     problem = _why_no_texts(inputs)
@@ -158,11 +202,20 @@ def as_texts(inputs: Any) -> list[str]:
         kind = type(inputs).__name__
         raise TypeError(f"inputs must be a str or several of them, got {kind}{problem}")
     # A column of Arrow iterates over scalars of its own, which are no str.
-    texts = inputs.to_pylist() if hasattr(inputs, "to_pylist") else list(inputs)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"inputs[{index}] must be a str, got {type(text).__name__}")
+    texts: Iterable[Any] = inputs.to_pylist() if hasattr(inputs, "to_pylist") else inputs
     return texts
+
+
+def _as_prompts(prompts: Any) -> dict[str, str]:
+    """Check prompts by name."""
+    if prompts is None:
+        return {}
+    if not isinstance(prompts, Mapping):
+        raise TypeError(f"prompts must map names to texts, got {type(prompts).__name__}")
+    for name, prompt in prompts.items():
+        if not isinstance(name, str) or not isinstance(prompt, str):
+            raise TypeError(f"prompts must map str to str, got {name!r}: {prompt!r}")
+    return dict(prompts)
 
 
 def _why_no_texts(inputs: Any) -> str | None:
@@ -189,12 +242,16 @@ def _truncation(tokenizer: "Tokenizer") -> dict[str, Any]:
 
 
 @contextmanager
-def _progress(total: int, show: bool | None) -> Iterator[Callable[[int], Any]]:
-    """Show a progress bar over `total` texts; give the function that advances it."""
+def progress(total: int | None, show: bool | None) -> Iterator[Callable[[int], Any]]:
+    """Show a progress bar over `total` texts, None: nobody knows how many there are.
+
+    It gives the function that advances the bar.
+    """
     if show is not None:
         as_flag(show, "show_progress")
+    is_long = total is None or total > SLICE_TEXTS
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    if show or (show is None and total > SLICE_TEXTS and on_terminal):
+    if show or (show is None and is_long and on_terminal):
         try:
             from tqdm import tqdm
         except ImportError:

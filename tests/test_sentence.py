@@ -211,3 +211,75 @@ class TestPrompt:
         change_json(folder / "config_sentence_transformers.json", **fields)
         with pytest.raises(fa.ModelFormatError, match=message):
             fa.load(folder)
+
+
+class TestPromptsByName:
+    @pytest.fixture
+    def prompted(self):
+        prompts = {"query": "the sun ", "passage": "a dog ", "corpus": "red "}
+        return fa.load(TINY, prompts=prompts)
+
+    def test_prompt_name(self, prompted, model):
+        expected = model.encode(["red cat", "red x"])
+        assert_same_bits(prompted.encode(["cat", "x"], prompt_name="corpus"), expected)
+
+    def test_queries_and_documents(self, prompted, model):
+        assert_same_bits(prompted.encode_query("cat"), model.encode("the sun cat"))
+        assert_same_bits(prompted.encode_document(["cat"]), model.encode(["a dog cat"]))
+        for encode in (prompted.encode_query, prompted.encode_document):
+            assert_same_bits(encode("cat", prompt=""), model.encode("cat"))
+            assert_same_bits(
+                encode("cat", prompt_name="corpus", truncate_dim=5),
+                model.encode("red cat", truncate_dim=5),
+            )
+
+    def test_without_one_the_default_holds(self, folder, model):
+        path = folder / "config_sentence_transformers.json"
+        change_json(path, prompts={"a": "red "}, default_prompt_name="a")
+        other = fa.load(folder)
+        for encode in (other.encode, other.encode_query, other.encode_document):
+            assert_same_bits(encode("cat"), model.encode("red cat"))
+
+    def test_prompts_that_are_given_come_first(self, folder, model):
+        path = folder / "config_sentence_transformers.json"
+        prompts = {"a": "red ", "b": "the "}
+        change_json(path, prompts=prompts, default_prompt_name="a")
+        other = fa.load(folder, prompts={"a": "one ", "query": "two "})
+        assert other.prompts == {"a": "one ", "b": "the ", "query": "two "}
+        assert_same_bits(other.encode("cat"), model.encode("one cat"))
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"prompt_name": "document"}, ValueError, "prompt_name must be one of 'query'"),
+            ({"prompt_name": 1}, ValueError, "prompt_name must be one of"),
+            (
+                {"prompt_name": "query", "prompt": ""},
+                ValueError,
+                "not both",
+            ),
+        ],
+    )
+    def test_bad_names(self, prompted, options, error, message):
+        with pytest.raises(error, match=message):
+            prompted.encode("cat", **options)
+
+    @pytest.mark.parametrize(
+        ("prompts", "message"),
+        [
+            (["query"], "prompts must map names to texts, got list"),
+            ({"query": None}, "prompts must map str to str, got 'query': None"),
+            ({1: "query"}, "prompts must map str to str, got 1: 'query'"),
+        ],
+    )
+    def test_bad_prompts(self, prompts, message):
+        with pytest.raises(TypeError, match=message):
+            fa.load(TINY, prompts=prompts)
+
+
+class TestMaxLengthOfLoad:
+    def test_in_place_of_what_the_folder_says(self):
+        assert fa.load(TINY, max_length=7).max_length == 7
+        assert fa.load(TINY, max_length=64).max_length == 64
+        with pytest.raises(ValueError, match="max_length must be from 3 to 64, got 65"):
+            fa.load(TINY, max_length=65)

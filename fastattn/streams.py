@@ -1,0 +1,48 @@
+"""Texts that may have no end, a part at a time."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from .models.tokenization import check_unicode
+
+# Texts of a part, and their characters. A part fills several batches, so that texts of
+# similar length are found for each; its characters bound the memory for its tokens.
+PART_TEXTS = 2**10
+PART_CHARACTERS = 2**20
+
+
+class Part(NamedTuple):
+    """Texts that follow one another.
+
+    Attributes
+    ----------
+    first : int
+        The index of the first one.
+    texts : list of str
+        The texts.
+    problem : Exception or None
+        What is wrong with the text behind them.
+    """
+
+    first: int
+    texts: list[str]
+    problem: Exception | None = None
+
+
+def parts(inputs: Iterable[Any]) -> Iterator[Part]:
+    """Cut what a user gave into parts; the last may have a problem."""
+    first, texts, characters = 0, list[str](), 0
+    for index, text in enumerate(inputs):
+        try:
+            if not isinstance(text, str):
+                raise TypeError(f"inputs[{index}] must be a str, got {type(text).__name__}")
+            check_unicode(text, f"inputs[{index}]")
+        except (TypeError, ValueError) as problem:
+            yield Part(first, texts, problem)
+            return
+        texts.append(text)
+        characters += len(text)
+        if len(texts) == PART_TEXTS or characters >= PART_CHARACTERS:
+            yield Part(first, texts)
+            first, texts, characters = index + 1, [], 0
+    yield Part(first, texts)
