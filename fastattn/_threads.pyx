@@ -94,6 +94,7 @@ cdef extern from *:
     void leave(int threads) noexcept nogil
 
 
+# Each a number and what OpenMP said in its thread when it was set, or None.
 cdef object chosen_threads = None  # by set_num_threads, for the process
 cdef object scoped_threads = ContextVar("fastattn_num_threads", default=None)
 
@@ -122,7 +123,8 @@ def get_num_threads():
     The first that is set of: the innermost :class:`num_threads` block,
     :func:`set_num_threads`, ``OMP_NUM_THREADS`` or threadpoolctl's limit (what OpenMP
     says in this thread), and, unless ``OMP_NUM_THREADS`` is set, at most the CPUs that
-    the affinity mask and the cgroup quota leave to this process.
+    the affinity mask and the cgroup quota leave to this process. Inside a block of
+    threadpoolctl's ``threadpool_limits`` its limit bounds what was set before it.
 
     Calls that run in several Python threads at once share this number: each uses what
     the others leave of it, and always its own thread. So a pool of threads is not
@@ -141,12 +143,14 @@ def get_num_threads():
     ...     fa.get_num_threads()
     3
     """
-    scoped = scoped_threads.get()
-    if scoped is not None:
-        return scoped
-    if chosen_threads is not None:
-        return chosen_threads
+    told = scoped_threads.get()
+    if told is None:
+        told = chosen_threads
     most = min(omp_get_max_threads(), MAX_THREADS)
+    if told is not None:
+        threads, before = told
+        # Less than OpenMP said then: a limit that came later.
+        return min(threads, most) if most < before else threads
     return most if "OMP_NUM_THREADS" in os.environ else min(most, available_cpus())
 
 
@@ -174,7 +178,7 @@ def set_num_threads(n):
     >>> fa.set_num_threads(None)
     """
     global chosen_threads
-    chosen_threads = None if n is None else checked_threads(n)
+    chosen_threads = None if n is None else (checked_threads(n), omp_get_max_threads())
 
 
 class num_threads:
@@ -201,7 +205,7 @@ class num_threads:
         self._tokens = []
 
     def __enter__(self):
-        self._tokens.append(scoped_threads.set(self.n))
+        self._tokens.append(scoped_threads.set((self.n, omp_get_max_threads())))
         return self
 
     def __exit__(self, *exception):

@@ -105,6 +105,31 @@ class TestThreads:
         """
         assert printed(script) == "1"
 
+    def test_a_limit_set_in_openmp_later_holds_for_what_was_set_before(self):
+        script = """
+            import ctypes
+            import fastattn as fa
+            with open("/proc/self/maps") as lines:
+                paths = {line.split()[-1] for line in lines if "libgomp" in line}
+            openmp = ctypes.CDLL(paths.pop())
+            seen = []
+            for limit in (1, 4, 8):
+                fa.set_num_threads(6)
+                openmp.omp_set_num_threads(limit)
+                seen.append(fa.get_num_threads())
+                with fa.num_threads(5):  # this is later than the limit
+                    seen.append(fa.get_num_threads())
+                openmp.omp_set_num_threads(8)
+                seen.append(fa.get_num_threads())
+                with fa.num_threads(7):
+                    openmp.omp_set_num_threads(limit)
+                    seen.append(fa.get_num_threads())
+                    openmp.omp_set_num_threads(8)
+            print(*seen)
+        """
+        expected = "1 5 6 1 4 5 6 4 6 5 6 7"
+        assert printed(script, OMP_NUM_THREADS="8") == expected
+
     @pytest.mark.parametrize("threads", [1, 2, 5])
     def test_as_many_run_as_are_asked_for(self, threads):
         script = f"""
