@@ -64,7 +64,8 @@ def attention(
     key : array_like, (..., Lk, D), the dtype of `query`
         Leading dimensions broadcast against those of `query`. The number of query heads
         may be a multiple of the number of key heads: query head h then uses key head
-        ``h // (query heads // key heads)``.
+        ``h // (query heads // key heads)``. Where no array has a dimension before the
+        heads, both numbers are equal or that of key heads is 1.
     value : array_like, (..., Lk, Dv), the dtype of `query`
         As `key`; Dv may differ from D.
     mask : array_like, broadcastable to (..., Lq, Lk), bool or floating, optional
@@ -416,7 +417,19 @@ def _operands(
             "the number of query heads must be a multiple of the number of key heads "
             f"(dimension {heads}), got {queries[heads]} and {keys[heads]}"
         )
+    if keys[heads] not in (1, queries[heads]) and not packed:
+        _check_grouped(q, k, v)
     return q, k, v, flat
+
+
+def _check_grouped(q: Array, k: Array, v: Array) -> None:
+    """Make sure that heads are grouped where heads are meant, and no batch."""
+    if max(q.ndim, k.ndim, v.ndim) == 3:
+        raise ValueError(
+            "query and key of three dimensions must have equally many heads (dimension "
+            f"-3), or key one, got {q.shape[-3]} and {k.shape[-3]}: to group heads pass "
+            "query[None], key[None], value[None]"
+        )
 
 
 def _with_heads(array: Array, name: str, packed: bool) -> Array:

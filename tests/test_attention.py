@@ -68,6 +68,21 @@ class TestAccuracy:
     def test_of_every_length(self, isa, seqlen_q, seqlen_k, causal, seed):
         assert_attends(*operands(1, 1, seqlen_q, seqlen_k, 8, seed=seed), causal=causal)
 
+    @pytest.mark.parametrize("call", [fa.attention, fa.attention_weights])
+    def test_of_three_dimensions_no_heads_are_grouped(self, call):
+        # (heads, length, dim) or (batch, length, dim)? Where both mean the same, no matter.
+        q, k, v = (x[0] for x in operands(1, 4, 5, 7, 8, kv_heads=2))
+        operands_of = {fa.attention: 3, fa.attention_weights: 2}[call]
+        arrays = [q, k, v][:operands_of]
+        with pytest.raises(ValueError, match=r"4 and 2.*query\[None\], key\[None\]"):
+            call(*arrays)
+        grouped = call(*(x[None] for x in arrays))[0]
+        repeated = call(q, *(np.repeat(x, 2, axis=0) for x in arrays[1:]))
+        assert_same_bits(grouped, repeated)
+        assert_same_bits(call(q[None], *arrays[1:])[0], grouped)
+        of_one = [q, *(x[:1] for x in arrays[1:])]
+        assert_same_bits(call(*of_one), call(*(x[None] for x in of_one))[0])
+
     @pytest.mark.parametrize("kv_heads", [1, 2, 3, 6])
     def test_of_grouped_heads(self, isa, kv_heads):
         assert_attends(*operands(2, 6, 20, 33, 16, kv_heads=kv_heads), causal=True)

@@ -131,6 +131,9 @@ def draw_operands(rng: Generator) -> list[Array]:
         x = rng.standard_normal((*leading, *size), np.float32) * np.float32(magnitude)
         x = pick(rng, LAYOUTS)(x.astype(dtype))
         operands.append(x if ndim > 2 else x[0])
+    if ndim > 2 and heads > kv_heads and max(x.ndim for x in operands) == 3:
+        # Grouped heads need a dimension before them.
+        return [x[None] for x in operands]
     return operands
 
 
