@@ -232,15 +232,19 @@ def gemma3_text(**fields: Any) -> PreTrainedModel:
 
 def bert_like(name: str, **fields: Any) -> PreTrainedModel:
     """Make a model whose settings are called as BERT's are, and positions as RoBERTa's."""
-    fields = {"max_position_embeddings": max(LENGTHS) + 2, "type_vocab_size": 1} | fields
-    config = getattr(transformers, f"{name}Config")(**sizes(**fields))
+    usual = {
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": max(LENGTHS) + 2,
+        "type_vocab_size": 1,
+    }
+    config = getattr(transformers, f"{name}Config")(**sizes(**usual | fields))
     return getattr(transformers, f"{name}Model")(config)
 
 
 def sizes(**fields: Any) -> dict[str, Any]:
     """Give the sizes of a model, as most settings call them."""
     usual = {
-        "vocab_size": VOCABULARY,
+        "vocab_size": WORDS,
         "hidden_size": 30,
         "num_hidden_layers": 2,
         "num_attention_heads": 3,

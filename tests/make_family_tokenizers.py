@@ -6,16 +6,19 @@ into the folders of the models; run after it as
     python tests/make_family_tokenizers.py [FAMILY ...]
 
 this writes data/families/FAMILY.tokens.json: the tokens of texts and of pairs of them, with
-the files as they are and with changes to them that people make. They are trained on the
-documentation of Python, and on the texts themselves, in many languages.
+the files as they are and with changes to them that people make. Their vocabularies are of
+the texts themselves, in many languages.
 """
 
 import base64
 import json
+import math
+import re
 import shutil
 import struct
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ FOLDER = Path(__file__).parent / "data" / "families"
 
 # Tokens of each tokenizer: the bytes, and some words.
 VOCABULARY = 290
+LETTERS = 90
 
 TEXTS = (
     *PROSE[:18],
@@ -43,6 +47,7 @@ TEXTS = (
     "狐" * 40,
     "two  spaces,\tone tab\nand a line",
     "a <mask> b <s> </s> <pad> <unk>[MASK] <s>NOTUSED",
+    "a [MASK] x",
     "``quoted'' QUICK Éclair",
 )
 PAIRS = (("the cat", "a dog"), ("", "fox"), ("a long text of many words " * 3, "fox jumps"))
@@ -55,14 +60,10 @@ Changes = dict[str, dict[str, Any] | None]
 
 
 def word_piece(cls: str, *special: str) -> PreTrainedTokenizerBase:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(special), limit_alphabet=90
-    )
-    tokenizer.train_from_iterator(PROSE, trainer)
-    return made(cls, vocab=tokenizer.get_vocab())
+    letters, words = counted(normalizers.BertNormalizer().normalize_str)
+    pieces = [*special, *letters, *(f"##{letter}" for letter in letters), *words]
+    first = list(dict.fromkeys(pieces))[:VOCABULARY]
+    return made(cls, vocab={piece: index for index, piece in enumerate(first)})
 
 
 def byte_level(cls: str, *special: str) -> PreTrainedTokenizerBase:
@@ -80,17 +81,22 @@ def byte_level(cls: str, *special: str) -> PreTrainedTokenizerBase:
 
 
 def unigram(cls: str, *special: str, **settings: Any) -> PreTrainedTokenizerBase:
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=VOCABULARY - len(special), unk_token="<unk>", special_tokens=["<unk>"]
-    )
-    tokenizer.train_from_iterator(PROSE, trainer)
-    pieces = json.loads(tokenizer.to_str())["model"]["vocab"]
-    learned = [(piece, score) for piece, score in pieces if piece not in special]
-    vocabulary = [(piece, 0.0) for piece in special] + learned
-    return made(cls, vocab=vocabulary, **settings)
+    letters, words = counted(str.lower)
+    pieces = Counter({"▁": 200}) + letters + Counter({f"▁{w}": n for w, n in words.items()})
+    learned = [(piece, math.log(n / pieces.total())) for piece, n in pieces.items()]
+    vocabulary = [*((piece, 0.0) for piece in special), *learned]
+    return made(cls, vocab=vocabulary[:VOCABULARY], **settings)
+
+
+def counted(normalize: Callable[[str], str]) -> tuple[Counter[str], Counter[str]]:
+    """Count the most common letters and words; the trainers of some kinds draw lots."""
+    text = normalize(" ".join(PROSE))
+    letters, words = (Counter(re.findall(kind, text)) for kind in (r"\S", r"\w{2,}"))
+    common = [
+        sorted(each.items(), key=lambda item: (-item[1], item[0]))
+        for each in (letters, words)
+    ]
+    return Counter(dict(common[0][:LETTERS])), Counter(dict(common[1]))
 
 
 def made(cls: str, **settings: Any) -> PreTrainedTokenizerBase:
@@ -133,6 +139,10 @@ ALWAYS: tuple[Changes, ...] = (
     {CONFIG: {"tokenizer_class": "TokenizersBackend"}},
     {JSON: {"added_tokens": []}},
     {CONFIG: {"extra_special_tokens": ["x"]}},
+    {JSON: {"added_tokens": []}, CONFIG: None},
+    {CONFIG: {"mask_token": None}},
+    {CONFIG: {"bos_token": "x"}},
+    {CONFIG: {"add_bos_token": True, "add_eos_token": False}},
 )
 FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
 OF_WORD_PIECE: tuple[Changes, ...] = (
@@ -192,6 +202,25 @@ CHANGES: Mapping[str, tuple[Changes, ...]] = {
 }
 
 
+def other_masks(name: str) -> tuple[Changes, ...]:
+    """Let the token of a mask take white space where it does not, and the other way."""
+    added = json.loads((FOLDER / name / JSON).read_text())["added_tokens"]
+    mask = next(token for token in added if "mask" in token["content"].lower())
+    other = mask | {"lstrip": not mask["lstrip"]}
+    changed = [other if token == mask else token for token in added]
+    typed = {"__type": "AddedToken"} | {n: v for n, v in other.items() if n != "id"}
+    listed = {
+        str(token["id"]): {n: v for n, v in token.items() if n != "id"} for token in changed
+    }
+    return (
+        {JSON: {"added_tokens": changed}},
+        {JSON: {"added_tokens": changed}, CONFIG: None},
+        {CONFIG: {"added_tokens_decoder": listed}},
+        {CONFIG: {"added_tokens_decoder": listed, "mask_token": None}},
+        {CONFIG: {"mask_token": typed}},
+    )
+
+
 def change(folder: Path, changes: Changes) -> None:
     """Change fields of files; without a field where it is None, or without the file."""
     for name, fields in changes.items():
@@ -222,7 +251,7 @@ def tokens_of(folder: Path) -> dict[str, Any]:
 def make(name: str) -> None:
     """Write the tokens of one family."""
     cases = []
-    for changes in (*ALWAYS, *CHANGES[name]):
+    for changes in (*ALWAYS, *other_masks(name), *CHANGES[name]):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(shutil.copytree(FOLDER / name, Path(temporary) / name))
             change(folder, changes)

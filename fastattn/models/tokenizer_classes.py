@@ -45,6 +45,10 @@ ROBERTA_TOKENS = {
     "cls_token": "<s>",
     "mask_token": "<mask>",
 }
+CAMEMBERT_TOKENS = ROBERTA_TOKENS | {
+    f"extra_special_tokens {i}_token": token
+    for i, token in enumerate(("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"))
+}
 MPNET_TOKENS = ROBERTA_TOKENS | {"unk_token": "[UNK]"}
 ALBERT_TOKENS = BERT_TOKENS | {
     "bos_token": "[CLS]",
@@ -314,7 +318,7 @@ CLASSES = {
     "AlbertTokenizer": UNIGRAM(tokens=ALBERT_TOKENS, make=make_albert),
     "BertTokenizer": BERT,
     "CamembertTokenizer": UNIGRAM(
-        tokens=ROBERTA_TOKENS,
+        tokens=CAMEMBERT_TOKENS,
         make=partial(make_xlm_roberta, unknown=None),
         mask_takes_spaces=True,
     ),
