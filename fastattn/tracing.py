@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from .arrays import as_choice, as_index
 from .errors import TruncationWarning
 from .models import EncoderModel
+from .models.batches import pack
 from .models.folder import errors_of_library
-from .models.tokenization import has_surrogate
+from .models.modules import TOKENS, Features
+from .models.tokenization import Tokens, has_surrogate
 from .nn import Encoder, EncoderLayer, FeedForward, MultiHeadAttention
-from .nn.recorder import Complete, Recorder, recording
+from .nn.recorder import Complete, Recorder, program_for, recording
 from .text import TextEncoder
 
 if TYPE_CHECKING:
@@ -173,6 +175,8 @@ def trace(
     embedding_norm      (L, hidden)          normalised: the input of the first layer
     embedding_output    (L, hidden)          widened, where tables are narrower than that
     output              (L, hidden)          the hidden states
+    1_Pooling, ...      (dim,), (L, dim)     of a text: what each of ``model.modules``
+                                             makes of them, the vector of the text last
     =================== ==================== ============================================
 
     Of each encoder layer; a layer traced by itself has those that it computes:
@@ -227,7 +231,8 @@ def trace(
            [0.33, 0.33, 0.33],
            [0.33, 0.33, 0.33]], dtype=float32)
     """
-    asked = _names(names), layers
+    more = tuple(model.modules) if isinstance(model, TextEncoder) else ()
+    asked = _names(names, more), layers
     if isinstance(model, TextEncoder):
         if isinstance(inputs, str):
             return _trace_text(model, inputs, *asked, *arguments, **keywords)
@@ -265,8 +270,22 @@ def _trace_text(
     if encoding.overflowing:
         message = f"the text was cut at {model.max_length} tokens"
         warnings.warn(message, TruncationWarning, stacklevel=3)
-    call = partial(model.model, [encoding.ids], token_type_ids=[encoding.type_ids])
-    return _record(model.model, names, layers, call, operator.itemgetter(0), encoding)
+    tokens = Tokens(np.array(encoding.ids), np.array(encoding.type_ids), False)
+    return _record(
+        *(model.model, names, layers, partial(_compute, model, tokens)),
+        *(operator.itemgetter(0), encoding, tuple(model.modules)),
+    )
+
+
+def _compute(model: TextEncoder, tokens: Tokens) -> None:
+    """Compute all values of one text, those of all modules too."""
+    ids, types, sequences = pack([tokens])
+    packing = sequences.queries
+    hidden = np.empty((len(ids), model.model.hidden_size), np.float32)
+    program = program_for(packing)
+    model.model.steps(program, ids, types, sequences, hidden)
+    model.modules.add_all(program, Features({TOKENS: hidden}, packing.cu_seqlens))
+    program.run()
 
 
 def _record(
@@ -276,11 +295,15 @@ def _record(
     call: Callable[[], object],
     shaped: Callable[[Array], Array],
     encoding: "Encoding | None" = None,
+    modules: tuple[str, ...] = (),
 ) -> Trace:
-    """Make a call of a model, and a trace of its values, each through `shaped`."""
+    """Make a call of a model, and a trace of its values, each through `shaped`.
+
+    `modules` are the names of those behind it.
+    """
     encoder = model.encoder if isinstance(model, EncoderModel) else model
     count = len(encoder.layers) if isinstance(encoder, Encoder) else 0
-    outside = MODEL_VALUES if count else LAYER_VALUES
+    outside = (MODEL_VALUES if count else LAYER_VALUES) + modules
     scopes = [(None, outside), *((i, LAYER_VALUES) for i in _indices(layers, count))]
     recorder = Recorder(
         {
@@ -305,12 +328,14 @@ def _record(
     return Trace(inside(None), stack, encoding)
 
 
-def _names(names: str | Iterable[str] | None) -> frozenset[str] | None:
-    """Check the names that are asked for."""
+def _names(
+    names: str | Iterable[str] | None, modules: tuple[str, ...]
+) -> frozenset[str] | None:
+    """Check the names that are asked for, those of modules among them."""
     if names is None:
         return None
     asked = frozenset([names] if isinstance(names, str) else names)
-    known = (*MODEL_VALUES[:-1], *LAYER_VALUES)
+    known = (*MODEL_VALUES[:-1], *LAYER_VALUES, *modules)
     for name in asked:
         as_choice(name, "names", known)
     return asked

@@ -125,6 +125,19 @@ def test_description(load):
     assert "modules={'1_Pooling': Pooling('mean'), '2_Dense': Dense(" in repr(model)
 
 
+def test_a_trace_has_every_step(load):
+    model = load("tokens")
+    trace = fa.trace(model, "x")
+    assert {name: trace[name].shape for name in model.modules} == {
+        "1_Pooling": (32,),
+        "2_Dense": (19,),
+        "3_Dense": (3, 13),
+        "4_Normalize": (3, 13),
+    }
+    assert_same_bits(trace["2_Dense"], model.encode("x"))
+    assert_same_bits(trace["4_Normalize"], model.encode("x", output="tokens"))
+
+
 def test_weights_are_stored_as_asked_for(tmp_path):
     folder = folder_of("two_dense", tmp_path)
     wide, narrow = fa.load(folder), fa.load(folder, weights="int8")

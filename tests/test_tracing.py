@@ -241,6 +241,14 @@ class TestTexts:
         for name in LAYER_VALUES:
             assert_same_bits(trace.layers[1][name], first.layers[1][name])
 
+    def test_modules(self, model):
+        whole = fa.trace(model, SENTENCE)
+        assert_same_bits(whole["1_Pooling"], model.encode(SENTENCE, normalize=False))
+        assert_same_bits(whole["2_Normalize"], model.encode(SENTENCE))
+        assert list(fa.trace(model, SENTENCE, names="1_Pooling")) == ["1_Pooling"]
+        with pytest.raises(ValueError, match="this EncoderModel has no 1_Pooling"):
+            fa.trace(model, [[2, 3]], names="1_Pooling")
+
     def test_tokens(self, model):
         trace = fa.trace(model, "the cat", names=[], layers=[])
         assert trace.tokens == ["[CLS]", "the", "cat", "[SEP]"]
@@ -277,7 +285,8 @@ class TestWhatIsAskedFor:
         assert [list(layer) for layer in trace.layers] == [[], ["weights"]]
         whole = fa.trace(model, SENTENCE)
         narrow = ("embedding_output",)
-        assert tuple(whole) == tuple(n for n in MODEL_VALUES if n not in narrow)
+        inside = (n for n in MODEL_VALUES if n not in narrow)
+        assert tuple(whole) == (*inside, "1_Pooling", "2_Normalize")
         assert [tuple(layer) for layer in whole.layers] == [LAYER_VALUES] * 2
         assert_same_bits(trace.layers[1]["weights"], whole.layers[1]["weights"])
 

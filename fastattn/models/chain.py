@@ -78,6 +78,10 @@ class Chain(Mapping[str, Module]):
                 vectors = self[name].reads
         return names[::-1]
 
+    def add_all(self, program: Program, features: Features) -> None:
+        """Add every module to a program, for a recorder."""
+        self._add(list(self), program, features)
+
     def add_for_tokens(self, program: Program, features: Features) -> NDArray[float32]:
         """Add to a program what makes the vectors of tokens, (tokens, dim)."""
         self._add(self._for_tokens, program, features)
