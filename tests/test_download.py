@@ -202,6 +202,13 @@ attempt(fa.load, {NAME!r})
         for variables in ({}, nobody, {"HF_HUB_OFFLINE": "1"}):
             assert hub.client(tmp_path, script, **variables) == [folder]
 
+    def test_a_server_that_says_nothing(self, hub, tmp_path):
+        """Behind a firewall that drops what is sent, say."""
+        hub.silent = True
+        script = f"attempt(fa.download, {NAME!r})"
+        (line,) = hub.client(tmp_path, script, HF_HUB_ETAG_TIMEOUT="1")
+        assert line.startswith(f"ConnectionError: {NAME} could not be downloaded from http")
+
     def test_other_forms_are_told_of_before_anything_is_downloaded(self, hub, tmp_path):
         rest = {name: FILES[name] for name in FILES if name != "model.safetensors"}
         pickled = rest | {"pytorch_model.bin": b""}

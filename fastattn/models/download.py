@@ -108,12 +108,14 @@ def folder_of(name: str | os.PathLike[str], revision: str | None, from_hub: bool
 
 def _fetch(name: str, revision: str | None, token: str | None) -> Path:
     """Get the files of a model, and give their folder."""
-    from huggingface_hub import errors, hf_hub_download, model_info
+    from huggingface_hub import constants, errors, hf_hub_download, model_info
 
+    # Without it the library waits for ever; of files it has its own patience.
+    patience = constants.HF_HUB_ETAG_TIMEOUT
     names = hub_names(name)
     for full_name in names:
         try:
-            info = model_info(full_name, revision=revision, token=token)
+            info = model_info(full_name, revision=revision, timeout=patience, token=token)
             break
         except errors.RepositoryNotFoundError:
             if full_name == names[-1]:

@@ -58,6 +58,8 @@ class Hub:
         The HTTP status of everything, if it is not to be had.
     broken : set of str
         The files at whose middle the connection breaks.
+    silent : bool
+        Whether nothing is answered.
     requests : list of str
         What was asked for, as `GET /path`.
     """
@@ -67,6 +69,8 @@ class Hub:
         self.gated: set[str] = set()
         self.refused: int | None = None
         self.broken: set[str] = set()
+        self.silent = False
+        self.over = threading.Event()
         self.requests: list[str] = []
         self.address = ""
 
@@ -107,6 +111,7 @@ def serve() -> Iterator[Hub]:
         )
         thread.start()
         yield hub
+        hub.over.set()
         server.shutdown()
         thread.join()
 
@@ -130,6 +135,10 @@ class Answer(BaseHTTPRequestHandler):
             self.error(404)
             return
         self.hub.requests.append(f"{self.command} {self.path}")
+        if self.hub.silent:
+            self.hub.over.wait()
+            self.close_connection = True
+            return
         if self.hub.refused:
             self.error(self.hub.refused)
             return
