@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from support.bits import assert_same_bits
 from support.layers import (
     BATCH,
     GAPS,
@@ -112,3 +113,15 @@ def test_copies_are_equal_and_independent(layer, duplicate):
 def test_row_layers_pickle(twin):
     x = batch(3, 4)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(twin))(x), twin(x))
+
+
+def test_a_residual_that_is_added_twice():
+    parts = nn.MultiHeadAttention(8, 2, rng=0), nn.FeedForward(8, 6, rng=1)
+    norms = [nn.LayerNorm(8, eps) for eps in (0.1, 0.2, 0.3, 0.4)]
+    inside, after = tuple(norms[:2]), tuple(norms[2:])
+    layer = nn.EncoderLayer.from_parts(
+        *parts, inside=inside, after=after, twice=(True, False)
+    )
+    x = batch(2, 5, 8)
+    h = after[0](inside[0](parts[0](x) + x) + x)
+    assert_same_bits(layer(x), after[1](inside[1](parts[1](h)) + h))

@@ -167,6 +167,11 @@ SMALL = nn.MultiHeadAttention(8, 2), nn.FeedForward(8, 6)
             "before must be a pair",
         ),
         (
+            lambda: nn.EncoderLayer.from_parts(*SMALL, twice=(True, False)),
+            ValueError,
+            "twice needs a norm inside",
+        ),
+        (
             lambda: nn.EncoderLayer.from_parts(*SMALL[::-1]),
             TypeError,
             "self_attn must be a MultiHeadAttention, got FeedForward",

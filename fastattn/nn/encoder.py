@@ -132,6 +132,7 @@ class EncoderLayer(SequenceLayer):
         before: Pair = (None, None),
         inside: Pair = (None, None),
         after: Pair = (None, None),
+        twice: tuple[bool, bool] = (False, False),
     ) -> Self:
         """Make a layer of parts, which may be those of other layers, and any norms.
 
@@ -144,6 +145,9 @@ class EncoderLayer(SequenceLayer):
         before, inside, after : pair of LayerNorm, RMSNorm or None
             The norms of attention and of the feed-forward network, None for none:
             ``y = after(x + inside(part(before(x))))``.
+        twice : pair of bool
+            Whether the inner norm of a part gets x, too:
+            ``y = after(x + inside(x + part(before(x))))``.
 
         Returns
         -------
@@ -155,8 +159,8 @@ class EncoderLayer(SequenceLayer):
         TypeError
             When a part or a norm is something else.
         ValueError
-            When the sizes of the parts differ, or the keys and values of `self_attn`
-            are made from a source.
+            When the sizes of the parts differ, the keys and values of `self_attn` are
+            made from a source, or what is `twice` has no inner norm.
 
         Notes
         -----
@@ -178,7 +182,7 @@ class EncoderLayer(SequenceLayer):
         ['down_proj.weight', 'norm2.weight']
         """
         layer = cls.__new__(cls)
-        layer._settle(self_attn, feed_forward, before, inside, after)
+        layer._settle(self_attn, feed_forward, before, inside, after, twice)
         return layer
 
     def _settle(
@@ -188,16 +192,19 @@ class EncoderLayer(SequenceLayer):
         before: Pair = (None, None),
         inside: Pair = (None, None),
         after: Pair = (None, None),
+        twice: tuple[bool, bool] = (False, False),
     ) -> None:
         """Check the parts and keep them."""
         super().__init__()
         _check_parts(self_attn, feed_forward, before, inside, after)
+        if any(again and norm is None for again, norm in zip(twice, inside, strict=True)):
+            raise ValueError(f"twice needs a norm inside, got {twice} and {inside}")
         self.self_attn, self.feed_forward = self_attn, feed_forward
         self.hidden_size, self.num_heads = self_attn.hidden_size, self_attn.num_heads
         self.intermediate_size = feed_forward.intermediate_size
         self.sizes = self_attn.sizes._replace(intermediate=self.intermediate_size)
         self.norms = tuple(
-            Norms(*three) for three in zip(before, inside, after, strict=True)
+            Norms(*four) for four in zip(before, inside, after, twice, strict=True)
         )
 
     @classmethod

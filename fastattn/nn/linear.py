@@ -175,6 +175,8 @@ def finish_part(
 ) -> None:
     """Add out = after(inside(linear(x)) + residual), the end of a part of a layer.
 
+    With norms.twice it is after(inside(linear(x) + residual) + residual).
+
     Mostly it is one step. A recorder sees the values on the way under names that start
     with `name`; the bits are the same.
     """
@@ -184,7 +186,7 @@ def finish_part(
         return
     seen = recorder is not None and recorder.wants(f"{name}_output")
     fused = residual if norms.inside is None and not seen else None
-    linear.steps(program, x, out, residual=fused)
+    linear.steps(program, x, out, residual=residual if norms.twice else fused)
     program.record(f"{name}_output", out, Kind.QUERIES)
     if norms.inside is not None:
         norms.inside.steps(program, out, out)

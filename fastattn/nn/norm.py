@@ -239,17 +239,21 @@ class RMSNorm(RowNorm):
 
 
 class Norms(NamedTuple):
-    """The norms around a part of an encoder layer: after(x + inside(part(before(x))))."""
+    """The norms around a part of an encoder layer: after(x + inside(part(before(x)))).
+
+    With `twice` the residual is added inside, too: after(x + inside(x + part(before(x)))).
+    """
 
     before: RowNorm | None = None
     inside: RowNorm | None = None
     after: RowNorm | None = None
+    twice: bool = False
 
     def named(self, number: int) -> dict[str, Layer]:
         """Give those that are there by the prefixes of their keys, as torch names them."""
         second = "norm" if self.before is None else "post_norm"
         names = (f"norm{number}.", f"inner_norm{number}.", f"{second}{number}.")
-        pairs = zip(names, self, strict=True)
+        pairs = zip(names, (self.before, self.inside, self.after), strict=True)
         return {name: norm for name, norm in pairs if norm is not None}
 
 
