@@ -160,6 +160,28 @@ class TestGte:
             EncoderModel.from_weights(mixed, tensors)
 
 
+class TestJinaBert:
+    @pytest.mark.parametrize("form", ["jina_bert", "jina_bert_normed"])
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("feed_forward_type", "original"),
+            ("is_decoder", True),
+            ("hidden_size", 25),
+            ("position_embedding_type", "absolute"),
+        ],
+    )
+    def test_what_would_change_numbers_is_refused(self, form, field, value):
+        config, tensors = read(form)
+        with pytest.raises(fa.ModelFormatError, match=f"{field} must be"):
+            EncoderModel.from_weights(config | {field: value}, tensors)
+
+    def test_it_is_no_bert_without_its_gates(self):
+        config, _ = read("jina_bert")
+        with pytest.raises(fa.ModelFormatError, match="position_embedding_type must be"):
+            EncoderModel.from_weights(config, {})
+
+
 class TestT5:
     def test_what_follows_the_encoder_takes_no_part(self):
         config, tensors = read("t5")

@@ -4,6 +4,7 @@ Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for L
 Understanding", section 3.
 """
 
+from . import jina_bert
 from .bert_like import SPELLINGS, read_bert_like
 from .family import Family
 
@@ -18,5 +19,7 @@ FAMILY = Family(
         "cls.predictions.",
         "cls.seq_relationship.",
     ),
+    # It goes by the same name.
+    variants=jina_bert.FORMS,
     tokenizer_class="BertTokenizer",
 )

@@ -237,12 +237,13 @@ def build_layer(
     feed_forward: Callable[..., FeedForward],
     *,
     qk_norm: Callable[[], RowNorm] | None = None,
+    twice: tuple[bool, bool] = (False, False),
     **norms: tuple[MakeNorm | None, MakeNorm | None],
 ) -> EncoderLayer:
     """Make a layer of parts whose weights will be loaded.
 
-    `qk_norm` makes the norms of queries and of keys; `norms` are those of
-    :meth:`fastattn.nn.EncoderLayer.from_parts`, each by what makes it for a size.
+    `qk_norm` makes the norms of queries and of keys; `twice` and `norms` are those of
+    :meth:`fastattn.nn.EncoderLayer.from_parts`, a norm by what makes it for a size.
     """
     pair = qk_norm and (qk_norm(), qk_norm())
     attention = self_attn(init="zeros", qk_norm=pair)
@@ -251,4 +252,6 @@ def build_layer(
         place: (first and first(size), second and second(size))
         for place, (first, second) in norms.items()
     }
-    return EncoderLayer.from_parts(attention, feed_forward(init="zeros"), **made)
+    return EncoderLayer.from_parts(
+        attention, feed_forward(init="zeros"), twice=twice, **made
+    )

@@ -18,7 +18,7 @@ from .family import (
     read_sizes,
     require,
 )
-from .rotary_like import NATIVE, NATIVE_ATTENTION, NATIVE_GATES, Names, rotary_like
+from .post_norm import NATIVE, NATIVE_ATTENTION, NATIVE_GATES, Names, post_norm
 
 # The fields of config.json that are sizes, with their defaults.
 SIZES = {
@@ -65,7 +65,7 @@ def read(settings: Settings, names: Names = NAMES) -> Architecture:
         del fields["num_token_types"]
     sizes = read_sizes(settings, fields)
     base = BASES[settings.get_choice("model_type", BASES)]
-    return rotary_like(
+    return post_norm(
         sizes,
         names,
         rotary=read_rotary(settings, head_dim_of(settings, sizes, SIZES), base),

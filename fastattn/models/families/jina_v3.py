@@ -10,7 +10,7 @@ from functools import partial
 from ..checkpoint import Settings
 from .attention import read_rotary
 from .family import ACTIVATIONS, EPS_RANGE, Architecture, Family, head_dim_of, read_sizes
-from .rotary_like import NATIVE, NATIVE_ATTENTION, Names, Parts, rotary_like
+from .post_norm import NATIVE, NATIVE_ATTENTION, Names, Parts, post_norm
 
 # The fields of config.json that are sizes, with their defaults.
 SIZES = {
@@ -41,7 +41,7 @@ NAMES = Names(
 def read(settings: Settings, names: Names = NAMES) -> Architecture:
     """Read config.json; what transformers has a default for may be missing."""
     sizes = read_sizes(settings, SIZES)
-    return rotary_like(
+    return post_norm(
         sizes,
         names,
         rotary=read_rotary(settings, head_dim_of(settings, sizes, SIZES), 20000.0),

@@ -19,7 +19,7 @@ from .family import (
     read_sizes,
     require,
 )
-from .rotary_like import NATIVE, NATIVE_ATTENTION, NATIVE_GATES, Names, rotary_like
+from .post_norm import NATIVE, NATIVE_ATTENTION, NATIVE_GATES, Names, post_norm
 
 # The fields of config.json that are sizes, with their defaults, as they are called in
 # published folders, and by transformers.
@@ -87,7 +87,7 @@ def read(settings: Settings, names: Names = NAMES) -> Architecture:
     dim = head_dim_of(settings, sizes, fields)
     if not published:
         activation = settings.get_choice("hidden_act", ACTIVATIONS, "silu")
-        return rotary_like(
+        return post_norm(
             sizes,
             names,
             rotary=read_rotary(settings, dim, 1000.0),
@@ -101,7 +101,7 @@ def read(settings: Settings, names: Names = NAMES) -> Architecture:
         # Past those the base depends on how long a text is, and its neighbours are.
         trained = settings.get_size("max_trained_positions", HIGHEST["max_positions"], 2048)
         sizes["max_positions"] = min(sizes["max_positions"], trained)
-    return rotary_like(
+    return post_norm(
         sizes,
         names,
         rotary=settings.get_float("rotary_emb_base", 10000.0, 1.0, HIGHEST_BASE),

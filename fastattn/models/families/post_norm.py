@@ -1,6 +1,7 @@
-"""What BERTs with rotary positions share: post-norm layers, and no table of positions.
+"""What BERTs without a table of positions share: post-norm layers of some form.
 
-Their files differ in names, in biases, and in whether the feed-forward network has a gate.
+Their files differ in names, in biases, in what attention knows of positions, and in
+whether the feed-forward network has a gate.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -49,15 +50,15 @@ class Names:
     embedding_norm: str = "embeddings.LayerNorm"
 
 
-def rotary_like(
+def post_norm(
     sizes: Mapping[str, int],
     names: Names,
     *,
-    rotary: Any,
     activation: str,
     gated: bool,
     eps: float,
     unbiased: Collection[str] = (),
+    **attention: Any,
 ) -> Architecture:
     """Describe a model.
 
@@ -67,8 +68,6 @@ def rotary_like(
         As :func:`read_sizes` gives them.
     names : Names
         The names of tensors.
-    rotary : float or array
-        What :class:`fastattn.nn.MultiHeadAttention` takes.
     activation : str
         One of fastattn's.
     gated : bool
@@ -77,6 +76,8 @@ def rotary_like(
         What the norms add to the variance.
     unbiased : collection of str
         The keys of the parts that have no bias.
+    **attention : optional
+        What else :class:`fastattn.nn.MultiHeadAttention` takes.
     """
     hidden = sizes["hidden_size"]
     norm = partial(LayerNorm, eps=eps)
@@ -86,7 +87,7 @@ def rotary_like(
         sizes["num_heads"],
         bias="self_attn.in_proj_" not in unbiased,
         out_bias="self_attn.out_proj." not in unbiased,
-        rotary=rotary,
+        **attention,
     )
     first, last = ("gate_proj.", "down_proj.") if gated else ("linear1.", "linear2.")
     feed_forward = partial(
@@ -98,7 +99,17 @@ def rotary_like(
         bias=first not in unbiased,
         out_bias=last not in unbiased,
     )
-    layer = partial(build_layer, self_attn, feed_forward, after=(norm, norm))
+    normed = ("inner_norm1.",) in names.parts
+    layer = partial(
+        build_layer,
+        self_attn,
+        feed_forward,
+        qk_norm=partial(norm, hidden) if ("self_attn.q_norm.",) in names.parts else None,
+        inside=(norm if normed else None, None),
+        after=(norm, norm),
+        # Who normalises what attention gives, adds its input first.
+        twice=(normed, False),
+    )
     return Architecture(
         vocab_size=sizes["vocab_size"],
         hidden_size=hidden,
@@ -123,6 +134,9 @@ def _weights(
     shapes: dict[str, Shape] = {
         "self_attn.in_proj_": (3 * hidden, hidden),
         "self_attn.out_proj.": (hidden, hidden),
+        "self_attn.q_norm.": (hidden,),
+        "self_attn.k_norm.": (hidden,),
+        "inner_norm1.": (hidden,),
         "norm1.": (hidden,),
         "norm2.": (hidden,),
         "linear1.": (inner, hidden),
