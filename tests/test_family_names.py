@@ -132,7 +132,7 @@ class TestNomicBert:
         ],
     )
     def test_what_would_change_numbers_is_refused(self, make, field, value):
-        with pytest.raises(fa.ModelFormatError, match=f"{field} must be"):
+        with pytest.raises(fa.ModelFormatError, match=f"config: {field} "):
             make(**{field: value})
 
 

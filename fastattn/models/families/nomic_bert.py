@@ -73,7 +73,6 @@ FIXED = {
     "rotary_emb_interleaved": False,
     "rotary_emb_scale_base": None,
     "moe_every_n_layers": 0,
-    "num_experts": 0,
 }
 
 GATES = {"swiglu": "silu", "geglu": "gelu"}
