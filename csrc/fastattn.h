@@ -31,7 +31,32 @@ enum {
     FA_FAR = 1 << 30, /* as far as two positions can be apart: half from each side */
 };
 
-typedef enum { FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH, FA_SILU } fa_activation;
+/* Lists: of what there are several, each is named in one line X(NAME, name). The enum, the
+ * switches of the kernels, the names that Python reads and the cases of the tests are made
+ * of these lines. */
+#define FA_NAME(NAME, name) #name,
+#define FA_ONE(NAME, name) +1
+
+/* activation.h has the formula of each, relu_each for example. */
+#define FA_ACTIVATIONS(X)                                                                  \
+    X(IDENTITY, identity)                                                                  \
+    X(RELU, relu)                                                                          \
+    X(GELU, gelu)                                                                          \
+    X(GELU_TANH, gelu_tanh)                                                                \
+    X(SILU, silu)
+#define FA_ACTIVATION(NAME, name) FA_##NAME,
+typedef enum { FA_ACTIVATIONS(FA_ACTIVATION) } fa_activation;
+enum { FA_NUM_ACTIVATIONS = FA_ACTIVATIONS(FA_ONE) };
+static const char *const FA_ACTIVATION_NAMES[] = {FA_ACTIVATIONS(FA_NAME)};
+
+/* pooling.h has the loop of each, pool_mean for example. */
+#define FA_POOLINGS(X)                                                                     \
+    X(CLS, cls)                                                                            \
+    X(MEAN, mean)
+#define FA_POOLING(NAME, name) FA_POOL_##NAME,
+typedef enum { FA_POOLINGS(FA_POOLING) } fa_pooling;
+enum { FA_NUM_POOLINGS = FA_POOLINGS(FA_ONE) };
+static const char *const FA_POOLING_NAMES[] = {FA_POOLINGS(FA_NAME)};
 
 /* How numbers are stored; all are float32 where they are computed with. */
 typedef enum { FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16, FA_INT8 } fa_dtype;
@@ -144,9 +169,8 @@ typedef struct {
     int64_t ldy;
 } fa_embed_plan;
 
-/* pool: one vector per packed sequence, the mean of its rows or its first row, divided
- * by its length (L2) where `normalize` says so. An empty sequence gives zeros. */
-typedef enum { FA_POOL_MEAN, FA_POOL_CLS } fa_pooling;
+/* pool: one vector per packed sequence, made of its rows as `pooling` says and divided by
+ * its length (L2) where `normalize` says so. An empty sequence gives zeros. */
 typedef struct {
     int64_t num_sequences, dim;
     const int64_t *cu_seqlens; /* (num_sequences + 1,) */

@@ -17,14 +17,19 @@ cdef extern from "fastattn.h":
         int64_t (*scratch)(const void *plan) noexcept nogil
         void (*run)(const void *plan, int64_t task, void *scratch) noexcept nogil
 
+    # Lists of which only the names are read here: a number is a place among them.
     ctypedef enum fa_activation:
-        FA_IDENTITY, FA_RELU, FA_GELU, FA_GELU_TANH, FA_SILU
+        FA_IDENTITY
+    ctypedef enum fa_pooling:
+        pass
+    enum:
+        FA_NUM_ACTIVATIONS
+        FA_NUM_POOLINGS
+    const char *const *FA_ACTIVATION_NAMES
+    const char *const *FA_POOLING_NAMES
 
     ctypedef enum fa_dtype:
         FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16, FA_INT8
-
-    ctypedef enum fa_pooling:
-        FA_POOL_MEAN, FA_POOL_CLS
 
     ctypedef enum fa_mask_kind:
         FA_NO_MASK, FA_BOOL_MASK, FA_FLOAT_MASK

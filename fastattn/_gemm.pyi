@@ -47,7 +47,7 @@ def linear(
     *,
     bias: NDArray[float32] | None = None,
     rows: tuple[int, int] | None = None,
-    activation: str = "identity",
+    activation: str | None = None,
     factor: NDArray[float32] | None = None,
     residual: NDArray[float32] | None = None,
     norm: tuple[NDArray[float32] | None, NDArray[float32] | None, float] | None = None,
@@ -55,10 +55,10 @@ def linear(
     """Add out = norm(activation(x weight^T + bias) * factor + residual).
 
     x is (m, in_features), out, factor and residual (m, out_features), all with adjacent
-    columns; norm is (weight, bias, eps) of a layer normalisation. `activation` is
-    "identity", "relu", "gelu", "gelu_tanh" or "silu". With `rows` (start, stop), start a
-    multiple of PANEL, these rows of the weight stand for all of it. factor may be out;
-    neither x nor residual may overlap out.
+    columns; norm is (weight, bias, eps) of a layer normalisation. `activation` is one of
+    _rowwise.ACTIVATIONS, or None. With `rows` (start, stop), start a multiple of PANEL,
+    these rows of the weight stand for all of it. factor may be out; neither x nor residual
+    may overlap out.
     """
 
 def matmul(
@@ -68,6 +68,6 @@ def matmul(
     out: NDArray[float32],
     *,
     bias: NDArray[float32] | None = None,
-    activation: str = "identity",
+    activation: str | None = None,
 ) -> None:
     """Add out = activation(a b + bias) for matrices at every index, b of any strides."""

@@ -8,8 +8,9 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
-    FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_INT8, FA_PANEL, FA_UNPACKED_ROWS,
-    fa_dtype, fa_gemm_plan, fa_matmul_plan, fa_pack_plan, fa_unpack_plan, kernels,
+    FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_IDENTITY, FA_INT8, FA_PANEL,
+    FA_UNPACKED_ROWS, fa_activation, fa_dtype, fa_gemm_plan, fa_matmul_plan, fa_pack_plan,
+    fa_unpack_plan, kernels,
 )
 from ._program cimport ELEMENT_WORK, Program, row_stride
 
@@ -164,9 +165,16 @@ def pack(Program program not None, weight, PackedMatrix packed not None):
     add_pack(program, weight, packed, 0)
 
 
+cdef fa_activation number_of(activation) except *:
+    if activation is None:
+        return FA_IDENTITY
+    as_choice(activation, "activation", _rowwise.ACTIVATIONS)
+    return <fa_activation><int>_rowwise.ACTIVATIONS[activation]
+
+
 def linear(
     Program program not None, x, PackedMatrix weight not None, out, *, bias=None,
-    rows=None, activation="identity", factor=None, residual=None, norm=None
+    rows=None, activation=None, factor=None, residual=None, norm=None
 ):
     """Add out = norm(activation(x weight^T + bias) * factor + residual)."""
     cdef fa_gemm_plan *plan = <fa_gemm_plan *>program.allocate(sizeof(fa_gemm_plan))
@@ -183,11 +191,6 @@ def linear(
     cdef Py_buffer *out_view = program.matrix(out, "out", m, n, True)
     cdef Py_buffer *factor_view
     cdef Py_buffer *residual_view
-    if activation not in _rowwise.ACTIVATIONS:
-        raise ValueError(
-            f"activation must be one of {', '.join(_rowwise.ACTIVATIONS)}, "
-            f"got {activation!r}"
-        )
     plan.m, plan.n, plan.k = m, n, weight.k
     plan.a, plan.lda = <const float *>x_view.buf, row_stride(x_view)
     # A panel is FA_PANEL rows of the weight.
@@ -196,7 +199,7 @@ def linear(
     if weight.scales != NULL:
         plan.scales = weight.scales + start
     plan.bias = program.vector(bias, "bias", n)
-    plan.activation = _rowwise.ACTIVATIONS[activation]
+    plan.activation = number_of(activation)
     plan.c, plan.ldc = <float *>out_view.buf, row_stride(out_view)
     if factor is not None:
         factor_view = program.matrix(factor, "factor", m, n)
@@ -245,7 +248,7 @@ cdef const int64_t *steps_of(Program program, const Py_buffer *view, int dims) e
     return steps
 
 
-def matmul(Program program not None, a, b, out, *, bias=None, activation="identity"):
+def matmul(Program program not None, a, b, out, *, bias=None, activation=None):
     """Add out = activation(a b + bias) for matrices at every index, b of any strides.
 
     It is meant for at most UNPACKED_ROWS rows; the bits are those of `linear`.
@@ -275,7 +278,7 @@ def matmul(Program program not None, a, b, out, *, bias=None, activation="identi
     first.unpacked = <const float *>y.buf
     first.ldb, first.b_col = y.strides[dims] // 4, y.strides[dims + 1] // 4
     first.bias = program.vector(bias, "bias", n)
-    first.activation = _rowwise.ACTIVATIONS[activation]
+    first.activation = number_of(activation)
     first.c, first.ldc = <float *>c.buf, c.strides[dims] // 4
     # What is packed is read and written: as much as 16 rows of a product.
     cdef double work = <double>n * k * max(m, 16)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from ._program import Program
 
-ACTIVATIONS: dict[str, int]  # the names that `activate` and `linear` take
+# Names and the kernels' numbers for them.
+ACTIVATIONS: dict[str, int]
+POOLINGS: dict[str, int]
 
 def softmax(program: Program, x: NDArray[float32], out: NDArray[float32]) -> None:
     """Add the softmax of each row; out may be x."""
@@ -31,7 +33,10 @@ def layer_norm(
 def activate(
     program: Program, x: NDArray[float32], activation: str, out: NDArray[float32]
 ) -> None:
-    """Add an activation, element by element, on contiguous (n,) arrays; out may be x."""
+    """Add an activation, element by element, on contiguous (n,) arrays; out may be x.
+
+    `activation` is one of ACTIVATIONS.
+    """
 
 def embed(
     program: Program,
@@ -56,7 +61,10 @@ def pool(
     *,
     normalize: bool = False,
 ) -> None:
-    """Add one vector per sequence, "mean" or "cls": x (tokens, dim), out (n, dim)."""
+    """Add one vector per sequence, pooled: x (tokens, dim), out (n, dim).
+
+    `pooling` is one of POOLINGS.
+    """
 
 def sinusoid(
     program: Program,

@@ -2,20 +2,21 @@
 from libc.stdint cimport int64_t
 
 from ._cpu cimport (
-    FA_EMBED_TABLES, FA_GELU, FA_GELU_TANH, FA_IDENTITY, FA_POOL_CLS, FA_POOL_MEAN,
-    FA_RELU, FA_SILU, fa_activate_plan, fa_embed_plan, fa_layer_norm_plan, fa_pool_plan,
-    fa_rotary_plan, fa_sinusoid_plan, fa_softmax_plan, fa_split_heads_plan, kernels,
+    FA_ACTIVATION_NAMES, FA_EMBED_TABLES, FA_IDENTITY, FA_NUM_ACTIVATIONS,
+    FA_NUM_POOLINGS, FA_POOLING_NAMES, fa_activate_plan, fa_activation, fa_embed_plan,
+    fa_layer_norm_plan, fa_pool_plan, fa_pooling, fa_rotary_plan, fa_sinusoid_plan,
+    fa_softmax_plan, fa_split_heads_plan, kernels,
 )
 from ._program cimport ELEMENT_WORK, Program, row_stride
 
-ACTIVATIONS = {
-    "identity": FA_IDENTITY,
-    "relu": FA_RELU,
-    "gelu": FA_GELU,
-    "gelu_tanh": FA_GELU_TANH,
-    "silu": FA_SILU,
-}
-cdef dict POOLINGS = {"mean": FA_POOL_MEAN, "cls": FA_POOL_CLS}
+
+cdef dict numbered(const char *const *names, int first, int end):
+    return {names[i].decode(): i for i in range(first, end)}
+
+
+# The names of the kernels' lists, and their numbers. No activation has the number 0.
+ACTIVATIONS = numbered(FA_ACTIVATION_NAMES, FA_IDENTITY + 1, FA_NUM_ACTIVATIONS)
+POOLINGS = numbered(FA_POOLING_NAMES, 0, FA_NUM_POOLINGS)
 
 
 def softmax(Program program not None, x, out):
@@ -59,7 +60,7 @@ def activate(Program program not None, x, activation, out):
     plan.n = len(x)
     plan.x = program.vector(x, "x", plan.n)
     plan.y = <float *>program.vector(out, "out", plan.n, True)
-    plan.activation = ACTIVATIONS[activation]
+    plan.activation = <fa_activation><int>ACTIVATIONS[activation]
     program.add(&kernels().activate, plan, ELEMENT_WORK * <double>plan.n)
 
 
@@ -99,7 +100,7 @@ def embed(Program program not None, tables, ids, out, *, float scale=1, norm=Non
 def pool(
     Program program not None, x, cu_seqlens, pooling, out, *, bint normalize=False
 ):
-    """Add one vector per sequence, "mean" or "cls": x (tokens, dim), out (n, dim)."""
+    """Add one vector per sequence, pooled: x (tokens, dim), out (n, dim)."""
     cdef fa_pool_plan *plan = <fa_pool_plan *>program.allocate(sizeof(fa_pool_plan))
     cdef Py_buffer *out_view = program.matrix(out, "out", -1, -1, True)
     cdef Py_buffer *x_view = program.matrix(x, "x", -1, out_view.shape[1])
@@ -108,7 +109,8 @@ def pool(
         cu_seqlens, "cu_seqlens", plan.num_sequences, x_view.shape[0]
     )
     plan.x, plan.ldx = <const float *>x_view.buf, row_stride(x_view)
-    plan.pooling, plan.normalize = POOLINGS[pooling], normalize
+    plan.pooling = <fa_pooling><int>POOLINGS[pooling]
+    plan.normalize = normalize
     plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
     program.add(&kernels().pool, plan, ELEMENT_WORK * <double>x_view.shape[0] * plan.dim)
 

@@ -22,13 +22,6 @@ from .arrays import (
     rows_of,
 )
 
-ACTIVATIONS = {
-    None: "identity",
-    "relu": "relu",
-    "gelu": "gelu",
-    "gelu_tanh": "gelu_tanh",
-    "silu": "silu",
-}
 GELU_FORMS = {"none": "gelu", "tanh": "gelu_tanh"}
 
 
@@ -116,7 +109,8 @@ def linear(
     bias : array_like, (out_features,), float32, optional
         Added to every row.
     activation : {None, "relu", "gelu", "gelu_tanh", "silu"}, optional
-        Applied to the result while it is in the cache.
+        Applied to the result while it is in the cache. "gelu" is the exact form with erf,
+        "gelu_tanh" its approximation; "silu" is also called swish.
     out : ndarray, (..., out_features), float32, optional
         Where to write the result.
 
@@ -154,14 +148,14 @@ def linear(
         )
     if bias is not None:
         bias = parameter(bias, "bias", weight.shape[0])
-    name = ACTIVATIONS[as_choice(activation, "activation", ACTIVATIONS)]
+    as_choice(activation, "activation", (None, *_rowwise.ACTIVATIONS))
     y = output(out, (*x.shape[:-1], weight.shape[0]), x, weight, bias)
     if y.size == 0:
         return y
     target = y if y.flags.c_contiguous else np.empty(y.shape, np.float32)
     program = Program()
     rows = rows_of(x), weight.T, rows_of(target)
-    _multiply(program, *rows, bias=bias, activation=name)
+    _multiply(program, *rows, bias=bias, activation=activation)
     program.run()
     return landed(target, y)
 

@@ -8,6 +8,7 @@ a plain implementation makes. Nothing of the package imports this module.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -198,13 +199,18 @@ def apply_rotary(x: Array, cos: Array, sin: Array, interleaved: bool = False) ->
     return y
 
 
+POOLINGS: dict[str, Callable[[Array], Array]] = {
+    "mean": lambda rows: rows.sum(0) / len(rows),
+    "cls": lambda rows: rows[0],
+}
+
+
 def pool(x: Array, cu_seqlens: NDArray[np.integer[Any]], pooling: str = "mean") -> Array:
-    """Return the mean, or the first row ("cls"), of each packed sequence."""
+    """Return one vector of each packed sequence, zeros of an empty one."""
     pooled = np.zeros((len(cu_seqlens) - 1, x.shape[1]), x.dtype)
     for i, (start, end) in enumerate(pairwise(cu_seqlens)):
         if end > start:
-            rows = x[start:end]
-            pooled[i] = rows[0] if pooling == "cls" else rows.sum(0) / len(rows)
+            pooled[i] = POOLINGS[pooling](x[start:end])
     return pooled
 
 

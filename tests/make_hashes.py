@@ -14,6 +14,7 @@ import numpy as np
 
 import fastattn as fa
 from fastattn import nn
+from fastattn._rowwise import ACTIVATIONS
 
 HASHES = Path(__file__).parent / "data" / "hashes.json"
 
@@ -67,7 +68,7 @@ def attention_cases():
 def kernel_cases():
     x, weight, bias = numbers(33, 400), numbers(50, 400, seed=2), numbers(50, seed=3)
     yield "matmul", fa.matmul(x, weight.T)
-    for activation in (None, "relu", "gelu", "gelu_tanh", "silu"):
+    for activation in (None, *ACTIVATIONS):
         yield f"linear, {activation}", fa.linear(x, weight, bias, activation=activation)
     yield "softmax", fa.softmax(x * np.float32(9))
     yield "layer_norm", fa.layer_norm(x, weight[0], weight[1])

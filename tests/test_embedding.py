@@ -14,6 +14,7 @@ from support.strategies import guarded, matrices, normal, seeds, tile_edges
 
 from fastattn import _cpu, _rowwise, reference
 from fastattn._program import Program
+from fastattn._rowwise import POOLINGS
 
 
 class TestEmbed:
@@ -69,7 +70,7 @@ class TestPool:
         dim = data.draw(tile_edges.filter(bool))
         cu_seqlens = np.cumsum([0, *lengths])
         x = data.draw(matrices((sum(lengths), dim), values=("normal", "far from zero")))
-        pooling = data.draw(st.sampled_from(["mean", "cls"]))
+        pooling = data.draw(st.sampled_from([*POOLINGS]))
         normalize = data.draw(st.booleans())
 
         def compute(dtype):
@@ -81,13 +82,13 @@ class TestPool:
             if out.size:
                 assert_accurate(out.copy(), compute)
 
-    @pytest.mark.parametrize("pooling", ["mean", "cls"])
+    @pytest.mark.parametrize("pooling", POOLINGS)
     def test_of_an_empty_sequence_is_zeros(self, isa, pooling):
         y = pool(normal(3, 17), np.array([0, 0, 3, 3]), pooling, True)
         assert_same_bits(y[[0, 2]], np.zeros((2, 17), np.float32))
         assert y[1].any()
 
-    @pytest.mark.parametrize("pooling", ["mean", "cls"])
+    @pytest.mark.parametrize("pooling", POOLINGS)
     def test_a_sequence_alone_has_the_bits_of_one_in_a_batch(self, isa, pooling):
         x, starts = normal(60, 40), np.array([0, 7, 30, 60])
         together = pool(x, starts, pooling, True)

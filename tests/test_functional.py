@@ -3,6 +3,7 @@
 import array
 import itertools
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +17,7 @@ from support.strategies import normal, seeds, sum_edges, tile_edges
 
 import fastattn as fa
 from fastattn import reference
+from fastattn._rowwise import ACTIVATIONS
 
 # Every public function on arrays: valid arguments, and which of them are such arrays.
 # The values are small integers, so that every way to write them down says the same.
@@ -312,7 +314,7 @@ class TestOptions:
         with pytest.raises((TypeError, ValueError), match="approximate must be one of"):
             fa.gelu(self.x, approximate=name)
 
-    @pytest.mark.parametrize("activation", ["relu", "gelu", "gelu_tanh"])
+    @pytest.mark.parametrize("activation", ACTIVATIONS)
     def test_linear_activations(self, activation):
         weight, bias = normal(5, 4, seed=1), normal(5, seed=2)
         y = fa.linear(self.x, weight, bias, activation=activation)
@@ -321,6 +323,10 @@ class TestOptions:
         assert_accurate(
             y, lambda t: formula(reference.linear(*(a.astype(t) for a in arrays)))
         )
+
+    def test_linear_names_its_activations(self):
+        (names,) = re.findall(r"activation : {None, (.*)}, optional", fa.linear.__doc__)
+        assert names.strip('"').split('", "') == [*ACTIVATIONS]
 
     @pytest.mark.parametrize("shape", [(5, 1), (5, 2, 1), (1, 1), (1, 5)])
     def test_views_of_one_column(self, shape):

@@ -39,7 +39,7 @@ def test_has_the_bits_of_a_packed_product(isa, view, data):
     seed = data.draw(seeds)
     a, b = normal(m, k, seed=seed), VIEWS[view](normal(k, n, seed=seed + 1))
     bias = data.draw(st.sampled_from([None, normal(n, seed=seed)]))
-    options = {"bias": bias, "activation": data.draw(st.sampled_from(["identity", "gelu"]))}
+    options = {"bias": bias, "activation": data.draw(st.sampled_from([None, "gelu"]))}
     expected = linear(a, b.T, **options)
     with guarded(m, n) as out:
         run(_gemm.matmul, a, b, out, **options)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from support.criterion import assert_accurate
 from support.layers import (
-    ACTIVATIONS,
     BATCH,
     GAPS,
     HEADS,
@@ -24,6 +23,7 @@ from support.layers import (
 
 import fastattn as fa
 from fastattn import nn
+from fastattn._rowwise import ACTIVATIONS
 
 
 @pytest.fixture(params=SEQUENCE_LAYERS)

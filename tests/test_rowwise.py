@@ -1,6 +1,7 @@
 """The kernels on rows: what they share, softmax, layer normalisation."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from support.strategies import guarded, matrices, normal, seeds, tile_edges
 
 import fastattn as fa
 from fastattn import reference
+from fastattn._rowwise import ACTIVATIONS, POOLINGS
 
 WIDTHS = [1, 2, 7, 15, 16, 17, 33, 384, 1000]
 # Rows of these have a variance, and their squares stay finite.
@@ -41,13 +43,9 @@ CALLS = {
     "softmax of long rows": lambda **k: softmax(normal(5, 9001), **k),
     "layer_norm": lambda **k: layer_norm(normal(70, 300), *normal(2, 300), **k),
     "layer_norm without weight": lambda **k: layer_norm(normal(70, 33), **k),
-    "relu": lambda **k: activate(normal(40_001), "relu", **k),
-    "gelu": lambda **k: activate(normal(40_001) * 3, "gelu", **k),
-    "gelu_tanh": lambda **k: activate(normal(40_001) * 3, "gelu_tanh", **k),
-    "silu": lambda **k: activate(normal(40_001) * 3, "silu", **k),
+    **{name: partial(activate, normal(40_001) * 3, name) for name in ACTIVATIONS},
     "embed": lambda **k: embed(TABLES, IDS, (*normal(2, 50), 1e-12), **k),
-    "mean": lambda **k: pool(normal(129, 50), CU_SEQLENS, "mean", True, **k),
-    "cls": lambda **k: pool(normal(129, 50), CU_SEQLENS, "cls", True, **k),
+    **{name: partial(pool, normal(129, 50), CU_SEQLENS, name, True) for name in POOLINGS},
     "sinusoid": lambda **k: sinusoid(300, 301, **k),
     "rotary": lambda **k: rotary(*TURNED, **k),
     "rotary interleaved": lambda **k: rotary(*TURNED, interleaved=True, **k),

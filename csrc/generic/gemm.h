@@ -111,23 +111,14 @@ INLINE void epilogue_rows(const fa_gemm_plan *p, const fa_activation activation,
 static void epilogue(const fa_gemm_plan *p, const float *sums, int64_t c_panel, int64_t row,
                      int64_t rows, int64_t column, int64_t columns)
 {
+#define CASE(NAME, name)                                                                   \
+    case FA_##NAME:                                                                        \
+        epilogue_rows(p, FA_##NAME, sums, c_panel, row, rows, column, columns);            \
+        break;
     switch (p->activation) {
-    case FA_RELU:
-        epilogue_rows(p, FA_RELU, sums, c_panel, row, rows, column, columns);
-        break;
-    case FA_GELU:
-        epilogue_rows(p, FA_GELU, sums, c_panel, row, rows, column, columns);
-        break;
-    case FA_GELU_TANH:
-        epilogue_rows(p, FA_GELU_TANH, sums, c_panel, row, rows, column, columns);
-        break;
-    case FA_SILU:
-        epilogue_rows(p, FA_SILU, sums, c_panel, row, rows, column, columns);
-        break;
-    default:
-        epilogue_rows(p, FA_IDENTITY, sums, c_panel, row, rows, column, columns);
-        break;
+        FA_ACTIVATIONS(CASE)
     }
+#undef CASE
 }
 
 /* Pack t->k rows of the panels of a strip out of an unpacked B. */

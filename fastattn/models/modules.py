@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import _rowwise, nn
 from .._program import Program
+from .._rowwise import POOLINGS
 from .checkpoint import Settings
 from .cures import WEIGHTS
 from .families.family import HIGHEST, SameRows
@@ -37,8 +38,8 @@ VECTORS = ("module_input_name", "module_output_name")
 # How many numbers the vectors of a name have, as far as modules have given them.
 Sizes = Mapping[str, int]
 
-# The poolings, by the switches that were written before they had names. Several that are
-# switched on stand side by side in this order.
+# The poolings, by the switches that were written before they had names, which are those of
+# the kernels. Several that are switched on stand side by side in this order.
 SWITCHES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -47,11 +48,9 @@ SWITCHES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-# Those that there are kernels for, by the names that these have.
-POOLINGS = {"cls": "cls", "mean": "mean"}
 
 # The activations of a Dense, by the names of torch's classes.
-ACTIVATIONS = {"Identity": "identity", "ReLU": "relu", "GELU": "gelu", "SiLU": "silu"}
+ACTIVATIONS = {"Identity": None, "ReLU": "relu", "GELU": "gelu", "SiLU": "silu"}
 
 
 @dataclass
@@ -171,7 +170,7 @@ class Pooling(Module):
         """Add a pooling for each mode."""
         out = np.empty((len(starts) - 1, self.dim), float32)
         for mode, part in zip(self.modes, np.split(out, len(self.modes), 1), strict=True):
-            _rowwise.pool(program, x, starts, POOLINGS[mode], part)
+            _rowwise.pool(program, x, starts, mode, part)
         return out
 
     def __repr__(self) -> str:

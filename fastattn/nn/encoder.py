@@ -36,8 +36,8 @@ class EncoderLayer(SequenceLayer):
         Number of attention heads.
     intermediate_size : int
         Size of the vector inside the feed-forward network.
-    activation : {"relu", "gelu", "gelu_tanh", "silu"}, default "relu"
-        Activation of the feed-forward network.
+    activation : str, default "relu"
+        Activation of the feed-forward network, as for :class:`FeedForward`.
     gated : bool, default False
         Whether the feed-forward network has a gate, as for :class:`FeedForward`.
     norm : {"layer", "rms"}, default "layer"

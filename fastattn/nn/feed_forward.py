@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._program import Program
+from .._rowwise import ACTIVATIONS
 from ..arrays import as_choice, as_flag
 from ..init import Seed
 from .layer import Layer, run_on_rows
@@ -14,8 +15,6 @@ from .norm import Norms
 from .recorder import Kind
 
 __all__ = ["FeedForward"]
-
-ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
 
 
 class FeedForward(Layer):
@@ -27,9 +26,8 @@ class FeedForward(Layer):
         Size of an input and of an output vector.
     intermediate_size : int
         Size of the vector between.
-    activation : {"relu", "gelu", "gelu_tanh", "silu"}, default "relu"
-        "gelu" is the exact form with erf, "gelu_tanh" its approximation; "silu" is also
-        called swish.
+    activation : str, default "relu"
+        Activation of the vector between, as for :func:`fastattn.linear`.
     gated : bool, default False
         Whether one dense layer, activated, multiplies another (GLU): GEGLU with "gelu",
         SwiGLU with "silu", ReGLU with "relu".

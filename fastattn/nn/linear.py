@@ -138,7 +138,7 @@ class Linear(Layer):
         x: NDArray[np.float32],
         out: NDArray[np.float32],
         *,
-        activation: str = "identity",
+        activation: str | None = None,
         factor: NDArray[np.float32] | None = None,
         residual: NDArray[np.float32] | None = None,
         norm: RowNorm | None = None,

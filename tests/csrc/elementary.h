@@ -17,9 +17,7 @@ void ELEMENTARY(int function, int64_t n, const float *x, float *y)
         case EXP: result = vexp_nonpositive(v); break;
         case TANH: result = vtanh(v); break;
         case LOG: result = vlog(v); break;
-        case GELU: gelu_each(1, &result); break;
-        case GELU_TANH: result = gelu_tanh(v); break;
-        case SILU: result = silu(v); break;
+        default: activate_each((fa_activation)function, 1, &result);
         }
         vstore_tail(y + i, result, n - i);
     }

@@ -49,7 +49,7 @@ static void product(const fa_kernels *t, fa_dtype format, int64_t m, int64_t n, 
     unpack_weight(t, &p);
     p.lda = k + m % 2;
     p.a = numbers(m ? (m - 1) * p.lda + k : 0, -2, 2);
-    p.activation = (fa_activation)(mix % 5);
+    p.activation = (fa_activation)(mix % FA_NUM_ACTIVATIONS);
     p.bias = mix % 3 ? numbers(n, -1, 1) : 0;
     if (mix % 4 == 1) {
         p.ldf = n + 2;
@@ -89,7 +89,7 @@ static void products(const fa_kernels *t, int64_t across, int64_t m, int64_t n, 
     p.ldb = p.b_col ? p.b_col * n : 1;
     if (!p.b_col) p.b_col = k + 1;
     p.ldc = n + n % 2;
-    p.activation = (fa_activation)(mix % 5);
+    p.activation = (fa_activation)(mix % FA_NUM_ACTIVATIONS);
     p.bias = mix % 3 ? numbers(n, -1, 1) : 0;
     const int64_t a = span(m, p.lda, k), c = span(m, p.ldc, n);
     const int64_t b = span(k, p.ldb, span(n, p.b_col, 1));

@@ -143,10 +143,9 @@ void row_cases(const fa_kernels *t)
     for (int64_t n = 0; n <= 67; n++) {
         softmax(t, ROWS, n);
         layer_norms(t, n);
-        for (int i = 0; i < 5; i++) activate(t, n, (fa_activation)i);
+        for (int i = 0; i < FA_NUM_ACTIVATIONS; i++) activate(t, n, (fa_activation)i);
         embed(t, n);
-        pool(t, n, FA_POOL_MEAN);
-        pool(t, n, FA_POOL_CLS);
+        for (int i = 0; i < FA_NUM_POOLINGS; i++) pool(t, n, (fa_pooling)i);
         for (int i = 0; i < 2; i++) rotary(t, n, i);
         if (n) sinusoid(t, 3, ROWS, n);
         split_heads(t, n % 4, n);
@@ -155,6 +154,8 @@ void row_cases(const fa_kernels *t)
     for (int64_t n = 511; n <= 513; n++) layer_norms(t, n);
     /* Beyond one task. */
     for (int64_t n = 8191; n <= 8193; n++) softmax(t, 3, n);
-    for (int i = 0; i < 5; i++) activate(t, (1 << 14) + 1, (fa_activation)i);
+    for (int i = 0; i < FA_NUM_ACTIVATIONS; i++) {
+        activate(t, (1 << 14) + 1, (fa_activation)i);
+    }
     for (int64_t n = 127; n <= 131; n++) sinusoid(t, 1 << 30, 2, n);
 }

@@ -34,13 +34,14 @@ static const row ROWS[] = {
     {"tanh(x)", TANH, tanh, -INFINITY, INFINITY, 0},
     {"log(x), 1/2 <= x <= 2", LOG, log, 0.5f, 2, 0},
     {"log(x), x >= 2", LOG, log, 2, 0x1.fffffep127f, 0},
-    {"gelu(x), x >= 0", GELU, exact_gelu, 0, INFINITY, 0},
-    {"gelu(x), x <= 0", GELU, exact_gelu, -0x1.fffffep127f, -0.0f, 1},
-    {"gelu(x, approximate=\"tanh\"), x >= 0", GELU_TANH, exact_gelu_tanh, 0, INFINITY, 0},
-    {"gelu(x, approximate=\"tanh\"), x <= 0", GELU_TANH, exact_gelu_tanh, -0x1.fffffep127f,
-     -0.0f, 1},
-    {"silu(x), x >= 0", SILU, exact_silu, 0, INFINITY, 0},
-    {"silu(x), x <= 0", SILU, exact_silu, -0x1.fffffep127f, -0.0f, 1},
+    {"gelu(x), x >= 0", FA_GELU, exact_gelu, 0, INFINITY, 0},
+    {"gelu(x), x <= 0", FA_GELU, exact_gelu, -0x1.fffffep127f, -0.0f, 1},
+    {"gelu(x, approximate=\"tanh\"), x >= 0", FA_GELU_TANH, exact_gelu_tanh, 0, INFINITY,
+     0},
+    {"gelu(x, approximate=\"tanh\"), x <= 0", FA_GELU_TANH, exact_gelu_tanh,
+     -0x1.fffffep127f, -0.0f, 1},
+    {"silu(x), x >= 0", FA_SILU, exact_silu, 0, INFINITY, 0},
+    {"silu(x), x <= 0", FA_SILU, exact_silu, -0x1.fffffep127f, -0.0f, 1},
 };
 
 /* The distance between floats around y. */

@@ -11,12 +11,6 @@ BATCH, LENGTH = 4, 19
 LENGTHS = np.array([19, 7, 0, 12])
 RIGHT = np.arange(LENGTH) < LENGTHS[:, None]
 GAPS = np.random.default_rng(5).random((BATCH, LENGTH)) < 0.6
-ACTIVATIONS = {
-    "relu": reference.relu,
-    "gelu": reference.gelu,
-    "gelu_tanh": reference.gelu_tanh,
-    "silu": reference.silu,
-}
 
 
 def randomized(layer, seed=0):
@@ -139,7 +133,7 @@ def norm(w, x, layer):
 
 
 def feed_forward(layer, w, x):
-    activation = ACTIVATIONS[layer.activation]
+    activation = getattr(reference, layer.activation)
     if not layer.gated:
         return linear(w.below("linear2"), activation(linear(w.below("linear1"), x)))
     gate = activation(linear(w.below("gate_proj"), x))
