@@ -35,7 +35,7 @@ enum {
  * switches of the kernels, the names that Python reads and the cases of the tests are made
  * of these lines. */
 #define FA_NAME(NAME, name) #name,
-#define FA_ONE(NAME, name) +1
+#define FA_ONE(...) +1
 
 /* activation.h has the formula of each, relu_each for example. */
 #define FA_ACTIVATIONS(X)                                                                  \
@@ -58,8 +58,29 @@ typedef enum { FA_POOLINGS(FA_POOLING) } fa_pooling;
 enum { FA_NUM_POOLINGS = FA_POOLINGS(FA_ONE) };
 static const char *const FA_POOLING_NAMES[] = {FA_POOLINGS(FA_NAME)};
 
-/* How numbers are stored; all are float32 where they are computed with. */
-typedef enum { FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16, FA_INT8 } fa_dtype;
+/* How numbers are stored, X(NAME, name, bytes, largest): the bytes of an element, and the
+ * largest magnitude that rounds to something finite in it, for certain. All are float32
+ * where they are computed with. Weights have any of the formats, arrays are of a dtype, of
+ * which the numbers stand for themselves; integers have a scale for each column. Each has a
+ * header in generic/formats/. */
+#define FA_HALVES(X)                                                                       \
+    X(FLOAT16, float16, 2, 65504.0)                                                        \
+    X(BFLOAT16, bfloat16, 2, 0x1p127)
+#define FA_INTEGERS(X) X(INT8, int8, 1, 0x1p127)
+#define FA_DTYPES(X) X(FLOAT32, float32, 4, 0x1.fffffep127) FA_HALVES(X)
+#define FA_FORMATS(X) FA_DTYPES(X) FA_INTEGERS(X)
+#define FA_DTYPE(NAME, ...) FA_##NAME,
+typedef enum { FA_DTYPES(FA_DTYPE) } fa_dtype;
+#define FA_FORMAT(NAME, ...) FA_FORMAT_##NAME,
+typedef enum { FA_FORMATS(FA_FORMAT) } fa_format; /* a dtype has its number here, too */
+enum { FA_NUM_DTYPES = FA_DTYPES(FA_ONE), FA_NUM_FORMATS = FA_FORMATS(FA_ONE) };
+#define FA_FACTS(NAME, name, bytes, largest) {#name, bytes, largest},
+typedef struct {
+    const char *name;
+    int64_t bytes;
+    double largest;
+} fa_format_facts;
+static const fa_format_facts FA_FORMAT_FACTS[] = {FA_FORMATS(FA_FACTS)};
 
 /* pack: copy B (k, n) into panels, columns [column, column + n) of a packed matrix.
  *
@@ -72,21 +93,21 @@ typedef enum { FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16, FA_INT8 } fa_dtype;
  * with ldb = 1. Columns past the last one are left as they are: the caller zeroes.
  *
  * float16 and bfloat16 are rounded to nearest even. int8 is round(B[p, j] / scales[j]),
- * with scales[j] = max over p of |B[p, j]| / 127 (packing.h says how it is rounded). */
+ * with scales[j] = max over p of |B[p, j]| / 127 (formats/int8.h: how that is rounded). */
 typedef struct {
     int64_t k, n;
     const float *b;
     int64_t ldb, b_col; /* B[p, j] = b[p * ldb + j * b_col] */
-    fa_dtype format;
+    fa_format format;
     void *packed;  /* (panels, k, FA_PANEL) in the format */
-    float *scales; /* (panels, FA_PANEL) of int8, or NULL */
+    float *scales; /* (panels, FA_PANEL) of integers, or NULL */
     int64_t column;
 } fa_pack_plan;
 
 /* unpack: the reverse, B (k, n) as float32. */
 typedef struct {
     int64_t k, n;
-    fa_dtype format;
+    fa_format format;
     const void *packed;
     const float *scales;
     float *b; /* (n, k): B transposed, as a weight is */
@@ -97,9 +118,9 @@ typedef struct {
     int64_t m, n, k;
     const float *a;
     int64_t lda;
-    fa_dtype format;
+    fa_format format;
     const void *b;         /* packed panels, FA_ALIGN-aligned */
-    const float *scales;   /* of the columns of int8, or NULL */
+    const float *scales;   /* of the columns of integers, or NULL */
     const float *unpacked; /* or NULL; else float32 in place of panels: */
     int64_t ldb, b_col;    /* B[p, j] = unpacked[p * ldb + j * b_col] */
     const float *bias;     /* (n,) or NULL */
@@ -205,7 +226,7 @@ typedef struct {
     int64_t num_sequences, num_heads, group; /* group: query heads per key head */
     int64_t head_dim, value_dim;
     int64_t columns; /* of o: value_dim, or the keys of attention_weights */
-    fa_dtype dtype;  /* of q, k, v and o; not FA_INT8 */
+    fa_dtype dtype;  /* of q, k, v and o */
     const fa_sequence *sequences;
     const int64_t *first_block; /* (num_sequences + 1,), running sum of query blocks */
     int64_t q_row, q_head;      /* strides in elements */
@@ -214,7 +235,7 @@ typedef struct {
     int64_t o_row, o_head;
     int64_t lse_row, lse_head;
     fa_mask_kind mask_kind;
-    fa_dtype mask_dtype; /* of a float mask; not FA_INT8 */
+    fa_dtype mask_dtype; /* of a float mask */
     int64_t mask_head, mask_row, mask_col;
     float scale;
     float softcap;       /* c of c tanh(s / c), or 0 */

@@ -120,6 +120,16 @@ typedef uint32_t vu __attribute__((vector_size(LANES * 4)));
 typedef uint16_t vu16 __attribute__((vector_size(LANES * 2)));
 typedef int8_t vi8 __attribute__((vector_size(LANES)));
 
+INLINE vu uselect(vu mask, vu a, vu b) { return (mask & a) | (~mask & b); }
+
+/* Store the lower 16 bits of the first `count` (at most LANES) elements. */
+INLINE void vstore_low_halves(void *p, vu x, int64_t count)
+{
+    const vu16 halves = __builtin_convertvector(x, vu16);
+    if (count >= LANES) memcpy(p, &halves, sizeof halves);
+    else if (count > 0) memcpy(p, &halves, (size_t)count * 2);
+}
+
 /* LANES adjacent float16, widened. Where there is no instruction: the exponent and mantissa
  * of a float16 stand 13 bits lower than those of a float32 and its exponent's bias is 112
  * less, so shift, then multiply by 2^112, which also normalises subnormals. Infinity and

@@ -2,14 +2,14 @@
 from libc.stdint cimport int64_t
 
 from ._cpu cimport (
-    FA_BFLOAT16, FA_BOOL_MASK, FA_FAR, FA_FLOAT16, FA_FLOAT32, FA_FLOAT_MASK,
-    FA_KEY_CHUNK, FA_PANEL, FA_QUERY_BLOCK, fa_attention_plan, fa_sequence, kernels,
+    FA_BOOL_MASK, FA_FAR, FA_FLOAT_MASK, FA_FORMAT_FACTS, FA_KEY_CHUNK, FA_NUM_DTYPES,
+    FA_PANEL, FA_QUERY_BLOCK, fa_attention_plan, fa_dtype, fa_sequence, kernels,
 )
 from ._program cimport ELEMENT_WORK, Program
 
 from ._threads import thread_count
 
-cdef dict DTYPES = {"float32": FA_FLOAT32, "float16": FA_FLOAT16, "bfloat16": FA_BFLOAT16}
+cdef dict DTYPES = {FA_FORMAT_FACTS[i].name.decode(): i for i in range(FA_NUM_DTYPES)}
 # By kind and bytes of an element: NumPy has no letter of its own for bfloat16.
 cdef dict MASKS = {
     ("b", 1): "bool", ("f", 4): "float32", ("f", 2): "float16", ("V", 2): "bfloat16"
@@ -65,7 +65,7 @@ cdef fa_attention_plan *plan_for(
     )
     cdef int n = x.ndim, rows = n - x.row_axis, heads = n - x.head_axis
     cdef int64_t num_kv_heads = x.k.shape[heads]
-    plan.num_sequences, plan.dtype = num_sequences, DTYPES[dtype]
+    plan.num_sequences, plan.dtype = num_sequences, <fa_dtype><int>DTYPES[dtype]
     plan.num_heads = x.q.shape[heads]
     plan.head_dim = x.q.shape[n - 1]
     plan.value_dim = 0 if x.weights else x.v.shape[n - 1]
@@ -221,7 +221,8 @@ cdef Py_buffer *mask_view(
         same("a dimension of mask", view.shape[axis], x.q.shape[axis])
     same("the last dimension of mask", view.shape[n - 1], x.k.shape[n - 2])
     plan.mask_kind = FA_BOOL_MASK if dtype == "bool" else FA_FLOAT_MASK
-    plan.mask_dtype = DTYPES.get(dtype, FA_FLOAT32)
+    if dtype != "bool":
+        plan.mask_dtype = <fa_dtype><int>DTYPES[dtype]
     plan.mask_head, plan.mask_row = stride(view, n - 3), stride(view, n - 2)
     plan.mask_col = stride(view, n - 1)
     return view

@@ -22,14 +22,23 @@ cdef extern from "fastattn.h":
         FA_IDENTITY
     ctypedef enum fa_pooling:
         pass
+    ctypedef enum fa_dtype:
+        pass
+    ctypedef enum fa_format:
+        FA_FORMAT_FLOAT32
     enum:
         FA_NUM_ACTIVATIONS
         FA_NUM_POOLINGS
+        FA_NUM_DTYPES
+        FA_NUM_FORMATS
     const char *const *FA_ACTIVATION_NAMES
     const char *const *FA_POOLING_NAMES
 
-    ctypedef enum fa_dtype:
-        FA_FLOAT32, FA_FLOAT16, FA_BFLOAT16, FA_INT8
+    ctypedef struct fa_format_facts:
+        const char *name
+        int64_t bytes
+        double largest
+    const fa_format_facts *FA_FORMAT_FACTS
 
     ctypedef enum fa_mask_kind:
         FA_NO_MASK, FA_BOOL_MASK, FA_FLOAT_MASK
@@ -38,14 +47,14 @@ cdef extern from "fastattn.h":
         int64_t k, n
         const float *b
         int64_t ldb, b_col
-        fa_dtype format
+        fa_format format
         void *packed
         float *scales
         int64_t column
 
     ctypedef struct fa_unpack_plan:
         int64_t k, n
-        fa_dtype format
+        fa_format format
         const void *packed
         const float *scales
         float *b
@@ -54,7 +63,7 @@ cdef extern from "fastattn.h":
         int64_t m, n, k
         const float *a
         int64_t lda
-        fa_dtype format
+        fa_format format
         const void *b
         const float *scales
         const float *unpacked

@@ -8,9 +8,9 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
-    FA_ALIGN, FA_BFLOAT16, FA_FLOAT16, FA_FLOAT32, FA_IDENTITY, FA_INT8, FA_PANEL,
-    FA_UNPACKED_ROWS, fa_activation, fa_dtype, fa_gemm_plan, fa_matmul_plan, fa_pack_plan,
-    fa_unpack_plan, kernels,
+    FA_ALIGN, FA_FORMAT_FACTS, FA_FORMAT_FLOAT32, FA_IDENTITY, FA_NUM_DTYPES,
+    FA_NUM_FORMATS, FA_PANEL, FA_UNPACKED_ROWS, fa_activation, fa_format, fa_gemm_plan,
+    fa_matmul_plan, fa_pack_plan, fa_unpack_plan, kernels,
 )
 from ._program cimport ELEMENT_WORK, Program, row_stride
 
@@ -21,14 +21,14 @@ from .arrays import as_choice
 PANEL = FA_PANEL
 UNPACKED_ROWS = FA_UNPACKED_ROWS
 
-# How weights are stored: the kernels' number for it, the bytes of an element, and the
-# largest magnitude that is taken, which rounds to something finite.
-FORMATS = {
-    "float32": (FA_FLOAT32, 4, float("inf")),
-    "float16": (FA_FLOAT16, 2, 65504.0),
-    "bfloat16": (FA_BFLOAT16, 2, 2.0**127),
-    "int8": (FA_INT8, 1, 2.0**127),
-}
+
+cdef tuple facts_of(int format):
+    return format, FA_FORMAT_FACTS[format].bytes, FA_FORMAT_FACTS[format].largest
+
+
+# How weights are stored, as the kernels' list says: the number of the format, the bytes of
+# an element, and the largest magnitude that is taken, which rounds to something finite.
+FORMATS = {FA_FORMAT_FACTS[i].name.decode(): facts_of(i) for i in range(FA_NUM_FORMATS)}
 
 cdef enum:
     # The least number of rows for which layer normalisation is fused into the product: the
@@ -46,8 +46,8 @@ cdef class PackedMatrix:
     """
     cdef Py_buffer memory
     cdef char *panels
-    cdef float *scales  # of int8, behind the panels
-    cdef fa_dtype kind
+    cdef float *scales  # of integers, behind the panels
+    cdef fa_format kind
     cdef readonly str format
     cdef readonly int64_t nbytes
     cdef int64_t n, k, itemsize
@@ -68,7 +68,7 @@ cdef class PackedMatrix:
             add_pack(program, weight, self, column)
             column += size
         program.run()
-        if format != "float32":
+        if self.kind != FA_FORMAT_FLOAT32:
             check_magnitudes(weights, format)
 
     def __dealloc__(self):
@@ -77,20 +77,21 @@ cdef class PackedMatrix:
     cdef int reserve(self, int64_t n, int64_t k, str format, object allocate) except -1:
         """Have zeroed memory allocated; panels start on a cache line."""
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
-        self.kind, self.itemsize, _ = FORMATS[format]
-        self.format = format
+        cdef int kind = FORMATS[format][0]
+        cdef bint scaled = kind >= FA_NUM_DTYPES
+        self.kind, self.format = <fa_format>kind, format
+        self.itemsize = FA_FORMAT_FACTS[kind].bytes
         if k and panels > (<int64_t>1 << 60) // FA_PANEL // k:
             raise MemoryError(f"weights of shape ({n}, {k}) are too large")
-        self.nbytes = panels * FA_PANEL * k * self.itemsize
-        if self.kind == FA_INT8:
-            self.nbytes += panels * FA_PANEL * sizeof(float)
+        cdef int64_t size = panels * FA_PANEL * k * self.itemsize
+        self.nbytes = size + (panels * FA_PANEL * <int64_t>sizeof(float) if scaled else 0)
         PyObject_GetBuffer(
             allocate(self.nbytes + FA_ALIGN), &self.memory, PyBUF_WRITABLE
         )
         self.panels = <char *>self.memory.buf
         self.panels += -<uintptr_t>self.panels % FA_ALIGN
-        if self.kind == FA_INT8:
-            self.scales = <float *>(self.panels + panels * FA_PANEL * k)
+        if scaled:
+            self.scales = <float *>(self.panels + size)
         self.n, self.k = n, k
         return 0
 

@@ -26,9 +26,9 @@ def load(
         ``all-MiniLM-L6-v2`` or ``sentence-transformers/all-MiniLM-L6-v2``, which is looked
         for as a folder, in the local Hugging Face cache, then in an installed package that
         carries it.
-    weights : {"float32", "float16", "bfloat16", "int8"}, default "float32"
-        How the matrices of the layers are stored: in 4, 2, 2 or 1 bytes a number,
-        whatever they are in the file.
+    weights : str, default "float32"
+        How the matrices of the layers are stored, whatever they are in the file, as for
+        :meth:`fastattn.nn.Layer.store_weights_as`: in fewer bytes as "int8", for example.
     max_length : int, optional
         Tokens of a text that are read, special tokens included; unless given, what the
         folder says. As many are possible as the model has positions for.
@@ -72,9 +72,8 @@ def load(
     -----
     Everything is computed in float32, and every promise of bits holds for all `weights`.
     Narrow ones save memory, and time where few tokens are computed at once, which wait
-    for the weights; :meth:`fastattn.nn.Encoder.store_weights_as` says how they are
-    rounded. The cosine of a vector of MiniLM with that of float32 weights is at least
-    0.999999 for float16, 0.9999 for bfloat16 and 0.996 for int8, on 20 texts of all kinds.
+    for the weights; docs/accuracy.md says how they are rounded, and how close vectors
+    stay.
 
     The file of the weights is mapped. The matrices are packed for the kernels; the
     embedding tables stay in the map, which all processes share; the file must not be

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 from support.processes import ROOT
@@ -41,18 +41,6 @@ LAYERS = [
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 
-# Every #include there may be; a header of generic/ gets what it uses from kernels.h.
-INCLUDES = {
-    "fastattn.h": {"stdint.h"},
-    "target.h": {"immintrin.h", "arm_neon.h"},
-    "simd.h": {"fastattn.h", "target.h", "assert.h", "float.h", "math.h", "string.h"},
-    "dispatch.c": {"fastattn.h", "cpuid.h"},
-    "isa": {"../target.h", "../generic/kernels.h", "assert.h", "math.h", "string.h"},
-    "generic/kernels.h": {
-        "../simd.h",
-        *(path.name for path in (CSRC / "generic").glob("*.h")),
-    },
-}
 # What the language has no word for: only these files may name an instruction set.
 OF_AN_INSTRUCTION_SET = {"simd.h", "target.h", "dispatch.c", "isa"}
 
@@ -130,12 +118,52 @@ def test_every_module_has_its_layer():
     assert {module_of(path) for path in PYTHON} == {*RANK, "reference"}
 
 
+def matches(path, patterns):
+    return any(PurePath(path).match(pattern) for pattern in patterns)
+
+
+# The table of csrc/README.md: for each row its files and the headers that they may use.
+ROWS = [
+    [re.findall(r"`(\S+\.[ch])`", cell) for cell in line.strip("|").split("|")[::2]]
+    for line in (CSRC / "README.md").read_text().splitlines()
+    if re.match(r"\| `\S+\.[ch]`", line)
+]
+
+
+def may_use(path):
+    """Return the patterns in the row of a file, and in the rows of what it may use."""
+    found = [str(path)]
+    for pattern in found:
+        for row, used in ROWS:
+            if matches(pattern, row) or any(matches(name, [pattern]) for name in row):
+                found += [name for name in used if name not in found]
+    return found[1:]
+
+
+def definitions(path):
+    """Return patterns of what a header defines: functions, types, constants, macros."""
+    code = c_code(path)
+    functions = re.findall(
+        r"^(?:INLINE|static)\b[^;={]*?\b(?!__)(\w+)\([^;]*?\)\s*\{", code, re.M
+    )
+    words = re.findall(r"^#define (?!CASE\b)(\w+)", code, re.M)
+    words += re.findall(r"^(?:\}|typedef [^{;]*) (\w+);", code, re.M)
+    for body in re.findall(r"^(?:typedef )?enum \{(.*?)\}", code, re.DOTALL | re.M):
+        words += re.findall(r"\b(\w+)\s*(?:=[^,]*)?(?:,|$)", body.strip())
+    return [rf"\b{name}\(" for name in functions] + [rf"\b{word}\b" for word in words]
+
+
 @pytest.mark.parametrize("path", C, ids=lambda path: str(path.relative_to(CSRC)))
-def test_c_files_include_what_stands_left_of_them(path):
-    name = path.relative_to(CSRC).as_posix()
-    allowed = INCLUDES.get(name, INCLUDES.get(name.partition("/")[0], set()))
-    included = re.findall(r'^\s*#\s*include\s+[<"](.+?)[>"]', c_code(path), re.MULTILINE)
-    assert set(included) <= allowed
+def test_c_files_use_what_the_table_says(path):
+    name, code = path.relative_to(CSRC), c_code(path)
+    assert sum(matches(name, row) for row, _ in ROWS) == 1, "one row of csrc/README.md"
+    allowed = may_use(name)
+    for included in re.findall(r'^\s*#\s*include\s+[<"](.+?)[>"]', code, re.MULTILINE):
+        assert matches((path.parent / included).resolve(), allowed), included
+    for other in C:
+        if other != path and other.suffix == ".h" and not matches(other, allowed):
+            used = [word for word in definitions(other) if re.search(word, code)]
+            assert used == [], f"of {other.name}"
 
 
 @pytest.mark.parametrize("path", C, ids=lambda path: str(path.relative_to(CSRC)))

@@ -15,11 +15,6 @@ enum {
     /* Rows of a task, at most: 56 rows of 384 floats are 84 KB, a small part of a
      * second-level cache, and 4 tiles of 14 or 9 of 6. */
     MC = FA_UNPACKED_ROWS,
-    /* So many row tiles widen narrow weights where they load them, each for itself; for
-     * more of them the weights are widened once, into scratch. Measured on MiniLM's shapes
-     * with AVX-512 and AVX2: loading is up to twice as fast for one tile, as fast or faster
-     * for two, and slower for the tiles of MC rows, int8 by a fifth. */
-    WIDENING_TILES = 2,
     /* Blocks of rows that run down the weights together. Threads start at different bands,
      * and a thread finds what it wrote in its own cache when the next product reads it.
      * With one block to a band the weights come from memory twice as often, with four a
@@ -61,8 +56,8 @@ static int64_t gemm_tasks(const void *plan)
 static int64_t gemm_scratch(const void *plan)
 {
     const fa_gemm_plan *p = plan;
-    const int64_t rows = p->format == FA_FLOAT32 && !p->unpacked ? MC : MC + KC;
-    return (int64_t)sizeof(float) * rows * MAX_PANELS * FA_PANEL;
+    const int64_t sums = MC * MAX_PANELS * FA_PANEL;
+    return (int64_t)sizeof(float) * (sums + strip_floats(p, KC));
 }
 
 /* C = activation(sums + bias) * factor + residual for a vector of `count` columns of some
@@ -121,43 +116,6 @@ static void epilogue(const fa_gemm_plan *p, const float *sums, int64_t c_panel, 
 #undef CASE
 }
 
-/* Pack t->k rows of the panels of a strip out of an unpacked B. */
-static void pack_strip(const fa_gemm_plan *p, int64_t panel, int panels, int64_t start,
-                       float *packed, tile_plan *t)
-{
-    t->format = FA_FLOAT32;
-    t->b = packed;
-    t->b_panel = t->k * FA_PANEL;
-    for (int64_t i = panel; i < panel + panels; i++, packed += t->b_panel) {
-        const int64_t columns = min64(p->n - i * FA_PANEL, FA_PANEL);
-        const float *b = p->unpacked + start * p->ldb + i * FA_PANEL * p->b_col;
-        if (columns < FA_PANEL) memset(packed, 0, (size_t)t->b_panel * sizeof(float));
-        read_panel(t->k, columns, b, p->ldb, p->b_col, packed);
-    }
-}
-
-/* Point t to its t->k rows of the packed panels of a strip, or to what they are widened to
- * where more tiles read it than can each widen it for themselves. */
-static void strip_of_b(const fa_gemm_plan *p, int64_t panel, int panels, int64_t start,
-                       int64_t tiles, float *wide, tile_plan *t)
-{
-    const int64_t at = (panel * p->k + start) * FA_PANEL;
-    if (p->unpacked) {
-        pack_strip(p, panel, panels, start, wide, t);
-        return;
-    }
-    t->format = p->format;
-    t->b = (const char *)p->b + at * size_of(p->format);
-    t->b_panel = p->k * FA_PANEL;
-    if (p->format == FA_INT8) t->scales = p->scales + panel * FA_PANEL;
-    if (p->format != FA_FLOAT32 && tiles > WIDENING_TILES) {
-        widen_panels(t, 0, panels, wide);
-        t->format = FA_FLOAT32;
-        t->b = wide;
-        t->b_panel = t->k * FA_PANEL;
-    }
-}
-
 /* Let the tiles of a strip prefetch the next panels: those of the next KC terms, or of the
  * next strip. All tiles that read a panel share its prefetch, so that lines are requested
  * evenly over the work. A single tile has to wait for its own lines. */
@@ -191,8 +149,8 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
     do { /* at least once: with k = 0 the sums are zero */
         t.k = min64(p->k - start, KC);
         t.beta = start ? ONES : 0;
-        strip_of_b(p, panel, panels, start, last_tile - first_tile,
-                   sums + MAX_PANELS * c_panel, &t);
+        prepare_strip(p, panel, panels, start, last_tile - first_tile,
+                      sums + MAX_PANELS * c_panel, &t);
         for (int64_t tile = first_tile; tile < last_tile; tile++) {
             const int64_t row = part_start(p->m, g->row_tiles, tile);
             const int64_t rows = part_start(p->m, g->row_tiles, tile + 1) - row;
@@ -200,8 +158,7 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
             t.c = sums + (row - first_row) * FA_PANEL;
             prefetch_next_panels(p, panel, panels, start, tile - first_tile,
                                  last_tile - first_tile, &t);
-            if (t.format == FA_FLOAT32) multiply_tile((int)rows, panels, &t);
-            else multiply_tile_narrow((int)rows, panels, &t);
+            multiply_packed((int)rows, panels, &t);
             if (start + t.k == p->k) epilogue(p, t.c, c_panel, row, rows, column, columns);
         }
         start += KC;

@@ -9,7 +9,7 @@ static int64_t no_scratch(const void *plan)
     return 0;
 }
 
-#include "half.h"
+#include "formats.h"
 #include "vmath.h"
 
 #include "activation.h"

@@ -10,11 +10,11 @@
  *           | MR rows |         |          all of them registers.
  *           +---------+---------+
  *
- * B of another format than float32 is widened as it is loaded, int8 times its scales. It is
- * asked for PREFETCH_ROWS before it is needed: weights may come from memory, and a tile of
- * few rows has so little to do with each row of B that nothing else would hide the way. All
- * but the widest tile ask for what comes after them, too, a cache line at each p, so that
- * memory is read while the units multiply and not before.
+ * B of another format than float32 is widened as it is loaded, integers times their scales.
+ * It is asked for PREFETCH_ROWS before it is needed: weights may come from memory, and a
+ * tile of few rows has so little to do with each row of B that nothing else would hide the
+ * way. All but the widest tile ask for what comes after them, too, a cache line at each p,
+ * so that memory is read while the units multiply and not before.
  *
  * The sum of an element is one chain of vfma over p from zero, whatever the tile: its
  * bits depend neither on MR and PANELS nor on which rows and columns stand beside it.
@@ -24,10 +24,10 @@ typedef struct {
     int64_t k;
     const float *a;
     int64_t lda;
-    fa_dtype format; /* of b */
+    fa_format format; /* of b */
     const void *b;
     int64_t b_panel;     /* distance between panels */
-    const float *scales; /* of int8, 16 per panel */
+    const float *scales; /* of integers, 16 per panel */
     float *c;
     int64_t ldc, c_panel;
     const float *beta; /* 16 per panel, or NULL */
@@ -85,7 +85,7 @@ INLINE void store_tile(const int rows, const int panels, vf (*acc)[MAX_PANELS * 
  * compiler computes one offset per row and spills, and the reloads compete with the
  * multiplications for issue slots. */
 INLINE void micro_tile(const int rows, const int panels, const int transposed,
-                       const fa_dtype format, const tile_plan *t)
+                       const fa_format format, const tile_plan *t)
 {
     vf acc[MR][MAX_PANELS * VECTORS] = {{{0}}};
     const int64_t lda = t->lda, b_panel = t->b_panel;
@@ -111,7 +111,7 @@ INLINE void micro_tile(const int rows, const int panels, const int transposed,
                 __builtin_prefetch(b + ahead * size_of(format));
             }
             b_row[j] = load_as(format, b + at * size_of(format));
-            if (format == FA_INT8) b_row[j] *= vload(t->scales + j * LANES);
+            if (has_scales(format)) b_row[j] *= vload(t->scales + j * LANES);
         }
         UNROLL
         for (int i = 0; i < rows; i++) {
@@ -130,7 +130,7 @@ INLINE void micro_tile(const int rows, const int panels, const int transposed,
 
 /* An unrolled copy for each height; the dead branches are gone before inlining. */
 INLINE void micro_tile_rows(int rows, const int panels, const int transposed,
-                            const fa_dtype format, const tile_plan *t)
+                            const fa_format format, const tile_plan *t)
 {
     const int most = panels <= PANELS ? MR : TALLEST(panels);
     assert(1 <= rows && rows <= most && panels <= MAX_PANELS);
@@ -155,7 +155,7 @@ INLINE void micro_tile_rows(int rows, const int panels, const int transposed,
 }
 
 INLINE void micro_tile_any(int rows, int panels, const int transposed,
-                           const fa_dtype format, const tile_plan *t)
+                           const fa_format format, const tile_plan *t)
 {
     switch (panels) {
     case 4:
@@ -175,23 +175,34 @@ INLINE void micro_tile_any(int rows, int panels, const int transposed,
 static __attribute__((noinline)) void multiply_tile(int rows, int panels,
                                                     const tile_plan *t)
 {
-    micro_tile_any(rows, panels, 0, FA_FLOAT32, t);
+    micro_tile_any(rows, panels, 0, FA_FORMAT_FLOAT32, t);
 }
 
 static __attribute__((noinline)) void multiply_tile_transposed(int rows, int panels,
                                                                const tile_plan *t)
 {
-    micro_tile_any(rows, panels, 1, FA_FLOAT32, t);
+    micro_tile_any(rows, panels, 1, FA_FORMAT_FLOAT32, t);
 }
 
 static __attribute__((noinline)) void multiply_tile_narrow(int rows, int panels,
                                                            const tile_plan *t)
 {
+#define CASE(NAME, ...)                                                                    \
+    case FA_FORMAT_##NAME: micro_tile_any(rows, panels, 0, FA_FORMAT_##NAME, t); break;
     switch (t->format) {
-    case FA_FLOAT16: micro_tile_any(rows, panels, 0, FA_FLOAT16, t); break;
-    case FA_BFLOAT16: micro_tile_any(rows, panels, 0, FA_BFLOAT16, t); break;
-    default: micro_tile_any(rows, panels, 0, FA_INT8, t); break;
+    case FA_FORMAT_FLOAT32:
+        break;
+        FA_HALVES(CASE)
+        FA_INTEGERS(CASE)
     }
+#undef CASE
+}
+
+/* A tile of B in any format. */
+INLINE void multiply_packed(int rows, int panels, const tile_plan *t)
+{
+    if (t->format == FA_FORMAT_FLOAT32) multiply_tile(rows, panels, t);
+    else multiply_tile_narrow(rows, panels, t);
 }
 
 static const float ONES[FA_QUERY_BLOCK] = {[0 ... FA_QUERY_BLOCK - 1] = 1.0f};

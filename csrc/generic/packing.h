@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* packing.h: weights into panels, narrowed to the format in which they are stored, and
- * back.
- *
- * int8 is symmetric with a scale for each column (Wu et al. 2020, "Integer Quantization
- * for Deep Learning Inference: Principles and Empirical Evaluation", section 3): a weight
- * is the scale times an integer from -127 to 127. Scales have 16 significant bits, so that
- * this product is exact. What is unpacked then packs to the same integers and scales. */
+/* packing.h: weights into panels of any format and back, and what products do with panels
+ * that are not float32: a tile widens them as it loads them, or they are widened before. */
+
+enum {
+    /* So many row tiles widen narrow weights where they load them, each for itself; for
+     * more of them the weights are widened once, into scratch. Measured on MiniLM's shapes
+     * with AVX-512 and AVX2: loading is up to twice as fast for one tile, as fast or faster
+     * for two, and slower for the tiles of MC rows, int8 by a fifth. */
+    WIDENING_TILES = 2,
+};
 
 /* Columns of a matrix that stand in one panel: the first of them, how many, and in which
  * lane the first one stands. */
@@ -21,43 +24,33 @@ static panel_part part_of(int64_t panel, int64_t column, int64_t n)
     return (panel_part){first, last - first, first - start};
 }
 
-/* The scale that takes `most` to 127, rounded up. Zeros get the smallest normal number,
- * which spares them a division by zero. */
-INLINE vf int8_scale(vf most)
-{
-    const vf scale = (vf)(((vi)(most / 127.0f) + 0xff) & ~0xff);
-    return vmax(scale, vsplat(0x1p-126f));
-}
-
-static void narrow_panel_int8(int64_t k, int64_t columns, const float *wide, int8_t *packed,
-                              float *scales)
-{
-    for (int64_t j = 0; j < columns; j += LANES) {
-        const int64_t count = min64(columns - j, LANES);
-        vf most = {0};
-        for (int64_t i = 0; i < k; i++) {
-            most = vmax(vabs(vload_tail(wide + i * FA_PANEL + j, count)), most);
-        }
-        const vf scale = int8_scale(most);
-        vstore_tail(scales + j, scale, count);
-        for (int64_t i = 0; i < k; i++) {
-            /* Adding 1.5 * 2^23 rounds to nearest even, into the last bits. */
-            const vf x = vload_tail(wide + i * FA_PANEL + j, count) / scale + 0x1.8p23f;
-            const vi8 narrow = __builtin_convertvector((vi)x, vi8);
-            memcpy(packed + i * FA_PANEL + j, &narrow, (size_t)count);
-        }
-    }
-}
-
-static void narrow_panel(fa_dtype format, int64_t k, int64_t columns, const float *wide,
-                         char *packed)
+INLINE void store_panel(const fa_dtype dtype, int64_t k, int64_t columns, const float *wide,
+                        char *packed)
 {
     for (int64_t i = 0; i < k; i++) {
         for (int64_t j = 0; j < columns; j += LANES) {
             const vf x = vload_tail(wide + i * FA_PANEL + j, columns - j);
-            narrow(format, packed + (i * FA_PANEL + j) * size_of(format), x, columns - j);
+            narrow(dtype, packed + (i * FA_PANEL + j) * size_of(dtype), x, columns - j);
         }
     }
+}
+
+/* Some columns of a panel of a format that is not float32, out of one that is. */
+static void narrow_panel(fa_format format, int64_t k, int64_t columns, const float *wide,
+                         char *packed, float *scales)
+{
+#define STORE(NAME, ...)                                                                   \
+    case FA_FORMAT_##NAME: store_panel(FA_##NAME, k, columns, wide, packed); break;
+#define PACK(NAME, name, ...)                                                              \
+    case FA_FORMAT_##NAME: pack_##name(k, columns, wide, packed, scales); break;
+    switch (format) {
+    case FA_FORMAT_FLOAT32:
+        break;
+        FA_HALVES(STORE)
+        FA_INTEGERS(PACK)
+    }
+#undef STORE
+#undef PACK
 }
 
 static int64_t pack_tasks(const void *plan)
@@ -69,7 +62,7 @@ static int64_t pack_tasks(const void *plan)
 static int64_t pack_scratch(const void *plan)
 {
     const fa_pack_plan *p = plan;
-    return p->format == FA_FLOAT32 ? 0 : (int64_t)sizeof(float) * p->k * FA_PANEL;
+    return p->format == FA_FORMAT_FLOAT32 ? 0 : (int64_t)sizeof(float) * p->k * FA_PANEL;
 }
 
 /* The columns of a row of b, at most those of a panel, side by side. */
@@ -106,21 +99,16 @@ static void pack_run(const void *plan, int64_t task, void *scratch)
     const panel_part part = part_of(panel, p->column, p->n);
     const int64_t at = panel * p->k * FA_PANEL + part.lane;
     char *packed = (char *)p->packed + at * size_of(p->format);
-    float *wide = p->format == FA_FLOAT32 ? p->packed : scratch;
+    float *wide = p->format == FA_FORMAT_FLOAT32 ? (float *)packed : scratch;
+    float *scales = p->scales ? p->scales + panel * FA_PANEL + part.lane : 0;
     const float *b = p->b + part.first * p->b_col;
     assert_task(task, pack_tasks(p), scratch);
-    if (p->format == FA_FLOAT32) wide += at;
     read_panel(p->k, part.columns, b, p->ldb, p->b_col, wide);
-    if (p->format == FA_INT8) {
-        float *scales = p->scales + panel * FA_PANEL + part.lane;
-        narrow_panel_int8(p->k, part.columns, wide, (int8_t *)packed, scales);
-    } else if (p->format != FA_FLOAT32) {
-        narrow_panel(p->format, p->k, part.columns, wide, packed);
-    }
+    narrow_panel(p->format, p->k, part.columns, wide, packed, scales);
 }
 
 /* The t->k rows of a panel of t->b as float32. */
-INLINE void widen_panel(const fa_dtype format, const tile_plan *t, int64_t panel,
+INLINE void widen_panel(const fa_format format, const tile_plan *t, int64_t panel,
                         float *wide)
 {
     const char *b = (const char *)t->b + panel * t->b_panel * size_of(format);
@@ -128,7 +116,7 @@ INLINE void widen_panel(const fa_dtype format, const tile_plan *t, int64_t panel
         UNROLL
         for (int j = 0; j < FA_PANEL; j += LANES) {
             vf x = load_as(format, b + j * size_of(format));
-            if (format == FA_INT8) x *= vload(t->scales + panel * FA_PANEL + j);
+            if (has_scales(format)) x *= vload(t->scales + panel * FA_PANEL + j);
             vstore(wide + j, x);
         }
         b += FA_PANEL * size_of(format);
@@ -139,15 +127,15 @@ INLINE void widen_panel(const fa_dtype format, const tile_plan *t, int64_t panel
 /* So many panels, the rows of each adjacent. */
 static void widen_panels(const tile_plan *t, int64_t first, int64_t panels, float *wide)
 {
+#define CASE(NAME, ...)                                                                    \
+    case FA_FORMAT_##NAME: widen_panel(FA_FORMAT_##NAME, t, panel, wide); break;
     for (int64_t panel = first; panel < first + panels; panel++) {
         switch (t->format) {
-        case FA_FLOAT16: widen_panel(FA_FLOAT16, t, panel, wide); break;
-        case FA_BFLOAT16: widen_panel(FA_BFLOAT16, t, panel, wide); break;
-        case FA_INT8: widen_panel(FA_INT8, t, panel, wide); break;
-        default: widen_panel(FA_FLOAT32, t, panel, wide); break;
+            FA_FORMATS(CASE)
         }
         wide += t->k * FA_PANEL;
     }
+#undef CASE
 }
 
 static int64_t unpack_tasks(const void *plan)
@@ -174,4 +162,48 @@ static void unpack_run(const void *plan, int64_t task, void *scratch)
     };
     widen_panels(&t, task, 1, scratch);
     transpose(p->k, part.columns, scratch, FA_PANEL, p->b + part.first * p->k, p->k);
+}
+
+/* The floats of scratch that prepare_strip takes, for at most k rows. */
+INLINE int64_t strip_floats(const fa_gemm_plan *p, int64_t k)
+{
+    const int in_place = p->format == FA_FORMAT_FLOAT32 && !p->unpacked;
+    return in_place ? 0 : k * MAX_PANELS * FA_PANEL;
+}
+
+/* Pack t->k rows of the panels of a strip out of an unpacked B. */
+static void pack_strip(const fa_gemm_plan *p, int64_t panel, int panels, int64_t start,
+                       float *packed, tile_plan *t)
+{
+    t->format = FA_FORMAT_FLOAT32;
+    t->b = packed;
+    t->b_panel = t->k * FA_PANEL;
+    for (int64_t i = panel; i < panel + panels; i++, packed += t->b_panel) {
+        const int64_t columns = min64(p->n - i * FA_PANEL, FA_PANEL);
+        const float *b = p->unpacked + start * p->ldb + i * FA_PANEL * p->b_col;
+        if (columns < FA_PANEL) memset(packed, 0, (size_t)t->b_panel * sizeof(float));
+        read_panel(t->k, columns, b, p->ldb, p->b_col, packed);
+    }
+}
+
+/* Point t to its t->k rows, from `start` on, of the packed panels of a strip, or to what
+ * they are widened to where more tiles read it than can each widen it for themselves. */
+static void prepare_strip(const fa_gemm_plan *p, int64_t panel, int panels, int64_t start,
+                          int64_t tiles, float *wide, tile_plan *t)
+{
+    const int64_t at = (panel * p->k + start) * FA_PANEL;
+    if (p->unpacked) {
+        pack_strip(p, panel, panels, start, wide, t);
+        return;
+    }
+    t->format = p->format;
+    t->b = (const char *)p->b + at * size_of(p->format);
+    t->b_panel = p->k * FA_PANEL;
+    if (p->scales) t->scales = p->scales + panel * FA_PANEL;
+    if (p->format != FA_FORMAT_FLOAT32 && tiles > WIDENING_TILES) {
+        widen_panels(t, 0, panels, wide);
+        t->format = FA_FORMAT_FLOAT32;
+        t->b = wide;
+        t->b_panel = t->k * FA_PANEL;
+    }
 }

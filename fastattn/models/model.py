@@ -144,7 +144,7 @@ class EncoderModel(Layer):
         tensors : mapping of str to array_like
             The weights under the names that transformers has for them,
             ``model.state_dict()``: float32, float16 or bfloat16. They are copied.
-        weights : {"float32", "float16", "bfloat16", "int8"}, default "float32"
+        weights : str, default "float32"
             How the matrices of the layers are stored, as for :func:`fastattn.load`.
 
         Returns

@@ -119,9 +119,10 @@ class Layer:
 
         Parameters
         ----------
-        format : {"float32", "float16", "bfloat16", "int8"}
-            How a number of a matrix is stored: in 4, 2, 2 or 1 bytes. Biases, norms and
-            embedding tables stay float32.
+        format : str
+            How a number of a matrix is stored, "float32" or "int8" for example: the table
+            in docs/accuracy.md has all formats, and what they store of a number. Biases,
+            norms and embedding tables stay float32.
 
         Raises
         ------
@@ -133,17 +134,8 @@ class Layer:
         -----
         Everything is computed in float32, as with the float32 matrices that
         :meth:`state_dict` gives, to the bit. What it saves is memory, and time where
-        tokens are few and a product waits for its weights.
-
-        float16 and bfloat16 are rounded to nearest even. int8 is symmetric, with a scale
-        for each row of a matrix, an output of the layer: ``weight = scale * integer``,
-        integers from -127 to 127. A number is then off by at most 1/253 of the largest
-        in its row, or by 2**-127. Going back to float32 brings no digits back.
-
-        References
-        ----------
-        Wu et al., "Integer Quantization for Deep Learning Inference: Principles and
-        Empirical Evaluation" (2020), section 3.
+        tokens are few and a product waits for its weights. Going back to float32 brings
+        no digits back.
 
         Examples
         --------

@@ -175,8 +175,6 @@ static void sizes(const fa_kernels *t, int variant, fa_dtype dtype)
 void attention_cases(const fa_kernels *t)
 {
     for (int variant = PLAIN; variant < VARIANTS; variant++) {
-        sizes(t, variant, FA_FLOAT32);
-        sizes(t, variant, FA_FLOAT16);
-        sizes(t, variant, FA_BFLOAT16);
+        for (int i = 0; i < FA_NUM_DTYPES; i++) sizes(t, variant, (fa_dtype)i);
     }
 }

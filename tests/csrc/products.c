@@ -8,16 +8,16 @@
 /* Packed in two parts, so that the second starts inside of a panel. */
 static void pack_weight(const fa_kernels *t, fa_gemm_plan *p, int transposed)
 {
-    const int64_t bytes[] = {4, 2, 2, 1}, k = p->k, n = p->n, first = n / 3;
+    const int64_t k = p->k, n = p->n, first = n / 3;
     const int64_t columns = (n + FA_PANEL - 1) / FA_PANEL * FA_PANEL;
     /* Panels start on a cache line, also where they end at a page without access. */
-    const int64_t lines = (columns * k * bytes[p->format] + FA_ALIGN - 1) / FA_ALIGN;
-    const int64_t size = lines * FA_ALIGN;
+    const int64_t bytes = columns * k * FA_FORMAT_FACTS[p->format].bytes;
+    const int64_t size = (bytes + FA_ALIGN - 1) / FA_ALIGN * FA_ALIGN;
     const float *b = numbers(k * n, -1, 1);
     fa_pack_plan plan = {.k = k, .n = first, .b = b, .format = p->format};
     p->b = plan.packed = memory(size);
     memset(plan.packed, 0, (size_t)size);
-    if (p->format == FA_INT8) p->scales = plan.scales = numbers(columns, 0, 0);
+    if (p->format >= FA_NUM_DTYPES) p->scales = plan.scales = numbers(columns, 0, 0);
     plan.ldb = transposed ? 1 : n;
     plan.b_col = transposed ? k : 1;
     run(&t->pack, &plan);
@@ -40,7 +40,7 @@ static void unpack_weight(const fa_kernels *t, const fa_gemm_plan *p)
 }
 
 /* The options go round with the sizes, so that each meets every residual. */
-static void product(const fa_kernels *t, fa_dtype format, int64_t m, int64_t n, int64_t k)
+static void product(const fa_kernels *t, fa_format format, int64_t m, int64_t n, int64_t k)
 {
     const int64_t mix = m + n + k;
     fa_gemm_plan p = {.m = m, .n = n, .k = k, .format = format};
@@ -134,16 +134,18 @@ void product_cases(const fa_kernels *t)
     const int64_t sums[] = {383, 384, 385, 769};
     for (int i = 0; i < 4; i++) {
         for (int64_t m = 0; m <= 31; m++) {
-            for (int64_t n = 0; n <= 34; n++) product(t, FA_FLOAT32, m, n, depths[i]);
-            for (int64_t n = 47; n <= 81; n++) product(t, FA_FLOAT32, m, n, depths[i]);
-            for (int format = FA_FLOAT16; format <= FA_INT8; format++) {
-                product(t, (fa_dtype)format, m, m * 5 % 83, depths[i]);
+            for (int64_t n = 0; n <= 34; n++)
+                product(t, FA_FORMAT_FLOAT32, m, n, depths[i]);
+            for (int64_t n = 47; n <= 81; n++)
+                product(t, FA_FORMAT_FLOAT32, m, n, depths[i]);
+            for (int format = FA_FORMAT_FLOAT32 + 1; format < FA_NUM_FORMATS; format++) {
+                product(t, (fa_format)format, m, m * 5 % 83, depths[i]);
             }
         }
-        for (int format = FA_FLOAT32; format <= FA_INT8; format++) {
+        for (int format = 0; format < FA_NUM_FORMATS; format++) {
             for (int j = 0; j < 8; j++) {
                 for (int l = 0; l < 5; l++) {
-                    product(t, (fa_dtype)format, rows[j], cols[l], sums[i]);
+                    product(t, (fa_format)format, rows[j], cols[l], sums[i]);
                 }
             }
         }
