@@ -9,37 +9,31 @@ static int64_t no_scratch(const void *plan)
     return 0;
 }
 
+/* The order matters: each uses some that stand before it, csrc/README.md says which, and
+ * none includes another. clang-format would sort them. */
+/* clang-format off */
 #include "formats.h"
 #include "vmath.h"
-
-#include "activation.h"
-#include "layer_norm.h"
 #include "micro_kernel.h"
 #include "packing.h"
+#include "activation.h"
+#include "layer_norm.h"
+#include "gemm.h"
+#include "matmul.h"
 #include "softmax.h"
-
 #include "attention_task.h"
-
 #include "attention_masks.h"
-
 #include "attention_scores.h"
-
 #include "online_softmax.h"
-
 #include "one_query.h"
-
 #include "attention.h"
-
 #include "attention_weights.h"
 #include "embedding.h"
-#include "gemm.h"
-
-#include "matmul.h"
-
 #include "pooling.h"
 #include "rotary.h"
 #include "sinusoid.h"
 #include "split_heads.h"
+/* clang-format on */
 
 #define FA_PASTE_(a, b) a##b
 #define FA_PASTE(a, b) FA_PASTE_(a, b)

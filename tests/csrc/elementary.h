@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* elementary.h: the elementary functions as the kernels compute them, for sweeps. A stub
  * opens and names an instruction set, defines LANES and ELEMENTARY, and includes this. */
+
+/* The order matters: each uses what stands before it. */
+/* clang-format off */
 #include "../../csrc/simd.h"
-
 #include "../../csrc/generic/vmath.h"
-
 #include "../../csrc/generic/activation.h"
+/* clang-format on */
 
 void ELEMENTARY(int function, int64_t n, const float *x, float *y)
 {
