@@ -129,6 +129,8 @@ def parser() -> Parser:
     add("--field", metavar="NAME", help="the input is JSON Lines: take this field")
     add("--output", metavar="FILE", help="a .npy file; - is standard output, JSON Lines")
     add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
+    add("--prompt-name", metavar="NAME", help="a prompt of the model, before each text")
+    add("--truncate-dim", type=int, metavar="D", help="leading values kept of a vector")
     add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
     add("--threads", type=int, metavar="N", help="threads to compute with")
     explain = commands.add_parser("explain", help="draw what attends to what in a text")
@@ -162,7 +164,11 @@ def run_encode(options: argparse.Namespace) -> None:
     from .loading import load
 
     model = load(options.model, weights=options.weights)
-    keywords: dict[str, Any] = {"num_threads": options.threads}
+    keywords: dict[str, Any] = {
+        "num_threads": options.threads,
+        "prompt_name": options.prompt_name,
+        "truncate_dim": options.truncate_dim,
+    }
     if options.batch_tokens is not None:
         keywords["batch_tokens"] = options.batch_tokens
     start = time.perf_counter()

@@ -140,6 +140,8 @@ class TextModel:
         if prompt is not None and prompt_name is not None:
             raise ValueError("give a prompt or a prompt_name, not both")
         if prompt_name is not None:
+            if not self.prompts:
+                raise ValueError("prompt_name: the model has no prompts: load(prompts=...)")
             return self.prompts[as_choice(prompt_name, "prompt_name", self.prompts)]
         if prompt is None:
             return self.prompt

@@ -93,7 +93,12 @@ class TestAnswers:
 
         monkeypatch.setattr(type(model), "encode", spy)
         assert encode("a", "--threads", 3, "--batch-tokens", 7) == 0
-        assert seen == {"num_threads": 3, "batch_tokens": 7}
+        assert {name: value for name, value in seen.items() if value is not None} == {
+            "num_threads": 3,
+            "batch_tokens": 7,
+        }
+        assert encode("a", "--prompt-name", "query", "--truncate-dim", 5) == 0
+        assert (seen["prompt_name"], seen["truncate_dim"]) == ("query", 5)
 
     def test_weights_reach_load(self, tmp_path):
         output = tmp_path / "vectors.npy"
@@ -215,6 +220,11 @@ class TestErrors:
             (["--input", "no/file"], "no/file: No such file or directory"),
             (["a", "--threads", "0"], "number of threads"),
             (["a", "--batch-tokens", "0"], "batch_tokens must be at least 1"),
+            (
+                ["a", "--prompt-name", "b"],
+                "prompt_name: the model has no prompts: load(prompts=...)",
+            ),
+            (["a", "--truncate-dim", "33"], "truncate_dim must be from 1 to 32"),
             (["a", "\udcff"], "text 2: not Unicode: character 1 is a lone surrogate"),
         ],
     )

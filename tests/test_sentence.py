@@ -264,6 +264,10 @@ class TestPromptsByName:
         with pytest.raises(error, match=message):
             prompted.encode("cat", **options)
 
+    def test_a_name_where_there_are_none(self, model):
+        with pytest.raises(ValueError, match="the model has no prompts: load"):
+            model.encode("cat", prompt_name="query")
+
     @pytest.mark.parametrize(
         ("prompts", "message"),
         [
