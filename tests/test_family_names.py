@@ -182,6 +182,30 @@ class TestJinaBert:
             EncoderModel.from_weights(config, {})
 
 
+class TestJinaV3:
+    def test_folders_that_say_they_are_an_xlm_roberta(self):
+        config, tensors = read("jina_v3")
+        model = EncoderModel.from_weights(config, tensors)
+        original = config | {
+            "model_type": "xlm-roberta",
+            "position_embedding_type": "rotary",
+            "rotary_emb_base": 20000.0,
+        }
+        del original["rope_parameters"]
+        other = EncoderModel.from_weights(original, tensors)
+        assert_same_bits(other(IDS), model(IDS))
+        absolute = original | {"position_embedding_type": "absolute"}
+        with pytest.raises(fa.ModelFormatError, match="position_embedding_type must be"):
+            EncoderModel.from_weights(absolute, tensors)
+
+    def test_adapters_are_refused(self):
+        config, tensors = read("jina_v3")
+        name = "encoder.layers.0.mixer.Wqkv.parametrizations.weight.original"
+        tensors[name] = tensors.pop("encoder.layers.0.mixer.Wqkv.weight")
+        with pytest.raises(fa.ModelFormatError, match="lora_adaptations are adapters"):
+            EncoderModel.from_weights(config | {"model_type": "xlm-roberta"}, tensors)
+
+
 class TestT5:
     def test_what_follows_the_encoder_takes_no_part(self):
         config, tensors = read("t5")

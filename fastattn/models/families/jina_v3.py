@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from ..checkpoint import Settings
-from .attention import read_rotary
+from .attention import HIGHEST_BASE, read_rotary
 from .family import ACTIVATIONS, EPS_RANGE, Architecture, Family, head_dim_of, read_sizes
 from .post_norm import NATIVE, NATIVE_ATTENTION, Names, Parts, post_norm
 
@@ -63,3 +63,27 @@ IN_MEMORY = replace(
 )
 
 FAMILY = replace(PUBLISHED, variants={NATIVE: IN_MEMORY})
+
+
+def read_original(settings: Settings) -> Architecture:
+    """Read config.json of the folders that come with code of their own."""
+    settings.get_choice("position_embedding_type", ["rotary"])
+    base = settings.get_float("rotary_emb_base", 10000.0, 1.0, HIGHEST_BASE)
+    rope = {"rope_parameters": {"rope_theta": base}}
+    return read(Settings(settings.path, settings.fields | rope))
+
+
+def refuse_adapters(settings: Settings) -> Architecture:
+    """Refuse a folder that holds an adapter for each of some tasks."""
+    raise settings.error(
+        "lora_adaptations",
+        "are adapters, which are not read: merge that of one task into the weights and "
+        "save these alone, or take jinaai/jina-embeddings-v3-hf",
+    )
+
+
+# How a name ends that only the tensors of a form have -> the form; all say "xlm-roberta".
+FORMS = {
+    "parametrizations.weight.original": replace(PUBLISHED, read=refuse_adapters),
+    "mixer.Wqkv.weight": replace(PUBLISHED, read=read_original),
+}

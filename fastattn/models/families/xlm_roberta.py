@@ -6,6 +6,12 @@ section 3.
 
 from dataclasses import replace
 
+from . import jina_v3
 from .roberta import FAMILY as ROBERTA
 
-FAMILY = replace(ROBERTA, tokenizer_class="XLMRobertaTokenizer")
+FAMILY = replace(
+    ROBERTA,
+    # They go by the same name.
+    variants=jina_v3.FORMS,
+    tokenizer_class="XLMRobertaTokenizer",
+)
