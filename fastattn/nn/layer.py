@@ -166,7 +166,7 @@ class Layer:
         settings = ", ".join(
             f"{name}={value!r}"
             for name, value in vars(self).items()
-            if isinstance(value, int | float | str)
+            if isinstance(value, int | float | str) and name[0] != "_"
         )
         return f"{type(self).__name__}({settings})"
 
