@@ -1,11 +1,12 @@
 """Models from a hub, which is a server on this machine."""
 
 import ast
+import json
 import shlex
 
 import pytest
 from support.folders import TINY
-from support.hub import files_of, serve
+from support.hub import commit_of, files_of, serve
 
 FILES = files_of(TINY)
 NAME = "some-one/tiny"
@@ -67,6 +68,29 @@ class TestDownload:
         hub.requests.clear()
         assert hub.client(tmp_path, script + by_commit) == lines
         assert hub.requests == []
+
+    def test_a_mirror_that_does_not_say_of_which_commit_a_file_is_missing(
+        self, hub, tmp_path
+    ):
+        plain = ("config.json", "model.safetensors", "tokenizer.json")
+        commit = hub.publish(NAME, {name: FILES[name] for name in plain})
+        hub.names_commits = False
+        folder = str(snapshot(tmp_path, NAME, commit))
+        script = f"attempt(fa.download, {NAME!r}); attempt(fa.download, {NAME!r})"
+        assert hub.client(tmp_path, script) == [folder, folder]
+        got = [request for request in hub.requests if request.startswith("GET /some")]
+        assert len(got) == len(plain)
+
+    def test_a_branch_that_moves_meanwhile(self, hub, tmp_path):
+        old = hub.publish(NAME, FILES)
+        new = FILES | {"modules.json": FILES["modules.json"] + b" "}
+        hub.moves_to = new
+        script = f"attempt(fa.download, {NAME!r}); attempt(fa.download, {NAME!r})"
+        moved, path = hub.client(tmp_path, script)
+        assert (
+            moved == f"ConnectionError: {NAME} changed while it was downloaded: try again"
+        )
+        assert path == str(snapshot(tmp_path, NAME, commit_of(new))) != old
 
     def test_a_commit_alone(self, hub, tmp_path):
         commit = hub.publish(NAME, FILES, branch="unknown")
@@ -242,6 +266,25 @@ for name in ("dense", "old", "onnx", "gguf"):
         )
         assert "and onnx is not read: get the model" in lines[3]
         assert "and tiny.Q8_0.gguf is not read" in lines[4]
+
+    def test_other_kinds_are_told_of_before_their_weights_are_got(self, hub, tmp_path):
+        plain = {name: FILES[name] for name in ("model.safetensors", "tokenizer.json")}
+        for name, config in {
+            "llama": {"model_type": "llama"},
+            "colbert": {"model_type": "bert", "architectures": ["HF_ColBERT"]},
+            "chat": {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]},
+        }.items():
+            hub.publish(f"a/{name}", plain | {"config.json": json.dumps(config).encode()})
+        lines = hub.client(
+            tmp_path,
+            "for name in ('llama', 'colbert', 'chat'):\n"
+            "    attempt(fa.download, f'a/{name}')",
+        )
+        kinds = ("a decoder", "late interaction", "a decoder")
+        for line, kind in zip(lines, kinds, strict=True):
+            assert line.startswith("ModelFormatError: ")
+            assert f"means {kind}" in line
+        assert not any("model.safetensors" in request for request in hub.requests)
 
     def test_without_the_library(self, hub, tmp_path):
         (line,) = hub.client(

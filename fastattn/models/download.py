@@ -9,9 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from ..arrays import as_flag
 from ..errors import ModelFormatError
+from .checkpoint import Settings
 from .cures import INDEX, PICKLED, WEIGHTS, no_tokenizer, no_weights
 from .folder import Folder, printable
 from .locate import find, hub_names, locate
+from .refused import CHAT, KINDS, refuse_architecture, refuse_type
 
 # The folders of the modules of sentence-transformers: 1_Pooling, query_0_Transformer.
 MODULE = re.compile(r"(?:\w+_)?\d+_\w+")
@@ -57,7 +59,8 @@ def download(
         If the model's terms must be accepted first, or the token does not allow it.
     ModelFormatError
         If the model is there in another form, as pickled weights for example, which is
-        told before anything is downloaded, with what to do about it.
+        told before anything is downloaded, with what to do about it; or if it is of a kind
+        that is not read, which is told before its weights are.
     ConnectionError
         If there is no connection, it breaks, or HF_HUB_OFFLINE is set. What was downloaded
         is kept, and the next call goes on from there.
@@ -124,16 +127,23 @@ def _fetch(name: str, revision: str | None, token: str | None) -> Path:
     Listing(full_name, revision, files).check()
     for file in wanted(files):
         # By the commit: a branch may move meanwhile.
-        hf_hub_download(full_name, file, revision=info.sha, token=token)
-    # The cache notes only now at which commit the branch is: what broke off is not found.
-    try:
-        hf_hub_download(full_name, LAST, revision=revision, token=token)
-    except errors.LocalEntryNotFoundError:
-        raise
-    except errors.EntryNotFoundError:
-        pass
-    found = find(full_name, revision, whole=True)
-    if found is None:
+        path = hf_hub_download(full_name, file, revision=info.sha, token=token)
+        if file == "config.json":
+            # Weights of gigabytes come behind it.
+            config = Settings.read(Folder(Path(path).parent), file)
+            refuse_type(config)
+            refuse_architecture(config, KINDS if LAST in files else (*KINDS, CHAT))
+    # The cache notes only now at which commit the branch is, so that what broke off is not
+    # found; and that there is no modules.json, if the server says of which commit that is.
+    for file in (LAST,) if LAST in files else ("config.json", LAST):
+        try:
+            hf_hub_download(full_name, file, revision=revision, token=token)
+        except errors.LocalEntryNotFoundError:
+            raise
+        except errors.EntryNotFoundError:
+            pass
+    found = locate(full_name, revision)
+    if found.name != info.sha:
         raise ConnectionError(f"{name} changed while it was downloaded: try again")
     return found
 
@@ -268,7 +278,7 @@ def _errors_in_words(name: str, revision: str | None) -> Iterator[None]:
         # What the library under the hub's raises is an OSError in one version of it and
         # not in another; OSErrors with a number are about files.
         about_files = isinstance(error, OSError) and error.errno is not None
-        if about_files or isinstance(error, ModelFormatError):
+        if about_files or isinstance(error, ModelFormatError | ConnectionError):
             raise
         cause = error.__cause__ or error
         reason = printable(str(cause).partition("\n")[0]) or type(cause).__name__

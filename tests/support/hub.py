@@ -60,6 +60,10 @@ class Hub:
         The files at whose middle the connection breaks.
     silent : bool
         Whether nothing is answered.
+    names_commits : bool
+        Whether it is said at which commit a file is missing.
+    moves_to : dict, optional
+        The files of the branch main of every model, once something is asked of it.
     requests : list of str
         What was asked for, as `GET /path`.
     """
@@ -70,6 +74,8 @@ class Hub:
         self.refused: int | None = None
         self.broken: set[str] = set()
         self.silent = False
+        self.names_commits = True
+        self.moves_to: dict[str, bytes] | None = None
         self.over = threading.Event()
         self.requests: list[str] = []
         self.address = ""
@@ -160,6 +166,8 @@ class Answer(BaseHTTPRequestHandler):
         siblings = [{"rfilename": path} for path in files]
         about = {"id": name, "modelId": name, "sha": commit_of(files), "siblings": siblings}
         self.send(json.dumps(about).encode(), {})
+        if self.hub.moves_to is not None:
+            self.hub.publish(name, self.hub.moves_to)
 
     def give_file(self, name: str, path: str, files: dict[str, bytes]) -> None:
         """Give a file, from where it is asked for on."""
@@ -167,7 +175,7 @@ class Answer(BaseHTTPRequestHandler):
         if name in self.hub.gated:
             self.error(403, "GatedRepo")
         elif path not in files:
-            self.error(404, "EntryNotFound", commit)
+            self.error(404, "EntryNotFound", commit if self.hub.names_commits else {})
         else:
             tag = hashlib.sha1(files[path]).hexdigest()
             self.send(files[path], commit | {"ETag": f'"{tag}"'}, path in self.hub.broken)
