@@ -373,8 +373,6 @@ def _build(
     encoder.store_weights_as(format)
     for part, layer in encoder._children().items():
         layer.load_state_dict(parts[f"encoder.{part}"])
-        # All of a layer is in memory twice now; the next may have the second place.
-        tensors.release()
     behind: dict[str, Layer] = {}
     if architecture.embedding_norm is not None:
         behind["embedding_norm"] = architecture.embedding_norm(width)

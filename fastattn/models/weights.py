@@ -75,6 +75,8 @@ class Rows:
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
         """Put the rows together; those of one float32 tensor are a view of it."""
+        # Of what was read before, all is in memory twice: these may have the second place.
+        self.tensors[0].release()
         arrays = [np.asarray(tensor) for tensor in self.tensors]
         rows = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         if self.offset:
