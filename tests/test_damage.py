@@ -159,6 +159,35 @@ class TestLinks:
         (tmp_path / "link").symlink_to(folder)
         fa.load(tmp_path / "link")
 
+    def test_large_files_that_the_cache_shares(self, folder, tmp_path):
+        """Of those the blob is a link, too, to one that all models share."""
+        model = tmp_path / "cache" / "models--a--b"
+        shared = tmp_path / "cache" / "blobs" / "5f" / ("5f" * 32)
+        snapshot = model / "snapshots" / "0123"
+        snapshot.parent.mkdir(parents=True)
+        folder.rename(snapshot)
+        shared.parent.mkdir(parents=True)
+        (model / "blobs").mkdir()
+        (snapshot / WEIGHTS).rename(shared)
+        (model / "blobs" / "1").symlink_to(f"../../blobs/5f/{shared.name}")
+        (snapshot / WEIGHTS).symlink_to("../../blobs/1")
+        fa.load(snapshot)
+        for other in ("cache/models--a--c/blobs/1", "cache/blob", "blobs/1"):
+            (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+            shared.rename(tmp_path / other)
+            (model / "blobs" / "1").unlink()
+            (model / "blobs" / "1").symlink_to(tmp_path / other)
+            refused(snapshot, WEIGHTS, "leads out of the model's folder")
+            (tmp_path / other).rename(shared)
+
+    def test_what_only_looks_like_the_cache(self, folder, tmp_path):
+        snapshot = tmp_path / "home" / "snapshots" / "0123"
+        snapshot.parent.mkdir(parents=True)
+        folder.rename(snapshot)
+        (snapshot / WEIGHTS).rename(tmp_path / "home" / "private")
+        (snapshot / WEIGHTS).symlink_to("../../private")
+        refused(snapshot, WEIGHTS, "leads out of the model's folder")
+
     def test_snapshot_in_the_cache(self, folder, tmp_path):
         """In the Hugging Face cache every file is a link to a blob."""
         blobs = tmp_path / "models--a--b" / "blobs"

@@ -22,23 +22,18 @@ class Folder:
     ----------
     path : Path
         The folder.
-    root : str, optional
-        The folder that links may not lead out of; `path` unless given, or, for a
-        snapshot in the Hugging Face cache, the model's folder there: the files of a
-        snapshot are links to the blobs beside it.
+    roots : tuple of str, optional
+        The folders that links may not lead out of; `path` unless given, or, for a
+        snapshot in the Hugging Face cache, the model's folder there, for the files of a
+        snapshot are links to the blobs beside it, and the blobs that all models share.
     """
 
     # A command that converts a folder of this machine converts it where it is.
     converted = ""
 
-    def __init__(self, path: Path, root: str | None = None) -> None:
+    def __init__(self, path: Path, roots: tuple[str, ...] = ()) -> None:
         self.path = path
-        if root is None:
-            root = os.path.realpath(path)
-            snapshots = os.path.dirname(root)
-            if os.path.basename(snapshots) == "snapshots":
-                root = os.path.dirname(snapshots)
-        self._root = root
+        self._roots = roots or _roots(os.path.realpath(path))
 
     def has(self, name: str) -> bool:
         """Say whether there is something of this name, a link that leads nowhere too."""
@@ -53,14 +48,14 @@ class Folder:
         return repr(str(self.path))
 
     def subfolder(self, name: str) -> "Folder":
-        """Get a folder inside this one; its files are held to the same root."""
-        return Folder(self.path / name, self._root)
+        """Get a folder inside this one; its files are held to the same roots."""
+        return Folder(self.path / name, self._roots)
 
     def open(self, name: str) -> BufferedReader:
         """Open a file to read its bytes."""
         path = self.path / name
         target = os.path.realpath(path)
-        if os.path.commonpath([target, self._root]) != self._root:
+        if not any(os.path.commonpath([target, root]) == root for root in self._roots):
             raise ModelFormatError(
                 f"{path}: leads out of the model's folder, to {target}: put the file "
                 "itself there (cp -rL copies a folder with what its links lead to)"
@@ -87,6 +82,15 @@ class Folder:
                     f"{self.path / name}: has {size} bytes, more than {limit}"
                 )
             return file.read(size)
+
+
+def _roots(path: str) -> tuple[str, ...]:
+    """List the folders that links in a folder may not lead out of."""
+    cache, *inside = path.rsplit(os.sep, 3)
+    if len(inside) < 3 or not inside[0].startswith("models--") or inside[1] != "snapshots":
+        return (path,)
+    # huggingface_hub keeps large files once, by what is in them, for all models.
+    return os.path.join(cache, inside[0]), os.path.join(cache, "blobs")
 
 
 def printable(text: str) -> str:
