@@ -210,9 +210,10 @@ def encoder_layer(layer, w, x, **masks):
         return feed_forward(layer.feed_forward, w, x)
 
     for number, part in ((1, attend), (2, network)):
-        before, inside, after = layer.norms[number - 1]
+        before, inside, after, twice = layer.norms[number - 1]
         last = "norm" if before is None else "post_norm"
         y = part(x if before is None else norm(w.below(f"norm{number}"), x, before))
+        y = x + y if twice else y
         y = y if inside is None else norm(w.below(f"inner_norm{number}"), y, inside)
         x = x + y
         x = x if after is None else norm(w.below(f"{last}{number}"), x, after)
