@@ -52,7 +52,11 @@ static const char *const FA_ACTIVATION_NAMES[] = {FA_ACTIVATIONS(FA_NAME)};
 /* pooling.h has the loop of each, pool_mean for example. */
 #define FA_POOLINGS(X)                                                                     \
     X(CLS, cls)                                                                            \
-    X(MEAN, mean)
+    X(MAX, max)                                                                            \
+    X(MEAN, mean)                                                                          \
+    X(MEAN_SQRT_LEN_TOKENS, mean_sqrt_len_tokens)                                          \
+    X(WEIGHTEDMEAN, weightedmean)                                                          \
+    X(LASTTOKEN, lasttoken)
 #define FA_POOLING(NAME, name) FA_POOL_##NAME,
 typedef enum { FA_POOLINGS(FA_POOLING) } fa_pooling;
 enum { FA_NUM_POOLINGS = FA_POOLINGS(FA_ONE) };
@@ -190,13 +194,15 @@ typedef struct {
     int64_t ldy;
 } fa_embed_plan;
 
-/* pool: one vector per packed sequence, made of its rows as `pooling` says and divided by
- * its length (L2) where `normalize` says so. An empty sequence gives zeros. */
+/* pool: one vector per packed sequence, made of its rows from `first` on as `pooling` says
+ * and divided by its length (L2) where `normalize` says so. Where there is no such row it
+ * is zeros. */
 typedef struct {
     int64_t num_sequences, dim;
     const int64_t *cu_seqlens; /* (num_sequences + 1,) */
     const float *x;
     int64_t ldx;
+    int64_t first;
     fa_pooling pooling;
     int normalize;
     float *y;

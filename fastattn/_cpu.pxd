@@ -131,6 +131,7 @@ cdef extern from "fastattn.h":
     ctypedef struct fa_pool_plan:
         int64_t num_sequences, dim
         const int64_t *cu_seqlens
+        int64_t first
         const float *x
         int64_t ldx
         fa_pooling pooling

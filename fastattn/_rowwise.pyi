@@ -59,11 +59,12 @@ def pool(
     pooling: str,
     out: NDArray[float32],
     *,
+    first: int = 0,
     normalize: bool = False,
 ) -> None:
     """Add one vector per sequence, pooled: x (tokens, dim), out (n, dim).
 
-    `pooling` is one of POOLINGS.
+    `pooling` is one of POOLINGS; rows of a sequence before `first` do not count.
     """
 
 def sinusoid(

@@ -98,7 +98,8 @@ def embed(Program program not None, tables, ids, out, *, float scale=1, norm=Non
 
 
 def pool(
-    Program program not None, x, cu_seqlens, pooling, out, *, bint normalize=False
+    Program program not None, x, cu_seqlens, pooling, out, *, int64_t first=0,
+    bint normalize=False
 ):
     """Add one vector per sequence, pooled: x (tokens, dim), out (n, dim)."""
     cdef fa_pool_plan *plan = <fa_pool_plan *>program.allocate(sizeof(fa_pool_plan))
@@ -110,7 +111,9 @@ def pool(
     )
     plan.x, plan.ldx = <const float *>x_view.buf, row_stride(x_view)
     plan.pooling = <fa_pooling><int>POOLINGS[pooling]
-    plan.normalize = normalize
+    if first < 0:
+        raise ValueError(f"first must not be negative, got {first}")
+    plan.first, plan.normalize = first, normalize
     plan.y, plan.ldy = <float *>out_view.buf, row_stride(out_view)
     program.add(&kernels().pool, plan, ELEMENT_WORK * <double>x_view.shape[0] * plan.dim)
 

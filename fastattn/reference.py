@@ -199,18 +199,33 @@ def apply_rotary(x: Array, cos: Array, sin: Array, interleaved: bool = False) ->
     return y
 
 
-POOLINGS: dict[str, Callable[[Array], Array]] = {
-    "mean": lambda rows: rows.sum(0) / len(rows),
-    "cls": lambda rows: rows[0],
+def weighted_mean(rows: Array, weights: Array) -> Array:
+    """Return the sum of the weighted rows divided by that of the weights."""
+    return (rows * weights[:, None]).sum(0) / weights.sum()
+
+
+# By name, of the rows of a sequence that count and of their numbers in it, from 1.
+POOLINGS: dict[str, Callable[[Array, Array], Array]] = {
+    "cls": lambda rows, _: rows[0],
+    "max": lambda rows, _: rows.max(0),
+    "mean": lambda rows, _: rows.sum(0) / len(rows),
+    "mean_sqrt_len_tokens": lambda rows, _: (
+        rows.sum(0) / np.sqrt(rows.dtype.type(len(rows)))
+    ),
+    "weightedmean": weighted_mean,
+    "lasttoken": lambda rows, _: rows[-1],
 }
 
 
-def pool(x: Array, cu_seqlens: NDArray[np.integer[Any]], pooling: str = "mean") -> Array:
-    """Return one vector of each packed sequence, zeros of an empty one."""
+def pool(
+    x: Array, cu_seqlens: NDArray[np.integer[Any]], pooling: str = "mean", first: int = 0
+) -> Array:
+    """Return one vector of the rows from `first` on of each packed sequence, or zeros."""
     pooled = np.zeros((len(cu_seqlens) - 1, x.shape[1]), x.dtype)
     for i, (start, end) in enumerate(pairwise(cu_seqlens)):
-        if end > start:
-            pooled[i] = POOLINGS[pooling](x[start:end])
+        if end > start + first:
+            numbers = np.arange(first + 1, end - start + 1).astype(x.dtype)
+            pooled[i] = POOLINGS[pooling](x[start + first : end], numbers)
     return pooled
 
 

@@ -72,13 +72,14 @@ class TestPool:
         x = data.draw(matrices((sum(lengths), dim), values=("normal", "far from zero")))
         pooling = data.draw(st.sampled_from([*POOLINGS]))
         normalize = data.draw(st.booleans())
+        first = data.draw(st.integers(0, 3))
 
         def compute(dtype):
-            pooled = reference.pool(x.astype(dtype), cu_seqlens, pooling)
+            pooled = reference.pool(x.astype(dtype), cu_seqlens, pooling, first)
             return reference.normalize(pooled) if normalize else pooled
 
         with guarded(len(lengths), dim) as out:
-            pool(x, cu_seqlens, pooling, normalize, out)
+            pool(x, cu_seqlens, pooling, normalize, out, first=first)
             if out.size:
                 assert_accurate(out.copy(), compute)
 
@@ -97,13 +98,37 @@ class TestPool:
             alone = pool(part, np.array([0, len(part)]), pooling, True)
             assert_same_bits(alone[0], together[i])
 
-    def test_nan_stays_in_its_sequence(self, isa):
-        x = normal(6, 20)
-        clean = pool(x, np.array([0, 3, 6]))
-        x[4, 7] = np.nan
-        y = pool(x, np.array([0, 3, 6]))
+    @pytest.mark.parametrize("pooling", POOLINGS)
+    def test_nan_stays_in_its_sequence(self, isa, pooling):
+        x, starts = normal(8, 20), np.array([0, 3, 8])
+        clean = pool(x, starts, pooling)
+        x[3:, 7] = np.nan
+        y = pool(x, starts, pooling)
         assert_same_bits(y[0], clean[0])
         assert np.isnan(y[1, 7])
+        assert_same_bits(np.delete(y[1], 7), np.delete(clean[1], 7))
+
+    @pytest.mark.parametrize("row", range(5))
+    def test_max_keeps_nan_of_any_row(self, isa, row):
+        x = normal(5, 20)
+        x[row, 7] = np.nan
+        (y,) = pool(x, np.array([0, 5]), "max")
+        assert np.flatnonzero(np.isnan(y)).tolist() == [7]
+
+    @pytest.mark.parametrize("pooling", POOLINGS)
+    def test_rows_before_the_first_do_not_count(self, isa, pooling):
+        x, starts = normal(12, 20), np.array([0, 2, 5, 5, 12])
+        expected = pool(x, starts, pooling, first=2)
+        assert_same_bits(expected[[0, 2]], np.zeros((2, 20), np.float32))
+        for start in starts[:-1]:
+            x[start : start + 2] = np.nan
+        # Rows keep their places: the first that counts has the weight 3.
+        x[2:4] = x[5:7] = np.nan
+        assert_same_bits(pool(x, starts, pooling, first=2)[[1, 3]], expected[[1, 3]])
+
+    def test_refuses_a_negative_first(self):
+        with pytest.raises(ValueError, match="first must not be negative, got -1"):
+            pool(normal(5, 4), np.array([0, 5]), first=-1)
 
     @pytest.mark.parametrize("starts", [[0, 3, 2, 5], [1, 5], [0, 4], [0, 6], [-1, 5]])
     def test_refuses_starts_that_do_not_cover_the_tokens(self, starts):

@@ -17,13 +17,8 @@ EXPECTED = np.load(DATA / "modules.npz")
 TEXTS = EXPECTED["texts"].tolist()
 NAMES = [name for name in EXPECTED if f"{name}.float32" in EXPECTED]
 
-# What there are kernels for.
-MODES = ("cls", "mean", "mean_and_cls", "cls_and_mean")
-RUNNING = [
-    *("cls", "mean", "mean_and_cls", "cls_and_mean", "Identity", "ReLU", "GELU", "SiLU"),
-    *("two_dense", "residual", "projected_residual", "dense_behind_normalize"),
-    *("layer_norm", "dense_of_tokens", "tokens"),
-]
+# All but those that leave the prompt out, which is refused.
+RUNNING = [name for name in NAMES if not name.endswith("_without_prompt")]
 
 
 def folder_of(name, to):

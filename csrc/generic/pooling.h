@@ -2,24 +2,69 @@
 /* pooling.h: packed sequences of token vectors to one vector each. A task is a sequence.
  *
  * Each name of FA_POOLINGS has its loop here, a function pool_<name> that makes y (dim,) of
- * x (rows, dim), of which there is at least one row. */
+ * the rows first .. end of x (end, dim), of which there is at least one. */
 
-static void pool_mean(int64_t rows, int64_t dim, const float *x, int64_t ldx, float *y)
+/* y = the sum of weight(row) x[row] / divisor, in order; all weights are 1, or row + 1. */
+INLINE void pool_sum(const int weighted, double divisor, int64_t first, int64_t end,
+                     int64_t dim, const float *x, int64_t ldx, float *y)
 {
     for (int64_t i = 0; i < dim; i += LANES) {
         vf sum = {0};
-        for (int64_t row = 0; row < rows; row++) {
-            sum += vload_tail(x + row * ldx + i, dim - i);
+        for (int64_t row = first; row < end; row++) {
+            const vf element = vload_tail(x + row * ldx + i, dim - i);
+            sum = weighted ? vfma(element, vsplat((float)(row + 1)), sum) : sum + element;
         }
-        vstore_tail(y + i, sum / vsplat((float)rows), dim - i);
+        vstore_tail(y + i, sum / vsplat((float)divisor), dim - i);
     }
 }
 
 /* The first row, that of the token [CLS]. */
-static void pool_cls(int64_t rows, int64_t dim, const float *x, int64_t ldx, float *y)
+static void pool_cls(int64_t first, int64_t end, int64_t dim, const float *x, int64_t ldx,
+                     float *y)
 {
-    (void)rows;
-    pool_mean(1, dim, x, ldx, y);
+    (void)end;
+    pool_sum(0, 1, first, first + 1, dim, x, ldx, y);
+}
+
+/* NaN stays NaN. */
+static void pool_max(int64_t first, int64_t end, int64_t dim, const float *x, int64_t ldx,
+                     float *y)
+{
+    for (int64_t i = 0; i < dim; i += LANES) {
+        vf most = vload_tail(x + first * ldx + i, dim - i);
+        for (int64_t row = first + 1; row < end; row++) {
+            const vf element = vload_tail(x + row * ldx + i, dim - i);
+            most = vselect(most != most, most, vmax(most, element));
+        }
+        vstore_tail(y + i, most, dim - i);
+    }
+}
+
+static void pool_mean(int64_t first, int64_t end, int64_t dim, const float *x, int64_t ldx,
+                      float *y)
+{
+    pool_sum(0, (double)(end - first), first, end, dim, x, ldx, y);
+}
+
+static void pool_mean_sqrt_len_tokens(int64_t first, int64_t end, int64_t dim,
+                                      const float *x, int64_t ldx, float *y)
+{
+    pool_sum(0, sqrt((double)(end - first)), first, end, dim, x, ldx, y);
+}
+
+/* Later rows weigh more: a causal model has seen more there (Muennighoff 2022, "SGPT"). */
+static void pool_weightedmean(int64_t first, int64_t end, int64_t dim, const float *x,
+                              int64_t ldx, float *y)
+{
+    const double count = (double)(end - first);
+    pool_sum(1, count * (double)(first + 1 + end) / 2, first, end, dim, x, ldx, y);
+}
+
+static void pool_lasttoken(int64_t first, int64_t end, int64_t dim, const float *x,
+                           int64_t ldx, float *y)
+{
+    (void)first;
+    pool_sum(0, 1, end - 1, end, dim, x, ldx, y);
 }
 
 static int64_t pool_tasks(const void *plan)
@@ -54,12 +99,12 @@ static void pool_run(const void *plan, int64_t task, void *scratch)
     float *y = p->y + task * p->ldy;
     assert_task(task, pool_tasks(p), scratch);
     assert(0 <= rows);
-    if (rows == 0) {
+    if (rows <= p->first) {
         memset(y, 0, (size_t)p->dim * sizeof *y);
         return;
     }
 #define CASE(NAME, name)                                                                   \
-    case FA_POOL_##NAME: pool_##name(rows, p->dim, x, p->ldx, y); break;
+    case FA_POOL_##NAME: pool_##name(p->first, rows, p->dim, x, p->ldx, y); break;
     switch (p->pooling) {
         FA_POOLINGS(CASE)
     }

@@ -87,6 +87,7 @@ static void pool(const fa_kernels *t, int64_t dim, fa_pooling pooling)
     p.x = numbers(ROWS * dim, -1, 1);
     p.ldx = dim;
     p.pooling = pooling;
+    p.first = dim % 3 ? 0 : 2;
     p.normalize = dim % 2;
     p.y = numbers(4 * dim, 0, 0);
     p.ldy = dim;
