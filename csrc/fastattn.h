@@ -43,7 +43,9 @@ enum {
     X(RELU, relu)                                                                          \
     X(GELU, gelu)                                                                          \
     X(GELU_TANH, gelu_tanh)                                                                \
-    X(SILU, silu)
+    X(SILU, silu)                                                                          \
+    X(TANH, tanh)                                                                          \
+    X(SIGMOID, sigmoid)
 #define FA_ACTIVATION(NAME, name) FA_##NAME,
 typedef enum { FA_ACTIVATIONS(FA_ACTIVATION) } fa_activation;
 enum { FA_NUM_ACTIVATIONS = FA_ACTIVATIONS(FA_ONE) };
@@ -200,9 +202,9 @@ typedef struct {
 typedef struct {
     int64_t num_sequences, dim;
     const int64_t *cu_seqlens; /* (num_sequences + 1,) */
+    int64_t first;
     const float *x;
     int64_t ldx;
-    int64_t first;
     fa_pooling pooling;
     int normalize;
     float *y;

@@ -108,7 +108,7 @@ def linear(
         packs it once.
     bias : array_like, (out_features,), float32, optional
         Added to every row.
-    activation : {None, "relu", "gelu", "gelu_tanh", "silu"}, optional
+    activation : {None, "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid"}, optional
         Applied to the result while it is in the cache. "gelu" is the exact form with erf,
         "gelu_tanh" its approximation; "silu" is also called swish.
     out : ndarray, (..., out_features), float32, optional

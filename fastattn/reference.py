@@ -94,6 +94,17 @@ def silu(x: Array) -> Array:
     return x / (x.dtype.type(1) + np.exp(-x))
 
 
+def tanh(x: Array) -> Array:
+    """Return the hyperbolic tangent."""
+    return np.tanh(x)
+
+
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + e^-x)."""
+    one = x.dtype.type(1)
+    return one / (one + np.exp(-x))
+
+
 def attention_scores(
     query: Array,
     key: Array,

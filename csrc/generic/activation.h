@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* activation.h: ReLU, the two forms of GELU, and SiLU, on vectors and as an operation.
+/* activation.h: ReLU, the two forms of GELU, SiLU, tanh and the logistic function, on
+ * vectors and as an operation.
  *
  * Each name of FA_ACTIVATIONS has its formula here, a function <name>_each that replaces n
  * vectors, at most EACH, by what they become. */
@@ -71,6 +72,23 @@ INLINE void silu_each(const int n, vf *x)
     for (int i = 0; i < n; i++) {
         const vf a = vmax(vsplat(-88.0f), x[i]);
         x[i] = a / (1.0f + vexp2(vsplat(1.0f), a * vsplat(-LOG2_E)));
+    }
+}
+
+INLINE void tanh_each(const int n, vf *x)
+{
+    UNROLL
+    for (int i = 0; i < n; i++) x[i] = vtanh(x[i]);
+}
+
+/* The logistic function, 1 / (1 + e^-x), as e^x / (1 + e^x) for negative x, so that small
+ * results keep their digits; 0 below -87.7. */
+INLINE void sigmoid_each(const int n, vf *x)
+{
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        const vf e = vexp_nonpositive(-vabs(x[i]));
+        x[i] = vselect(x[i] < 0.0f, e, vsplat(1.0f)) / (1.0f + e);
     }
 }
 

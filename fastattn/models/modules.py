@@ -50,7 +50,14 @@ SWITCHES = {
 }
 
 # The activations of a Dense, by the names of torch's classes.
-ACTIVATIONS = {"Identity": None, "ReLU": "relu", "GELU": "gelu", "SiLU": "silu"}
+ACTIVATIONS = {
+    "Identity": None,
+    "ReLU": "relu",
+    "GELU": "gelu",
+    "SiLU": "silu",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+}
 
 
 @dataclass

@@ -228,7 +228,7 @@ class EncoderLayer(SequenceLayer):
             When `module` is something else.
         ValueError
             When there is no such layer here: dropout in a module that is training, an
-            activation other than relu, gelu and silu, norms of different eps.
+            activation that :func:`fastattn.linear` does not know, norms of different eps.
         """
         layer = cls(**encoder_layer_settings(module), init="zeros")
         warn_of_order(module.self_attn)
@@ -457,7 +457,7 @@ class Encoder(SequenceLayer):
             When `module` is something else.
         ValueError
             When there is no such layer here: dropout in a module that is training, or an
-            activation other than relu, gelu and silu.
+            activation that :func:`fastattn.linear` does not know.
         """
         layers, norm = attributes(module, "TransformerEncoder", "layers", "norm")
         settings = [encoder_layer_settings(layer) for layer in layers]

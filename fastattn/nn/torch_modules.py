@@ -6,17 +6,9 @@ What a layer of ours cannot do is refused here, by name, before a weight is read
 import warnings
 from typing import Any
 
-__all__ = ["attention_settings", "attributes", "encoder_layer_settings", "warn_of_order"]
+from .._rowwise import ACTIVATIONS
 
-# By the names of functions, and of modules without parameters.
-ACTIVATIONS = {
-    "relu": "relu",
-    "gelu": "gelu",
-    "silu": "silu",
-    "ReLU": "relu",
-    "GELU": "gelu",
-    "SiLU": "silu",
-}
+__all__ = ["attention_settings", "attributes", "encoder_layer_settings", "warn_of_order"]
 
 
 def attributes(module: Any, kind: str, *names: str) -> list[Any]:
@@ -99,10 +91,12 @@ def encoder_layer_settings(module: Any) -> dict[str, Any]:
 def _activation(activation: Any) -> str:
     """Name an activation: a function of torch, or a module."""
     called = activation if hasattr(activation, "__name__") else type(activation)
-    name = ACTIVATIONS.get(called.__name__)
+    name = called.__name__.lower()  # torch.nn.ReLU is the module of the function relu
     # Something of the user's own may have the name and do something else.
-    if name is None or (called.__module__ or "torch").partition(".")[0] != "torch":
-        raise ValueError(f"activation {activation!r} is not known: relu, gelu and silu are")
+    package = (called.__module__ or "torch").partition(".")[0]
+    if name not in ACTIVATIONS or package != "torch":
+        known = ", ".join(ACTIVATIONS)
+        raise ValueError(f"activation {activation!r} is not known: {known} are")
     tanh = getattr(activation, "approximate", "none") == "tanh"
     return "gelu_tanh" if tanh else name
 

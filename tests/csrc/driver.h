@@ -35,7 +35,7 @@ void row_cases(const fa_kernels *table);
 void attention_cases(const fa_kernels *table);
 
 /* Elementary functions on n floats, as the tables with and without FMA compute them. */
-enum { EXP2 = FA_NUM_ACTIVATIONS, EXP, TANH, LOG }; /* or an activation */
+enum { EXP2 = FA_NUM_ACTIVATIONS, EXP, LOG }; /* or an activation */
 void elementary_fused(int function, int64_t n, const float *x, float *y);
 void elementary_baseline(int function, int64_t n, const float *x, float *y);
 void sweep(int64_t stride);

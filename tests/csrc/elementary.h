@@ -17,7 +17,6 @@ void ELEMENTARY(int function, int64_t n, const float *x, float *y)
         switch (function) {
         case EXP2: result = vexp2(vsplat(1.0f), v); break;
         case EXP: result = vexp_nonpositive(v); break;
-        case TANH: result = vtanh(v); break;
         case LOG: result = vlog(v); break;
         default: activate_each((fa_activation)function, 1, &result);
         }

@@ -19,6 +19,8 @@ static double exact_gelu_tanh(double x)
 
 static double exact_silu(double x) { return x / (1 + exp(-x)); }
 
+static double exact_sigmoid(double x) { return 1 / (1 + exp(-x)); }
+
 typedef struct {
     const char *name;
     int function;
@@ -31,7 +33,7 @@ static const row ROWS[] = {
     {"exp2(x), -126 <= x <= 127", EXP2, exp2, -126, 127, 0},
     {"exp(x), -87.3 <= x <= 0", EXP, exp, -87.3f, 0, 0},
     {"exp(x), x <= -87.3", EXP, exp, -INFINITY, -87.3f, 1},
-    {"tanh(x)", TANH, tanh, -INFINITY, INFINITY, 0},
+    {"tanh(x)", FA_TANH, tanh, -INFINITY, INFINITY, 0},
     {"log(x), 1/2 <= x <= 2", LOG, log, 0.5f, 2, 0},
     {"log(x), x >= 2", LOG, log, 2, 0x1.fffffep127f, 0},
     {"gelu(x), x >= 0", FA_GELU, exact_gelu, 0, INFINITY, 0},
@@ -42,6 +44,8 @@ static const row ROWS[] = {
      -0x1.fffffep127f, -0.0f, 1},
     {"silu(x), x >= 0", FA_SILU, exact_silu, 0, INFINITY, 0},
     {"silu(x), x <= 0", FA_SILU, exact_silu, -0x1.fffffep127f, -0.0f, 1},
+    {"sigmoid(x), x >= -87.3", FA_SIGMOID, exact_sigmoid, -87.3f, INFINITY, 0},
+    {"sigmoid(x), x <= -87.3", FA_SIGMOID, exact_sigmoid, -INFINITY, -87.3f, 1},
 };
 
 /* The distance between floats around y. */
