@@ -5,6 +5,7 @@ import json
 import shlex
 
 import pytest
+from safetensors.numpy import load_file, save
 from support.folders import TINY
 from support.hub import commit_of, files_of, serve
 
@@ -91,6 +92,19 @@ class TestDownload:
             moved == f"ConnectionError: {NAME} changed while it was downloaded: try again"
         )
         assert path == str(snapshot(tmp_path, NAME, commit_of(new))) != old
+
+    def test_weights_in_several_files(self, hub, tmp_path):
+        tensors = load_file(TINY / "model.safetensors")
+        names = sorted(tensors)
+        shards = {f"model-0000{i + 1}-of-00002.safetensors": names[i::2] for i in (0, 1)}
+        listed = {name: file for file, inside in shards.items() for name in inside}
+        files = {name: FILES[name] for name in FILES if name != "model.safetensors"}
+        files["model.safetensors.index.json"] = json.dumps({"weight_map": listed}).encode()
+        for file, inside in shards.items():
+            files[file] = save({name: tensors[name] for name in inside})
+        hub.publish(NAME, files)
+        script = f"print(len(fa.load({NAME!r}, download=True).encode('a')))"
+        assert hub.client(tmp_path, script) == ["32"]
 
     def test_a_commit_alone(self, hub, tmp_path):
         commit = hub.publish(NAME, FILES, branch="unknown")
