@@ -151,7 +151,7 @@ def jina_v3() -> PreTrainedModel:
 def t5() -> PreTrainedModel:
     """Of heads that are wider together than a vector."""
     config = transformers.T5Config(
-        vocab_size=WORDS, d_model=26, d_kv=10, d_ff=42, num_layers=2, num_heads=3
+        vocab_size=VOCABULARY, d_model=26, d_kv=10, d_ff=42, num_layers=2, num_heads=3
     )
     return transformers.T5EncoderModel(config)
 
@@ -185,7 +185,8 @@ def eurobert() -> PreTrainedModel:
 def qwen3() -> PreTrainedModel:
     """Of heads that are wider together than a vector."""
     config = transformers.Qwen3Config(
-        **sizes(num_attention_heads=6, num_key_value_heads=3), head_dim=8
+        **sizes(vocab_size=VOCABULARY, num_attention_heads=6, num_key_value_heads=3),
+        head_dim=8,
     )
     return transformers.Qwen3Model(config)
 
@@ -206,7 +207,9 @@ def qwen3_windows() -> PreTrainedModel:
 
 def gemma3() -> PreTrainedModel:
     """As EmbeddingGemma is: seeing both sides, through windows but in one layer."""
-    return gemma3_text(use_bidirectional_attention=True, sliding_window_pattern=3)
+    return gemma3_text(
+        use_bidirectional_attention=True, sliding_window_pattern=3, vocab_size=VOCABULARY
+    )
 
 
 def gemma3_causal() -> PreTrainedModel:
@@ -221,11 +224,9 @@ def gemma3_causal() -> PreTrainedModel:
 
 def gemma3_text(**fields: Any) -> PreTrainedModel:
     config = transformers.Gemma3TextConfig(
-        **sizes(num_attention_heads=6, num_key_value_heads=2, num_hidden_layers=3),
-        head_dim=8,
-        query_pre_attn_scalar=11,
-        sliding_window=8,
-        **fields,
+        **sizes(num_attention_heads=6, num_key_value_heads=2, num_hidden_layers=3)
+        | {"head_dim": 8, "query_pre_attn_scalar": 11, "sliding_window": 8}
+        | fields,
     )
     return transformers.Gemma3TextModel(config)
 

@@ -31,6 +31,7 @@ from tokenizers import (
     models,
     normalizers,
     pre_tokenizers,
+    processors,
     trainers,
 )
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -88,6 +89,27 @@ def unigram(cls: str, *special: str, **settings: Any) -> PreTrainedTokenizerBase
     return made(cls, vocab=vocabulary[:VOCABULARY], **settings)
 
 
+def letters_and_bytes(cls: str, *special: str) -> PreTrainedTokenizerBase:
+    letters, _ = counted(str)
+    pieces = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
+    words = ("th", "the", "▁t", "▁the")
+    pieces += [*list(letters)[: VOCABULARY - len(pieces) - len(words)], *words]
+    merges = [("t", "h"), ("th", "e"), ("▁", "t"), ("▁t", "he")]
+    merges = [pair for pair in merges if set(pair) <= set(pieces)]
+    return made(cls, vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges)
+
+
+def around(tokenizer: PreTrainedTokenizerBase, *texts: str) -> PreTrainedTokenizerBase:
+    """Let a tokenizer put tokens around a text and a pair, as its file says."""
+    single, pair = texts
+    names = {name for name in f"{single} {pair}".split() if not name.startswith("$")}
+    special = [(name, tokenizer.convert_tokens_to_ids(name)) for name in sorted(names)]
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, pair=pair, special_tokens=special
+    )
+    return tokenizer
+
+
 def counted(normalize: Callable[[str], str]) -> tuple[Counter[str], Counter[str]]:
     """Count the most common letters and words; the trainers of some kinds draw lots."""
     text = normalize(" ".join(PROSE))
@@ -116,6 +138,9 @@ def smallest_charsmap() -> bytes:
 BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NOTUSED = ("<s>NOTUSED", "</s>NOTUSED", "<unk>", "<pad>", "<unk>NOTUSED", "<s>", "</s>")
 
+END = "<|endoftext|>"
+GEMMA = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+
 TOKENIZERS: Mapping[str, Callable[[], PreTrainedTokenizerBase]] = {
     "roberta": lambda: byte_level("RobertaTokenizer", *FAIRSEQ, "<mask>"),
     "xlm_roberta": lambda: unigram(
@@ -129,6 +154,15 @@ TOKENIZERS: Mapping[str, Callable[[], PreTrainedTokenizerBase]] = {
     "mpnet": lambda: word_piece("MPNetTokenizer", *FAIRSEQ, "[UNK]", "<mask>"),
     "electra": lambda: word_piece("BertTokenizer", *BERT),
     "albert": lambda: unigram("AlbertTokenizer", "<pad>", "<unk>", *BERT[2:]),
+    "t5": lambda: unigram("T5Tokenizer", "<pad>", "</s>", "<unk>", extra_ids=0),
+    "qwen3": lambda: around(
+        byte_level("Qwen2Tokenizer", END, "<|mask|>"), f"$A {END}", f"$A {END} $B {END}"
+    ),
+    "gemma3": lambda: around(
+        letters_and_bytes("GemmaTokenizer", *GEMMA),
+        "<bos> $A <eos>",
+        "<bos> $A <eos> <bos> $B <eos>",
+    ),
 }
 
 # What is changed in every folder, a field to None where it is taken out.
@@ -194,6 +228,9 @@ CHANGES: Mapping[str, tuple[Changes, ...]] = {
     "distilbert": OF_WORD_PIECE,
     "mpnet": (*OF_WORD_PIECE, {CONFIG: {"tokenizer_class": "MPNetTokenizerFast"}}),
     "electra": (*OF_WORD_PIECE, {CONFIG: {"tokenizer_class": "ElectraTokenizer"}}),
+    "t5": (*PREFIX, OTHER_SPACES),
+    "qwen3": (*PREFIX, {JSON: {"normalizer": None}}),
+    "gemma3": ({JSON: {"normalizer": None}},),
     "albert": (
         *PREFIX,
         {CONFIG: {"do_lower_case": False}},
@@ -205,7 +242,7 @@ CHANGES: Mapping[str, tuple[Changes, ...]] = {
 def other_masks(name: str) -> tuple[Changes, ...]:
     """Let the token of a mask take white space where it does not, and the other way."""
     added = json.loads((FOLDER / name / JSON).read_text())["added_tokens"]
-    mask = next(token for token in added if "mask" in token["content"].lower())
+    mask = next((t for t in added if "mask" in t["content"].lower()), added[0])
     other = mask | {"lstrip": not mask["lstrip"]}
     changed = [other if token == mask else token for token in added]
     typed = {"__type": "AddedToken"} | {n: v for n, v in other.items() if n != "id"}

@@ -11,18 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 from ..errors import ModelFormatError
 from .checkpoint import Settings
 from .families import family_of
+from .families.family import AS_IT_IS as WHOLE
 from .folder import Folder, printable
 from .saving import Writer, json_file
-from .tokenizer_classes import (
-    AS_IT_IS,
-    CLASSES,
-    ROBERTA_TOKENS,
-    Made,
-    TokenizerClass,
-    around,
-    kind,
-    without_types,
-)
+from .tokenizer_classes import CLASSES, ROBERTA_TOKENS, TokenizerClass
+from .tokenizer_makers import AS_IT_IS, Made, around, kind, without_types
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -150,12 +143,14 @@ def _class_of(
 ) -> tuple[TokenizerClass | None, str]:
     """Find the class that makes a tokenizer anew, and say what names it, for an error."""
     model = Settings.read(folder, "config.json")
+    default = family_of(model).tokenizer_class
+    if default == WHOLE:
+        return None, ""
     for settings in (general, model):
         if settings.has("tokenizer_class"):
             name: str = settings.get("tokenizer_class", str)
             origin = f"tokenizer_class {name} in {settings.path.name}"
             return CLASSES.get(name.removesuffix("Fast")), origin
-    default = family_of(model).tokenizer_class
     found = CLASSES.get(default or "")
     if found is None or kind(tokenizer.model) != found.model:
         return None, ""

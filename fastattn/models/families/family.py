@@ -35,6 +35,9 @@ HIGHEST = {
 # From the smallest float32 that divides without overflow to a norm that is hardly one.
 EPS_RANGE = (2.0**-126, 1.0)
 
+# The class of transformers that takes tokenizer.json as it is.
+AS_IT_IS = "TokenizersBackend"
+
 # What transformers calls an activation -> what it is. Some names are of one formula.
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -167,7 +170,8 @@ class Family:
         where config.json does not tell them apart.
     tokenizer_class : str, optional
         By which of its classes transformers makes the tokenizer where no file names one;
-        unless given, by one that takes tokenizer.json as it is.
+        unless given, by one that takes tokenizer.json as it is. `AS_IT_IS` is that one
+        whatever class the files name.
     """
 
     read: Callable[[Settings], Architecture]

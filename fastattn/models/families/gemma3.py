@@ -78,4 +78,5 @@ FAMILY = Family(
     read=read,
     prefixes=("model.",),
     unused=("lm_head.",),
+    tokenizer_class="GemmaTokenizer",
 )

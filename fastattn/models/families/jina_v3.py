@@ -56,6 +56,7 @@ PUBLISHED = Family(
     prefixes=("roberta.",),
     # Heads.
     unused=("pooler.", "lm_head.", "classifier."),
+    tokenizer_class="XLMRobertaTokenizer",
 )
 
 IN_MEMORY = replace(

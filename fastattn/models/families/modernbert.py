@@ -12,6 +12,7 @@ from ..checkpoint import Settings
 from .attention import FULL, SLIDING, read_kinds, read_rotary_of
 from .family import (
     ACTIVATIONS,
+    AS_IT_IS,
     EPS_RANGE,
     HIGHEST,
     Architecture,
@@ -122,4 +123,5 @@ FAMILY = Family(
     prefixes=("model.",),
     # What predicts words, or classifies, on top.
     unused=("head.", "decoder.", "classifier."),
+    tokenizer_class=AS_IT_IS,
 )

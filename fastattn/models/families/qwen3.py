@@ -53,4 +53,5 @@ FAMILY = Family(
     prefixes=("model.",),
     # Heads.
     unused=("lm_head.", "score."),
+    tokenizer_class="Qwen2Tokenizer",
 )
