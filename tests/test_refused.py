@@ -71,6 +71,7 @@ def test_what_answers_a_chat(folder):
     [
         ("pylate.models.Dense.Dense", "late interaction"),
         ("sentence_transformers.multi_vector.modules.MultiVectorMask", "late interaction"),
+        ("sentence_transformers.cross_encoder.modules.LogitScore", "a decoder"),
         ("sentence_transformers.models.CLIPModel", "a model that reads pictures"),
     ],
 )

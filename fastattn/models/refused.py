@@ -22,7 +22,7 @@ class Kind:
     cure : str
         What to do about it.
     types : tuple of str
-        The `model_type` of their config.json.
+        The `model_type` of their config.json, or config_sentence_transformers.json.
     architectures : tuple of str
         How the names of their classes begin or end.
     fields : tuple of str
@@ -54,6 +54,7 @@ KINDS = (
     Kind(
         "late interaction, with a vector for each token (ColBERT)",
         "take a model with one vector for a text, or PyLate, which computes these",
+        types=("colbert", "ColBERT", "MultiVectorEncoder"),
         architectures=("HF_ColBERT", "ColBERT"),
         modules=("pylate", "MultiVectorMask"),
     ),
@@ -117,6 +118,7 @@ CHAT = Kind(
     "take an embedding model with its modules.json, or a conversion to a classifier, whose "
     "name ends in -seq-cls",
     architectures=("ForCausalLM",),
+    modules=("LogitScore",),
 )
 
 TYPES = {model_type: kind for kind in KINDS for model_type in kind.types}
@@ -146,7 +148,7 @@ def refuse_architecture(settings: Settings, kinds: Iterable[Kind] = KINDS) -> No
 def refuse_module(entry: Settings) -> None:
     """Refuse a model for a module that modules.json lists."""
     name = entry.get("type", str)
-    for kind in KINDS:
+    for kind in (*KINDS, CHAT):
         if {name.split(".")[0], name.rpartition(".")[2]}.intersection(kind.modules):
             raise _error(entry, "type", name, kind)
 
