@@ -141,6 +141,18 @@ attempt(fa.load, {NAME!r}, download=True)
         assert "'2_Normalize': " in lines[1]
         assert files_of(snapshot(tmp_path, NAME, commit)) == FILES
 
+    def test_a_cache_that_is_named_late(self, hub, tmp_path):
+        commit = hub.publish(NAME, FILES)
+        (line,) = hub.client(
+            tmp_path,
+            f"""
+import os, huggingface_hub.constants
+os.environ["HF_HUB_CACHE"] = {str(tmp_path / "late" / "hub")!r}
+attempt(fa.download, {NAME!r})
+""",
+        )
+        assert line == str(snapshot(tmp_path / "late", NAME, commit))
+
     def test_the_command_line(self, hub, tmp_path):
         commit = hub.publish(NAME, FILES, branch="v1")
         lines = hub.client(

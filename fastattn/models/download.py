@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ..arrays import as_flag
@@ -12,7 +13,7 @@ from ..errors import ModelFormatError
 from .checkpoint import Settings
 from .cures import INDEX, PICKLED, WEIGHTS, no_tokenizer, no_weights
 from .folder import Folder, printable
-from .locate import find, hub_names, locate
+from .locate import cache_folder, find, hub_names, locate
 from .refused import CHAT, KINDS, refuse_architecture, refuse_type
 
 # The folders of the modules of sentence-transformers: 1_Pooling, query_0_Transformer.
@@ -125,9 +126,11 @@ def _fetch(name: str, revision: str | None, token: str | None) -> Path:
                 raise
     files = [file.rfilename for file in info.siblings or ()]
     Listing(full_name, revision, files).check()
+    # Where it is looked for: the library asks the environment once, when it is imported.
+    get = partial(hf_hub_download, full_name, cache_dir=cache_folder(), token=token)
     for file in wanted(files):
         # By the commit: a branch may move meanwhile.
-        path = hf_hub_download(full_name, file, revision=info.sha, token=token)
+        path = get(file, revision=info.sha)
         if file == "config.json":
             # Weights of gigabytes come behind it.
             config = Settings.read(Folder(Path(path).parent), file)
@@ -137,7 +140,7 @@ def _fetch(name: str, revision: str | None, token: str | None) -> Path:
     # found; and that there is no modules.json, if the server says of which commit that is.
     for file in (LAST,) if LAST in files else ("config.json", LAST):
         try:
-            hf_hub_download(full_name, file, revision=revision, token=token)
+            get(file, revision=revision)
         except errors.LocalEntryNotFoundError:
             raise
         except errors.EntryNotFoundError:
