@@ -15,7 +15,7 @@ from damage import flips
 from safetensors.numpy import load_file
 from support.bits import assert_same_bits
 from support.criterion import assert_accurate
-from support.folders import DATA
+from support.folders import DATA, change_json, change_tensors, copy_tiny
 
 import fastattn as fa
 from fastattn._gemm import FORMATS
@@ -29,7 +29,12 @@ NAMES = sorted(path.name for path in FAMILIES.iterdir() if path.is_dir())
 
 # Fields that change numbers and are refused where they have such values, by family.
 REFUSED = {
-    "albert": {"hidden_act": "mish", "num_hidden_groups": 6, "embedding_size": 0},
+    "albert": {
+        "embedding_size": 0,
+        "hidden_act": "mish",
+        "inner_group_num": 205,
+        "num_hidden_groups": 6,
+    },
     "camembert": {"hidden_act": "mish", "pad_token_id": -1},
     "distilbert": {"activation": "mish"},
     "electra": {"hidden_act": "mish", "embedding_size": 0, "is_decoder": True},
@@ -209,6 +214,19 @@ def test_longer_than_the_positions(model):
         assert np.isfinite(longest).all()
         with pytest.raises(ValueError, match=f"at most {model.max_positions} positions"):
             model(np.full((1, model.max_positions + 1), 2))
+
+
+def test_tables_that_are_not_narrow(tmp_path):
+    """An ELECTRA whose tables are as wide as its layers is a BERT."""
+    copy = copy_tiny(tmp_path)
+    bert = read_model(Folder(copy))
+    change_json(copy / "config.json", model_type="electra", embedding_size=32)
+    change_tensors(
+        copy, lambda stored: {n: t for n, t in stored.items() if not n.startswith("pooler")}
+    )
+    electra = read_model(Folder(copy))
+    assert electra.embedding_projection is None
+    assert_same_bits(electra([[2, 7, 3]]), bert([[2, 7, 3]]))
 
 
 def test_damaged_settings(folder, tmp_path):

@@ -34,7 +34,7 @@ def read(settings: Settings) -> Architecture:
 def _places(settings: Settings, count: int) -> list[str]:
     """Say where the weights of each layer are: those of the groups are used many times."""
     groups = settings.get_size("num_hidden_groups", count, 1)
-    inner = settings.get_size("inner_group_num", HIGHEST["num_layers"], 1)
+    inner = settings.get_size("inner_group_num", HIGHEST["num_layers"] // count, 1)
     return [
         f"encoder.albert_layer_groups.{int(i / (count / groups))}.albert_layers.{j}."
         for i in range(count)
