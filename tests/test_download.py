@@ -265,6 +265,7 @@ attempt(fa.load, {NAME!r})
         hub.publish("a/pickled", pickled, branch="v1")
         hub.publish("a/dense", FILES | {"2_Dense/pytorch_model.bin": b""})
         hub.publish("a/onnx", rest | {"onnx/model.onnx": b""})
+        hub.publish("a/adapter", dict.fromkeys(("adapter_config.json", "README.md"), b""))
         hub.publish("a/gguf", {"tiny.Q8_0.gguf": b"", "README.md": b""})
         old = {name: FILES[name] for name in FILES if name != "tokenizer.json"}
         hub.publish("a/old", old | {"vocab.txt": b""})
@@ -272,7 +273,7 @@ attempt(fa.load, {NAME!r})
             tmp_path,
             """
 attempt(fa.load, "a/pickled", download=True, revision="v1")
-for name in ("dense", "old", "onnx", "gguf"):
+for name in ("dense", "old", "onnx", "gguf", "adapter"):
     attempt(fa.download, f"a/{name}")
 """,
         )
@@ -292,6 +293,7 @@ for name in ("dense", "old", "onnx", "gguf"):
         )
         assert "and onnx is not read: get the model" in lines[3]
         assert "and tiny.Q8_0.gguf is not read" in lines[4]
+        assert "a/adapter/adapter_config.json: adapters are not read: merge" in lines[5]
 
     def test_other_kinds_are_told_of_before_their_weights_are_got(self, hub, tmp_path):
         plain = {name: FILES[name] for name in ("model.safetensors", "tokenizer.json")}

@@ -25,6 +25,9 @@ OTHER = (
     *(".gguf", "tf_model.h5", "flax_model.msgpack", "rust_model.ot"),
 )
 
+# What changes the weights of another model, which transformers would apply.
+ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+
 # What tokenizers were kept in before tokenizer.json, and are beside it still.
 OLD_TOKENIZERS = (
     *("vocab.txt", "vocab.json", "sentencepiece.bpe.model"),
@@ -62,6 +65,16 @@ class Contents(Protocol):
 
     def source(self) -> str:
         """Write Python that gives the path of a folder which can be converted."""
+
+
+def refuse_adapter(contents: Contents) -> None:
+    """Refuse a folder with what changes the weights of another model."""
+    for name in ADAPTERS:
+        if contents.has(name):
+            raise ModelFormatError(
+                f"{contents.path / name}: adapters are not read: merge this one into its "
+                "model with peft (merge_and_unload), and save that"
+            )
 
 
 def no_weights(contents: Contents) -> ModelFormatError:

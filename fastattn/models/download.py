@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from ..arrays import as_flag
 from ..errors import ModelFormatError
 from .checkpoint import Settings
-from .cures import INDEX, PICKLED, WEIGHTS, no_tokenizer, no_weights
+from .cures import INDEX, PICKLED, WEIGHTS, no_tokenizer, no_weights, refuse_adapter
 from .folder import Folder, printable
 from .locate import cache_folder, find, hub_names, locate
 from .refused import CHAT, KINDS, refuse_architecture, refuse_type
@@ -226,6 +226,7 @@ class Listing:
 
     def check(self) -> None:
         """Make sure that a model is read from these files, as far as their names tell."""
+        refuse_adapter(self)
         modules = sorted(name for name in self.names() if MODULE.fullmatch(name))
         folders = [self, *(replace(self, folder=name) for name in modules)]
         held = [set(folder.names()) for folder in folders]

@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 
 from ..errors import ModelFormatError
 from .checkpoint import Settings, read_json
+from .cures import refuse_adapter
 from .folder import Folder, printable
 from .refused import CHAT, refuse_architecture, refuse_module
 from .sentence import name_of_settings
@@ -65,7 +66,7 @@ def list_modules(folder: Folder, known: Container[str]) -> ModuleList:
     """Read modules.json: a Transformer, and then modules of the kinds that are known."""
     path = folder.path / "modules.json"
     if not folder.has("modules.json"):
-        _refuse_adapter(folder)
+        refuse_adapter(folder)
         if name := name_of_settings(folder):
             raise ModelFormatError(
                 f"{path}: no such file, and {name} stands beside one, which says how "
@@ -87,22 +88,12 @@ def list_modules(folder: Folder, known: Container[str]) -> ModuleList:
     transformer, *rest = listed
     if transformer.kind != "Transformer":
         raise transformer.unknown()
-    _refuse_adapter(transformer.folder)
+    refuse_adapter(transformer.folder)
     transformer.settings()
     for module in rest:
         if module.kind not in known:
             raise module.unknown()
     return ModuleList(path, transformer.folder, tuple(rest))
-
-
-def _refuse_adapter(folder: Folder) -> None:
-    """Refuse what changes the weights of another model: transformers would apply it."""
-    for name in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
-        if folder.has(name):
-            raise ModelFormatError(
-                f"{folder.path / name}: adapters are not read: merge this one into its "
-                "model with peft (merge_and_unload), and save that"
-            )
 
 
 def _listed(folder: Folder, entry: Settings) -> Listed:
