@@ -167,6 +167,18 @@ def test_of_weights_in_memory(model, folder, inputs):
     assert_same_bits(other(**inputs), model(**inputs))
 
 
+def test_names_of_a_model_with_heads(model, folder, inputs):
+    """They have a prefix, and there are tensors that take no part."""
+    tensors = load_file(folder / "model.safetensors")
+    family = family_of(Settings(folder, stored(folder))).with_tensors(tensors)
+    heads = {f"{name}weight": np.ones(1, np.float32) for name in family.unused}
+    expected = model(**inputs)
+    for prefix in ("", *family.prefixes):
+        renamed = {prefix + name: tensor for name, tensor in tensors.items()}
+        other = EncoderModel.from_weights(stored(folder), renamed | heads)
+        assert_same_bits(other(**inputs), expected)
+
+
 def test_saved_under_the_names_of_the_file(model, folder, inputs, tmp_path):
     model.save(tmp_path / "saved")
     written = load_file(tmp_path / "saved" / "model.safetensors")
