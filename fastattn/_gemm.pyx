@@ -218,7 +218,7 @@ def linear(
     # A few rows take as long as 16: they wait for the weights.
     program.add(&kernels().gemm, plan, <double>max(m, 16) * n * weight.k)
     if norm is not None and not plan.norm:
-        _rowwise.layer_norm(program, out, *norm, out)
+        _rowwise.layer_norm(program, out, norm[0], norm[1], norm[2], out)
 
 
 cdef Py_buffer *matrices(

@@ -11,10 +11,11 @@ from ._cpu cimport fa_op, run_steps
 
 
 cdef enum:
-    # Bytes that a program takes at once for plans and views: those of a single call.
-    BLOCK_BYTES = 1 << 11
     # Between the things in a block: for any C type.
     ALIGN = 16
+    # Bytes that a program takes at once for plans and views, those of a single call: with
+    # what a block begins with 2 KB, which libc clears by vectors and not byte by byte.
+    BLOCK_BYTES = (1 << 11) - ALIGN
 
 
 cdef void *grow(

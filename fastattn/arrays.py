@@ -15,6 +15,7 @@ from .bfloat16 import is_bfloat16
 Float32 = NDArray[np.float32]
 FLOAT32, INT64 = np.dtype(np.float32), np.dtype(np.int64)
 LARGEST = float(np.finfo(np.float32).max)
+FLAGS = bool, np.bool_
 UNREADABLE = TypeError, ValueError, RuntimeError, BufferError
 
 
@@ -268,7 +269,7 @@ def as_number(value: Any, name: str) -> float:
 
 def as_flag(value: Any, name: str) -> bool:
     """Return a truth value; TypeError for anything that is not one."""
-    if not isinstance(value, (bool, np.bool_)):
+    if not isinstance(value, FLAGS):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
 

@@ -25,9 +25,9 @@ __all__ = ["Packing", "packing_of", "pad", "unpad"]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Packing:
-    """Which positions of a (batch, length) grid are real tokens.
+    """Which positions of a (batch, length) grid are real tokens; it never changes.
 
     Attributes
     ----------

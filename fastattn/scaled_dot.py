@@ -27,6 +27,7 @@ from .functional import broadcast
 from .scores import Scores, Window
 
 Array = NDArray[Any]  # float32, float16 or bfloat16
+UINT16 = np.dtype(np.uint16)
 Operands = tuple[Array, Array, Array, Array]
 
 
@@ -391,7 +392,7 @@ def _operands(
             _with_heads(array, name, packed)
             for array, name in ((q, "query"), (k, "key"), (v, "value"))
         )
-    if not q.dtype == k.dtype == v.dtype:
+    if not (q.dtype is k.dtype is v.dtype):
         names = [name_of(array.dtype) for array in (q, k, v)]
         if len(set(names)) > 1:
             raise TypeError(
@@ -462,20 +463,20 @@ def _stored(q: Array, k: Array, v: Array, out: Array) -> tuple[str, Operands]:
         return "float32", (q, k, v, out)
     if char == "e":
         return "float16", (q, k, v, out)
-    bits = np.uint16  # there is no buffer format for it
-    out = np.empty(out.shape, bits) if out.dtype == FLOAT32 else out.view(bits)
-    return "bfloat16", (q.view(bits), k.view(bits), v.view(bits), out)
+    # There is no buffer format for it.
+    out = np.empty(out.shape, UINT16) if out.dtype == FLOAT32 else out.view(UINT16)
+    return "bfloat16", (q.view(UINT16), k.view(UINT16), v.view(UINT16), out)
 
 
 def _deliver(stored: Array, result: Array) -> None:
     """Widen a result that is stored as the bits of bfloat16 and wanted as float32."""
-    if stored.dtype == np.uint16 and result.dtype == FLOAT32:
+    if stored.dtype == UINT16 and result.dtype == FLOAT32:
         result[...] = widened(stored).reshape(result.shape)
 
 
 def _dtype_out(query: Array) -> np.dtype[Any]:
     """Return the dtype of the result: that of the query, if NumPy knows it."""
-    return FLOAT32 if query.dtype == BITS else query.dtype
+    return FLOAT32 if query.dtype.char == BITS.char else query.dtype
 
 
 def _offsets(offset: ArrayLike, leading: tuple[int, ...]) -> NDArray[np.int64] | None:

@@ -1,5 +1,6 @@
 """Working memory of layers, and how it is looked at."""
 
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -64,10 +65,6 @@ class Buffers:
     ----------
     attended : float32 array (tokens, hidden)
         What an encoder layer hands from attention to the feed-forward network.
-    normed : float32 array (tokens, hidden)
-        The input of attention or of a feed-forward network, where a norm comes before.
-        It lies in the memory of the context: attention has read its input before it
-        writes its context.
     angles : dict of (length, offset, Rotary) to arrays (cos, sin)
         Rotary positions, once computed.
     """
@@ -78,10 +75,18 @@ class Buffers:
         self._inner = np.empty(tokens * max(sizes.qkv, sizes.intermediate), np.float32)
         self._outer = np.empty(tokens * max(sizes.context, sizes.hidden), np.float32)
         self.attended = np.empty((tokens, sizes.hidden), np.float32)
-        self.normed = self._view(self._outer, sizes.hidden)
         self.angles: dict[tuple[int, int, Rotary], tuple[Array, Array]] = {}
         self._views: dict[tuple[int, int, int], tuple[Array, Heads, Array, Array]] = {}
         self._intermediates: dict[int, Array] = {}
+
+    @cached_property
+    def normed(self) -> Array:
+        """The input of attention or of a feed-forward network behind a norm.
+
+        It lies in the memory of the context: attention has read its input before it
+        writes its context.
+        """
+        return self._view(self._outer, self.attended.shape[1])
 
     def _view(self, memory: Array, width: int) -> Array:
         return memory[: self._tokens * width].reshape(self._tokens, width)

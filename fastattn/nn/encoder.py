@@ -253,18 +253,18 @@ class EncoderLayer(SequenceLayer):
         buffers: Buffers,
     ) -> None:
         """Add the layer to a program; x and out are packed tokens, out may be x."""
-        h, normed, (first, second) = buffers.attended, buffers.normed, self.norms
+        h, (first, second) = buffers.attended, self.norms
         given = x
         if first.before is not None:
-            given = normed
-            first.before.steps(program, x, normed)
-            program.record("attention_norm", normed, Kind.QUERIES)
+            given = buffers.normed
+            first.before.steps(program, x, given)
+            program.record("attention_norm", given, Kind.QUERIES)
         self.self_attn.steps(program, given, h, sequences, buffers, residual=x, norms=first)
         given = h
         if second.before is not None:
-            given = normed
-            second.before.steps(program, h, normed)
-            program.record("feed_forward_norm", normed, Kind.QUERIES)
+            given = buffers.normed
+            second.before.steps(program, h, given)
+            program.record("feed_forward_norm", given, Kind.QUERIES)
         intermediate = buffers.intermediate(self.intermediate_size)
         self.feed_forward.steps(program, given, out, intermediate, residual=h, norms=second)
         program.record("output", out, Kind.QUERIES)

@@ -33,7 +33,9 @@ def attend(
     if runs is None and not heads.in_cache:
         _attention.attention_varlen(
             program,
-            *heads,
+            heads.query,
+            heads.key,
+            heads.value,
             out,
             sequences.queries.cu_seqlens,
             sequences.keys.cu_seqlens,

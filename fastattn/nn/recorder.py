@@ -9,7 +9,7 @@ or in a second way.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from enum import Enum, auto
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,13 @@ __all__ = ["Complete", "Kind", "Recorder", "program_for", "recording"]
 Array = NDArray[np.float32]
 
 
-class Kind(Enum):
+class Kind:
     """What a value that is recorded has a row for."""
 
-    QUERIES = auto()  # each packed token that is computed
-    KEYS = auto()  # each packed token that is attended to
-    MATRIX = auto()  # each sequence of the batch, padding included
+    # No Enum: each layer names some, and looking up a member of one takes longer.
+    QUERIES: Final = "queries"  # each packed token that is computed
+    KEYS: Final = "keys"  # each packed token that is attended to
+    MATRIX: Final = "matrix"  # each sequence of the batch, padding included
 
 
 class Complete(Exception):
@@ -48,11 +49,11 @@ class Recorder:
         What has been recorded.
     layer : int or None
         The encoder layer whose steps are being added.
-    packings : dict of Kind to Packing
+    packings : dict of str to Packing
         The real tokens of what is computed, and of what it attends to.
     """
 
-    packings: dict[Kind, Packing]
+    packings: dict[str, Packing]
 
     def __init__(self, wanted: set[tuple[int | None, str]]) -> None:
         self.wanted = wanted
@@ -63,7 +64,7 @@ class Recorder:
         """Say whether somebody asked for a value of the current layer."""
         return (self.layer, name) in self.wanted
 
-    def keep(self, name: str, value: Array | Callable[[], Array], kind: Kind) -> None:
+    def keep(self, name: str, value: Array | Callable[[], Array], kind: str) -> None:
         """Copy a value; one that no layer stores comes as the function that computes it.
 
         Packed vectors (tokens, dim) become (batch, length, dim), packed heads

@@ -35,9 +35,9 @@ class MaskedRun(NamedTuple):
     mask: NDArray[Any] | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Sequences:
-    """What is computed, from what, and which of it a query may see.
+    """What is computed, from what, and which of it a query may see; it never changes.
 
     Attention of a sequence to itself has the same packing twice, attention to a source
     has two, and behind a cache the keys are all tokens so far.
