@@ -3,11 +3,14 @@
 import ast
 import json
 import shlex
+import time
 
 import pytest
 from safetensors.numpy import load_file, save
 from support.folders import TINY
 from support.hub import commit_of, files_of, serve
+
+from fastattn.models.download import wanted
 
 FILES = files_of(TINY)
 NAME = "some-one/tiny"
@@ -167,6 +170,21 @@ print(main(["download", {NAME!r}]))
         assert lines[:2] == [str(snapshot(tmp_path, NAME, commit)), "0"]
         assert lines[2].startswith(f"fastattn: error: {NAME} has no branch, tag or commit")
         assert lines[3] == "2"
+
+
+def test_what_a_model_is_read_from():
+    settings = ["config.json", "2_Dense/config.json", "query_0_S/modules.json"]
+    weights = [
+        "2_Dense/model.safetensors",
+        "query_0_S/model-00001-of-00001.safetensors",
+    ]
+    others = ("modules.json", "a/b/config.json", "2_Dense/pytorch_model.bin", "vocab.txt")
+    found = wanted([*others, *weights, *settings])
+    assert (found[:3], found[3:]) == (settings, weights)
+    many = [f"checkpoint-{i}/model.safetensors" for i in range(100_000)]
+    start = time.process_time()
+    assert wanted([*many, *settings]) == settings
+    assert time.process_time() - start < 1
 
 
 class TestRefusals:

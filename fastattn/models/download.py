@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -151,21 +152,23 @@ def _fetch(name: str, revision: str | None, token: str | None) -> Path:
     return found
 
 
-def wanted(files: Sequence[str]) -> list[str]:
+def wanted(files: Iterable[str]) -> list[str]:
     """List what a model is read from, settings before weights, but for the last file."""
-    found = []
-    for file in sorted(files, key=lambda file: (not file.endswith(".json"), file)):
-        folder, _, base = file.rpartition("/")
-        whole = f"{folder}/{WEIGHTS}".lstrip("/") in files
-        if file == LAST or (folder and not MODULE.fullmatch(folder)):
+    folders: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        folder, _, name = file.rpartition("/")
+        folders[folder].add(name)
+    settings, weights = [], []
+    for folder, names in sorted(folders.items()):
+        if folder and not MODULE.fullmatch(folder):
             continue
-        if (
-            base.endswith(".json")
-            or base == WEIGHTS
-            or (SHARD.fullmatch(base) and not whole)
-        ):
-            found.append(file)
-    return found
+        for name in sorted(names):
+            path = f"{folder}/{name}" if folder else name
+            if name.endswith(".json") and path != LAST:
+                settings.append(path)
+            elif name == WEIGHTS or (SHARD.fullmatch(name) and WEIGHTS not in names):
+                weights.append(path)
+    return settings + weights
 
 
 @dataclass(frozen=True)
