@@ -45,7 +45,8 @@ enum {
     X(GELU_TANH, gelu_tanh)                                                                \
     X(SILU, silu)                                                                          \
     X(TANH, tanh)                                                                          \
-    X(SIGMOID, sigmoid)
+    X(SIGMOID, sigmoid)                                                                    \
+    X(LOG1P_RELU, log1p_relu)
 #define FA_ACTIVATION(NAME, name) FA_##NAME,
 typedef enum { FA_ACTIVATIONS(FA_ACTIVATION) } fa_activation;
 enum { FA_NUM_ACTIVATIONS = FA_ACTIVATIONS(FA_ONE) };

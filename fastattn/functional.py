@@ -108,9 +108,11 @@ def linear(
         packs it once.
     bias : array_like, (out_features,), float32, optional
         Added to every row.
-    activation : {None, "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid"}, optional
-        Applied to the result while it is in the cache. "gelu" is the exact form with erf,
-        "gelu_tanh" its approximation; "silu" is also called swish.
+    activation : str, optional
+        Applied to the result while it is in the cache: "relu", "gelu", "gelu_tanh",
+        "silu", "tanh", "sigmoid", "log1p_relu". "gelu" is the exact form with erf,
+        "gelu_tanh" its approximation; "silu" is also called swish; "log1p_relu" is
+        log(1 + relu(x)), of sparse encoders.
     out : ndarray, (..., out_features), float32, optional
         Where to write the result.
 

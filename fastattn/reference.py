@@ -105,6 +105,11 @@ def sigmoid(x: Array) -> Array:
     return one / (one + np.exp(-x))
 
 
+def log1p_relu(x: Array) -> Array:
+    """Return log(1 + max(x, 0))."""
+    return np.log1p(relu(x))
+
+
 def attention_scores(
     query: Array,
     key: Array,

@@ -20,6 +20,7 @@ SPECIAL_VALUES = {
     "gelu_tanh": ([np.nan, np.inf, 3e38], [np.nan, np.inf, 3e38]),
     "silu": ([np.nan, np.inf, 3e38, 0], [np.nan, np.inf, 3e38, 0]),
     "tanh": ([np.nan, np.inf, -np.inf, 0, 20], [np.nan, 1, -1, 0, 1]),
+    "log1p_relu": ([np.nan, np.inf, -np.inf, -2, 0], [np.nan, np.inf, 0, 0, 0]),
     "sigmoid": ([np.nan, np.inf, -np.inf, 0, -3e38], [np.nan, 1, 0, 0.5, 0]),
 }
 

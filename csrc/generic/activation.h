@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* activation.h: ReLU, the two forms of GELU, SiLU, tanh and the logistic function, on
- * vectors and as an operation.
+/* activation.h: ReLU, the two forms of GELU, SiLU, tanh, the logistic function and the
+ * logarithm of sparse encoders, on vectors and as an operation.
  *
  * Each name of FA_ACTIVATIONS has its formula here, a function <name>_each that replaces n
  * vectors, at most EACH, by what they become. */
@@ -90,6 +90,13 @@ INLINE void sigmoid_each(const int n, vf *x)
         const vf e = vexp_nonpositive(-vabs(x[i]));
         x[i] = vselect(x[i] < 0.0f, e, vsplat(1.0f)) / (1.0f + e);
     }
+}
+
+/* log(1 + relu(x)) (Formal, Piwowarski & Clinchant 2021, "SPLADE"). */
+INLINE void log1p_relu_each(const int n, vf *x)
+{
+    UNROLL
+    for (int i = 0; i < n; i++) x[i] = vlog1p(relu(x[i]));
 }
 
 INLINE void activate_each(const fa_activation activation, const int n, vf *x)

@@ -124,3 +124,11 @@ INLINE vf vlog(vf x)
     const vf e = __builtin_convertvector(exponent, vf);
     return vselect(x == x, vfma(e, vsplat(LN2), p * s), x);
 }
+
+/* log(1 + x) for x >= 0, at most 4 ulp from the true value: log u + lost / u, where u is
+ * 1 + x, rounded, and `lost` what that left out. Infinity and NaN stay. */
+INLINE vf vlog1p(vf x)
+{
+    const vf u = 1.0f + x, lost = x - (u - 1.0f);
+    return vselect(u <= 0x1.fffffep127f, vlog(u) + lost / u, x);
+}

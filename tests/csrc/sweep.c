@@ -44,6 +44,7 @@ static const row ROWS[] = {
      -0x1.fffffep127f, -0.0f, 1},
     {"silu(x), x >= 0", FA_SILU, exact_silu, 0, INFINITY, 0},
     {"silu(x), x <= 0", FA_SILU, exact_silu, -0x1.fffffep127f, -0.0f, 1},
+    {"log1p(relu(x)), x >= 0", FA_LOG1P_RELU, log1p, 0, 0x1.fffffep127f, 0},
     {"sigmoid(x), x >= -87.3", FA_SIGMOID, exact_sigmoid, -87.3f, INFINITY, 0},
     {"sigmoid(x), x <= -87.3", FA_SIGMOID, exact_sigmoid, -INFINITY, -87.3f, 1},
 };
