@@ -120,7 +120,11 @@ typedef struct {
     float *b; /* (n, k): B transposed, as a weight is */
 } fa_unpack_plan;
 
-/* gemm: C = norm(activation(A B + bias) * factor + residual), each part optional. */
+/* gemm: C = norm(activation(A B + bias) * factor + residual), each part optional.
+ *
+ * fold: C[i] = the max, or the sum, of 0 and of activation(A B + bias) over the rows that i
+ * owns. */
+typedef enum { FA_FOLD_MAX, FA_FOLD_SUM } fa_fold;
 typedef struct {
     int64_t m, n, k;
     const float *a;
@@ -141,6 +145,9 @@ typedef struct {
     float norm_eps;
     float *c;
     int64_t ldc;
+    fa_fold fold;          /* of `fold` alone, as what follows: */
+    const int64_t *owners; /* (m,) the rows of C that own those of A, never decreasing */
+    int64_t num_owners;    /* the rows of C */
 } fa_gemm_plan;
 
 /* matmul: the product for every index of an array of matrices, with B unpacked. */
@@ -293,7 +300,7 @@ typedef struct {
 /* An instruction set is a table of operations. */
 typedef struct {
     const char *name;
-    fa_op pack, unpack, gemm, matmul, softmax, layer_norm, activate, embed, pool;
+    fa_op pack, unpack, gemm, fold, matmul, softmax, layer_norm, activate, embed, pool;
     fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads;
 } fa_kernels;
 

@@ -66,6 +66,9 @@ INLINE vf vmax(vf a, vf b)
 #endif
 }
 
+/* The larger one, or NaN where either is NaN. */
+INLINE vf vmax_or_nan(vf a, vf b) { return vselect(a != a, a, vmax(a, b)); }
+
 /* a < b ? a : b, to the letter. */
 INLINE vf vmin(vf a, vf b)
 {

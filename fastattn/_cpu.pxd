@@ -59,6 +59,9 @@ cdef extern from "fastattn.h":
         const float *scales
         float *b
 
+    ctypedef enum fa_fold:
+        FA_FOLD_MAX, FA_FOLD_SUM
+
     ctypedef struct fa_gemm_plan:
         int64_t m, n, k
         const float *a
@@ -80,6 +83,9 @@ cdef extern from "fastattn.h":
         float norm_eps
         float *c
         int64_t ldc
+        fa_fold fold
+        const int64_t *owners
+        int64_t num_owners
 
     ctypedef struct fa_matmul_plan:
         fa_gemm_plan first
@@ -195,7 +201,7 @@ cdef extern from "fastattn.h":
 
     ctypedef struct fa_kernels:
         const char *name
-        fa_op pack, unpack, gemm, matmul, softmax, layer_norm, activate, embed, pool
+        fa_op pack, unpack, gemm, fold, matmul, softmax, layer_norm, activate, embed, pool
         fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads
 
     int fa_num_kernels() noexcept nogil

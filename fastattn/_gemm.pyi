@@ -2,7 +2,7 @@
 
 from typing import Any, final
 
-from numpy import float32
+from numpy import float32, int64
 from numpy.typing import NDArray
 
 from ._program import Program
@@ -59,6 +59,23 @@ def linear(
     _rowwise.ACTIVATIONS, or None. With `rows` (start, stop), start a multiple of PANEL,
     these rows of the weight stand for all of it. factor may be out; neither x nor residual
     may overlap out.
+    """
+
+def fold(
+    program: Program,
+    x: NDArray[float32],
+    weight: PackedMatrix,
+    cu_seqlens: NDArray[int64],
+    out: NDArray[float32],
+    *,
+    bias: NDArray[float32] | None = None,
+    activation: str | None = None,
+    add: bool = False,
+) -> None:
+    """Add out[i] = max over the rows of sequence i of activation(x weight^T + bias), and 0.
+
+    With `add` it is their sum. x is (tokens, in_features), out (sequences, out_features).
+    The product is never stored.
     """
 
 def matmul(

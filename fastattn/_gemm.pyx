@@ -8,9 +8,9 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
-    FA_ALIGN, FA_FORMAT_FACTS, FA_FORMAT_FLOAT32, FA_IDENTITY, FA_NUM_DTYPES,
-    FA_NUM_FORMATS, FA_PANEL, FA_UNPACKED_ROWS, fa_activation, fa_format, fa_gemm_plan,
-    fa_matmul_plan, fa_pack_plan, fa_unpack_plan, kernels,
+    FA_ALIGN, FA_FOLD_MAX, FA_FOLD_SUM, FA_FORMAT_FACTS, FA_FORMAT_FLOAT32, FA_IDENTITY,
+    FA_NUM_DTYPES, FA_NUM_FORMATS, FA_PANEL, FA_UNPACKED_ROWS, fa_activation, fa_format,
+    fa_gemm_plan, fa_matmul_plan, fa_pack_plan, fa_unpack_plan, kernels,
 )
 from ._program cimport ELEMENT_WORK, Program, row_stride
 
@@ -219,6 +219,31 @@ def linear(
     program.add(&kernels().gemm, plan, <double>max(m, 16) * n * weight.k)
     if norm is not None and not plan.norm:
         _rowwise.layer_norm(program, out, norm[0], norm[1], norm[2], out)
+
+
+def fold(
+    Program program not None, x, PackedMatrix weight not None, cu_seqlens, out, *,
+    bias=None, activation=None, bint add=False
+):
+    """Add out[i] = max over the rows of sequence i of activation(x weight^T + bias), and 0.
+
+    With `add` it is their sum.
+    """
+    cdef fa_gemm_plan *plan = <fa_gemm_plan *>program.allocate(sizeof(fa_gemm_plan))
+    cdef Py_buffer *x_view = program.matrix(x, "x", -1, weight.k)
+    cdef Py_buffer *out_view = program.matrix(out, "out", -1, weight.n, True)
+    plan.m, plan.n, plan.k = x_view.shape[0], weight.n, weight.k
+    plan.a, plan.lda = <const float *>x_view.buf, row_stride(x_view)
+    plan.format, plan.b, plan.scales = weight.kind, weight.panels, weight.scales
+    plan.bias = program.vector(bias, "bias", plan.n)
+    plan.activation = number_of(activation)
+    plan.c, plan.ldc = <float *>out_view.buf, row_stride(out_view)
+    plan.fold, plan.num_owners = FA_FOLD_SUM if add else FA_FOLD_MAX, out_view.shape[0]
+    program.cu_seqlens(cu_seqlens, "cu_seqlens", plan.num_owners, plan.m)
+    owners = np.repeat(np.arange(plan.num_owners), np.diff(cu_seqlens))
+    plan.owners = program.integers(owners, "owners", plan.m)
+    program.hold(weight)
+    program.add(&kernels().fold, plan, <double>max(plan.m, 16) * plan.n * plan.k)
 
 
 cdef Py_buffer *matrices(

@@ -245,6 +245,15 @@ def pool(
     return pooled
 
 
+def fold(values: Array, cu_seqlens: NDArray[np.integer[Any]], add: bool = False) -> Array:
+    """Return the max, or the sum, of 0 and of the rows of each packed sequence."""
+    folded = np.zeros((len(cu_seqlens) - 1, values.shape[1]), values.dtype)
+    for i, (start, end) in enumerate(pairwise(cu_seqlens)):
+        rows = values[start:end]
+        folded[i] = rows.sum(0) if add else rows.max(0, initial=0)
+    return folded
+
+
 def normalize(x: Array) -> Array:
     """Return x divided by its length (L2), at least 1e-12."""
     length = np.sqrt((x * x).sum(axis=-1, keepdims=True))

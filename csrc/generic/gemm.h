@@ -134,12 +134,34 @@ INLINE void prefetch_next_panels(const fa_gemm_plan *p, int64_t panel, int panel
     t->next_step = FA_ALIGN / sharing;
 }
 
-/* One strip of panels, as wide as a tile, for the row tiles first_tile .. last_tile. The
+/* Fold the activated rows of a tile into those of C that own them, in order. */
+static void fold_rows(const fa_gemm_plan *p, const float *sums, int64_t c_panel,
+                      int64_t row, int64_t rows, int64_t column, int64_t columns)
+{
+    for (int64_t j = 0; j < columns; j += LANES) {
+        const float *from = sums + j / FA_PANEL * c_panel + j % FA_PANEL;
+        const int64_t count = min64(columns - j, LANES);
+        for (int64_t i = 0; i < rows; i++) {
+            float *to = p->c + p->owners[row + i] * p->ldc + column + j;
+            const vf before = vload_tail(to, count);
+            vf x = vload(from + i * FA_PANEL);
+            if (p->bias) x += vload_tail(p->bias + column + j, count);
+            activate_each(p->activation, 1, &x);
+            x = p->fold == FA_FOLD_SUM ? before + x : vmax_or_nan(before, x);
+            vstore_tail(to, x, count);
+        }
+    }
+}
+
+/* A strip of panels, as wide as a tile, for the row tiles first_tile .. last_tile. The
  * sums of the strip stay in scratch, panel by panel, until the last KC terms are in; the
  * epilogue then runs on each tile while it is in the first-level cache. */
 static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_tile,
-                       int64_t last_tile, int64_t panel, int panels, float *sums)
+                       int64_t last_tile, int64_t strip, float *sums)
 {
+    const int64_t all = ceil_div(p->n, FA_PANEL);
+    const int64_t panel = part_start(all, g->strips, strip);
+    const int panels = (int)(part_start(all, g->strips, strip + 1) - panel);
     const int64_t first_row = part_start(p->m, g->row_tiles, first_tile);
     const int64_t column = panel * FA_PANEL;
     const int64_t columns = min64(p->n - column, panels * FA_PANEL);
@@ -159,7 +181,9 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
             prefetch_next_panels(p, panel, panels, start, tile - first_tile,
                                  last_tile - first_tile, &t);
             multiply_packed((int)rows, panels, &t);
-            if (start + t.k == p->k) epilogue(p, t.c, c_panel, row, rows, column, columns);
+            if (start + t.k < p->k) continue;
+            if (p->owners) fold_rows(p, t.c, c_panel, row, rows, column, columns);
+            else epilogue(p, t.c, c_panel, row, rows, column, columns);
         }
         start += KC;
     } while (start < p->k);
@@ -181,12 +205,9 @@ static void gemm_run(const void *plan, int64_t task, void *scratch)
     const int64_t block = first_block + local % blocks, group = local / blocks;
     const int64_t first_tile = part_start(g.row_tiles, g.row_blocks, block);
     const int64_t last_tile = part_start(g.row_tiles, g.row_blocks, block + 1);
-    const int64_t panels = ceil_div(p->n, FA_PANEL);
-    for (int64_t s = part_start(g.strips, g.groups, group);
-         s < part_start(g.strips, g.groups, group + 1); s++) {
-        const int64_t panel = part_start(panels, g.strips, s);
-        const int width = (int)(part_start(panels, g.strips, s + 1) - panel);
-        gemm_strip(p, &g, first_tile, last_tile, panel, width, scratch);
+    const int64_t last_strip = part_start(g.strips, g.groups, group + 1);
+    for (int64_t s = part_start(g.strips, g.groups, group); s < last_strip; s++) {
+        gemm_strip(p, &g, first_tile, last_tile, s, scratch);
     }
     if (p->norm) {
         const int64_t last_row = part_start(p->m, g.row_tiles, last_tile);

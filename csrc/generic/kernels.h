@@ -19,6 +19,7 @@ static int64_t no_scratch(const void *plan)
 #include "activation.h"
 #include "layer_norm.h"
 #include "gemm.h"
+#include "fold.h"
 #include "matmul.h"
 #include "softmax.h"
 #include "attention_task.h"
@@ -45,6 +46,7 @@ const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
     .pack = {pack_tasks, pack_scratch, pack_run},
     .unpack = {unpack_tasks, unpack_scratch, unpack_run},
     .gemm = {gemm_tasks, gemm_scratch, gemm_run},
+    .fold = {fold_tasks, gemm_scratch, fold_run},
     .matmul = {matmul_tasks, matmul_scratch, matmul_run},
     .softmax = {softmax_tasks, no_scratch, softmax_run},
     .layer_norm = {layer_norm_tasks, no_scratch, layer_norm_run},

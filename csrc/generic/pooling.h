@@ -34,7 +34,7 @@ static void pool_max(int64_t first, int64_t end, int64_t dim, const float *x, in
         vf most = vload_tail(x + first * ldx + i, dim - i);
         for (int64_t row = first + 1; row < end; row++) {
             const vf element = vload_tail(x + row * ldx + i, dim - i);
-            most = vselect(most != most, most, vmax(most, element));
+            most = vmax_or_nan(most, element);
         }
         vstore_tail(y + i, most, dim - i);
     }

@@ -163,6 +163,32 @@ class Linear(Layer):
         if norm is not None and fused is None:
             norm.steps(program, out, out)
 
+    def fold_steps(
+        self,
+        program: Program,
+        x: NDArray[np.float32],
+        starts: NDArray[np.int64],
+        out: NDArray[np.float32],
+        *,
+        activation: str | None = None,
+        add: bool = False,
+    ) -> None:
+        """Add out[i] = max over the rows of sequence i of activation(x weight^T + bias), 0.
+
+        With `add` it is their sum. `starts` says where each sequence starts, and the last
+        one ends. The values of all rows are never stored.
+        """
+        _gemm.fold(
+            program,
+            x,
+            self._weights["weight"],
+            starts,
+            out,
+            bias=self._weights.get("bias"),
+            activation=activation,
+            add=add,
+        )
+
 
 def finish_part(
     program: Program,

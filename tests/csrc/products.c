@@ -70,6 +70,41 @@ static void product(const fa_kernels *t, fa_format format, int64_t m, int64_t n,
     finish("c", p.c, size * (int64_t)sizeof *p.c);
 }
 
+/* Rows of six sequences, of which some have none. */
+static void folded(const fa_kernels *t, fa_format format, fa_fold fold, int64_t m,
+                   int64_t n, int64_t k)
+{
+    enum { OWNERS = 6 };
+    if (!begin(t, "fold:m=%d,n=%d,k=%d,format=%d,fold=%d", (int)m, (int)n, (int)k, format,
+               fold))
+        return;
+    fa_gemm_plan p = {.m = m, .n = n, .k = k, .format = format, .fold = fold};
+    int64_t *owners = memory(m * (int64_t)sizeof *owners);
+    pack_weight(t, &p, 0);
+    for (int64_t i = 0; i < m; i++) owners[i] = i * i * OWNERS / (m * m + 1);
+    p.a = numbers(m * k, -2, 2);
+    p.lda = k;
+    p.bias = n % 3 ? numbers(n, -1, 1) : 0;
+    p.activation = (fa_activation)((m + n) % FA_NUM_ACTIVATIONS);
+    p.owners = owners;
+    p.num_owners = OWNERS;
+    p.ldc = n + n % 2;
+    const int64_t size = (OWNERS - 1) * p.ldc + n;
+    p.c = numbers(size, 0, 0);
+    run(&t->fold, &p);
+    finish("c", p.c, size * (int64_t)sizeof *p.c);
+}
+
+static void fold_cases(const fa_kernels *t)
+{
+    for (int64_t m = 0; m <= 129; m += 1 + m / 4) {
+        for (int64_t n = 0; n <= 130; n += 1 + n / 4) {
+            folded(t, (fa_format)((m + n) % FA_NUM_FORMATS), FA_FOLD_MAX, m, n, 7);
+            folded(t, FA_FORMAT_FLOAT32, FA_FOLD_SUM, m, n, m == 129 ? 385 : 2);
+        }
+    }
+}
+
 /* The elements from the first of `count` things to the end of the last. */
 static int64_t span(int64_t count, int64_t step, int64_t size)
 {
@@ -150,5 +185,6 @@ void product_cases(const fa_kernels *t)
             }
         }
     }
+    fold_cases(t);
     matmul_cases(t);
 }

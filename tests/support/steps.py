@@ -28,6 +28,15 @@ def linear(x, weight, out=None, **keywords: Any) -> Array:
     return out
 
 
+def fold(x, weight, cu_seqlens, out=None, **keywords: Any) -> Array:
+    if not isinstance(weight, _gemm.PackedMatrix):
+        weight = _gemm.PackedMatrix(weight)
+    if out is None:
+        out = np.empty((len(cu_seqlens) - 1, weight.shape[0]), np.float32)
+    run(_gemm.fold, x, weight, cu_seqlens, out, **keywords)
+    return out
+
+
 def softmax(x, out=None, **keywords: Any) -> Array:
     out = np.empty(x.shape, np.float32) if out is None else out
     run(_rowwise.softmax, x, out, **keywords)
