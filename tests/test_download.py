@@ -267,8 +267,9 @@ attempt(fa.load, {NAME!r})
         assert line.startswith(f"ConnectionError: {NAME} is not in the Hugging Face cache")
         assert hub.requests == []
         folder = str(snapshot(tmp_path, NAME, commit))
-        for variables in ({}, nobody, {"HF_HUB_OFFLINE": "1"}):
-            assert hub.client(tmp_path, script, **variables) == [folder]
+        assert hub.client(tmp_path, script) == [folder]
+        both = nobody | {"HF_HUB_OFFLINE": "1"}
+        assert hub.client(tmp_path, script, **both) == [folder]
 
     def test_a_server_that_says_nothing(self, hub, tmp_path):
         """Behind a firewall that drops what is sent, say."""
