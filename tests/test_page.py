@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from support.folders import TINY, change_json, change_tensors, copy_tiny
+from support.folders import DATA, TINY, change_json, change_tensors, copy_tiny
 
 import fastattn as fa
 from fastattn.cli import main
@@ -17,6 +17,8 @@ from fastattn.page.opening import opening
 
 TEXT = "the big fox jumped over a small dog"
 MARKUP = "</script><script>a & b<!-- \u2028狐"
+# Those that have a tokenizer.
+FAMILIES = sorted(path.parent for path in DATA.glob("families/*/tokenizer.json"))
 # The digits behind the point that the page shows.
 DIGITS = {"weights": 4}
 
@@ -77,14 +79,21 @@ def numbers_of(stored, heads, length, dim):
     return {name: x / 100 for name, x in hundredths.items()} | {"weights": weights / 10000}
 
 
-def test_numbers_are_those_of_the_trace(model):
-    data, traced = data_of(fa.explain(model, TEXT)), fa.trace(model, TEXT)
+@pytest.mark.parametrize("folder", [TINY, *FAMILIES], ids=lambda path: path.name)
+def test_numbers_are_those_of_the_trace(folder):
+    model = fa.load(folder)
+    text = TEXT[:15]
+    data, traced = data_of(fa.explain(model, text)), fa.trace(model, text)
     assert data["tokens"] == traced.tokens
     assert len(data["layers"]) == len(traced.layers)
     sizes = data["heads"], len(traced.tokens), data["dim"]
     for stored, layer in zip(data["layers"], traced.layers, strict=True):
-        queries, keys = (layer[name].astype(float) for name in ("queries", "keys"))
-        expected = {**layer, "products": queries @ keys.swapaxes(1, 2)}
+        grouped = data["heads"] // len(layer["keys"])
+        keys, values = (np.repeat(layer[name], grouped, 0) for name in ("keys", "values"))
+        products = layer["queries"].astype(float) @ keys.astype(float).swapaxes(1, 2)
+        expected = {**layer, "keys": keys, "values": values, "products": products}
+        # What a query may not look at.
+        expected["scores"] = np.where(layer["scores"] == -np.inf, -1e5, layer["scores"])
         for name, shown in numbers_of(stored, *sizes).items():
             half = 0.5 * 10.0 ** -DIGITS.get(name, 2)
             assert np.abs(shown - expected[name]).max() <= half * (1 + 1e-6), name
@@ -169,6 +178,16 @@ def test_a_pair(model):
     assert data["tokens"] == ["[CLS]", "a", "cat", "[SEP]", "the", "dog", "[SEP]"]
     assert data["special"] == [1, 0, 0, 1, 0, 0, 1]
     assert data["second"] == [0, 0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("folder", FAMILIES, ids=lambda path: path.name)
+def test_the_second_of_a_pair(folder):
+    """Where a model tells its tokens apart by no type, too."""
+    model = fa.load(folder)
+    second = data_of(fa.explain(model, "the", "fox"))["second"]
+    sequences = model.tokenizer.encode("the", "fox").sequence_ids
+    start = sequences.index(1)
+    assert second == [0] * start + [1] * (len(sequences) - start)
 
 
 def test_text_is_data(model):

@@ -83,7 +83,7 @@ def explain(
         "pair": pair,
         "tokens": traced.tokens,
         "special": special,
-        "second": traced.encoding.type_ids,
+        "second": _second(traced.encoding.sequence_ids),
         "heads": heads,
         "dim": dim,
         "opening": opening([layer["weights"] for layer in traced.layers], special),
@@ -95,6 +95,12 @@ def explain(
     page = page.replace("/* page.css */", _file("page.css"))
     page = page.replace("/* page.js */", _file("numbers.js") + _file("page.js"))
     return page.replace("/* data */", embedded)
+
+
+def _second(sequences: list[int | None]) -> list[int]:
+    """Say which tokens come with the second text; not all models have a type for them."""
+    start = sequences.index(1) if 1 in sequences else len(sequences)
+    return [int(i >= start) for i in range(len(sequences))]
 
 
 def _file(name: str) -> str:

@@ -7,6 +7,8 @@
 const KINDS = { int8: Int8Array, int16: Int16Array, int32: Int32Array };
 const SCALE = 100;
 const WEIGHT_SCALE = 10000;
+// The score of a key that a query may not look at.
+const HIDDEN = -1e5 * SCALE;
 
 const round = (x) => Math.floor(x + 0.5);
 

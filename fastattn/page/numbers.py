@@ -28,9 +28,17 @@ Array = NDArray[np.float64]
 def packed_layer(layer: Trace) -> dict[str, dict[str, str]]:
     """Pack the queries, keys, values, scores, weights and contexts of a layer."""
     traced = {name: value.astype(np.float64) for name, value in layer.items()}
+    hidden = traced["scores"] == -np.inf
+    traced["scores"][hidden] = 0
     if not all((np.abs(value) < LARGEST).all() for value in traced.values()):
         raise ValueError(f"the model computes numbers that are not below {LARGEST:.0e}")
-    dim = traced["queries"].shape[-1]
+    # Nothing that is shown is so low, and the weight of it is 0.
+    traced["scores"][hidden] = -LARGEST
+    heads, _, dim = traced["queries"].shape
+    for name in ("keys", "values"):
+        # Heads of queries may share them.
+        shared = heads // len(traced[name])
+        traced[name] = np.repeat(traced[name], shared, axis=0)
     queries, keys, values = (
         np.rint(SCALE * traced[name]) for name in ("queries", "keys", "values")
     )

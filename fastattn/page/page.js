@@ -23,6 +23,7 @@ const state = {
 const number = (x, digits) =>
   x.toFixed(digits).replace(/^-(?=[0.]+$)/, "").replace("-", "−");
 const hundredths = (n) => number(n / SCALE, 2);
+const score = (n) => (n === HIDDEN ? "−∞" : hundredths(n));
 const share = (n) => number(n / WEIGHT_SCALE, 4);
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 const shown = () => [...tokens.keys()].filter((i) => $("special").checked || !special[i]);
@@ -192,7 +193,7 @@ function drawSteps() {
       nameCell(element("bdi", { textContent: tokens[token] })),
       vectorCell("keys", token),
       cell(hundredths(row.products[token])),
-      cell(hundredths(row.scores[token])),
+      cell(score(row.scores[token])),
       weight,
       vectorCell("values", token),
       strip(weighted, number(weighted[c] / (SCALE * WEIGHT_SCALE), 3)),
