@@ -250,6 +250,22 @@ def _powers(count: int) -> NDArray[np.float64]:
     return np.multiply.accumulate(np.full(count, ratio))
 
 
+def as_frequencies(value: ArrayLike, name: str, count: int) -> NDArray[np.float64]:
+    """Return so many frequencies from 0 to 1; TypeError or ValueError otherwise."""
+    array = as_array(value, name)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be an array of real numbers, got {array.dtype}")
+    frequencies = array.astype(np.float64, order="C")
+    if frequencies.shape != (count,):
+        raise ValueError(
+            f"{name} must be {count} numbers from 0 to 1, got shape {frequencies.shape}"
+        )
+    wrong = frequencies[~((0 <= frequencies) & (frequencies <= 1))]
+    if wrong.size:
+        raise ValueError(f"{name} must be {count} numbers from 0 to 1, got {wrong[0]}")
+    return frequencies
+
+
 def _table(
     length: int,
     dim: int,
@@ -265,12 +281,7 @@ def _table(
         raise ValueError(f"base must be at least 1, got {base}")
     given = None
     if frequencies is not None:
-        given = as_array(frequencies, "frequencies").astype(np.float64, order="C")
-        if given.shape != (shape[1] // 2,) or not ((0 <= given) & (given <= 1)).all():
-            raise ValueError(
-                f"frequencies must be {shape[1] // 2} numbers from 0 to 1, got "
-                f"{frequencies!r}"
-            )
+        given = as_frequencies(frequencies, "frequencies", shape[1] // 2)
     out = np.empty(shape, np.float32)
     program = Program()
     _rowwise.sinusoid(program, base, out, first=start, frequencies=given)

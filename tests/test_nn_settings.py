@@ -128,9 +128,8 @@ def test_layers_of_other_heads_share_a_mask():
 def test_frequencies_stand_for_a_base():
     angles = fa.rotary_positions(40, 8, base=50.0, offset=3)
     frequencies = 50.0 ** (-np.arange(4) / 4)
-    for one, other in zip(
-        angles, fa.rotary_positions(40, 8, offset=3, frequencies=frequencies), strict=True
-    ):
+    others = fa.rotary_positions(40, 8, offset=3, frequencies=frequencies)
+    for one, other in zip(angles, others, strict=True):
         assert np.abs(one - other).max() <= 2.0**-22
     with pytest.raises(ValueError, match="frequencies must be 4 numbers from 0 to 1"):
         fa.rotary_positions(40, 8, frequencies=[1.0, 0.5])
@@ -138,6 +137,12 @@ def test_frequencies_stand_for_a_base():
         with pytest.raises(ValueError, match="from 0 to 1"):
             fa.rotary_positions(40, 8, frequencies=wrong)
         with pytest.raises(ValueError, match="from 0 to 1"):
+            nn.MultiHeadAttention(16, 2, rotary=wrong)
+    for kind in (complex, bool, str, object):
+        wrong = np.ones(4, kind)
+        with pytest.raises(TypeError, match=r"frequencies must be .* real numbers"):
+            fa.rotary_positions(40, 8, frequencies=wrong)
+        with pytest.raises(TypeError, match=r"rotary must be .* real numbers"):
             nn.MultiHeadAttention(16, 2, rotary=wrong)
 
 
@@ -197,7 +202,7 @@ SMALL = nn.MultiHeadAttention(8, 2), nn.FeedForward(8, 6)
         (
             lambda: nn.MultiHeadAttention(8, 2, rotary=[0.5, 0.5, 0.5]),
             ValueError,
-            r"each of the 2 pairs of columns, got shape \(3,\)",
+            r"rotary must be 2 numbers from 0 to 1, got shape \(3,\)",
         ),
         (lambda: nn.MultiHeadAttention(8, 2, window=3), TypeError, "window must be"),
     ],

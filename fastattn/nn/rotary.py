@@ -4,8 +4,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ..arrays import Float32, as_array, as_index, as_number
-from ..positions import rotary_positions
+from ..arrays import Float32, as_index, as_number
+from ..positions import as_frequencies, rotary_positions
 
 __all__ = ["Rotary"]
 
@@ -51,17 +51,8 @@ class Rotary(NamedTuple):
             if base < 1:
                 raise ValueError(f"rotary must be at least 1, got {rotary}")
             return cls(dim, base, interleaved=interleaved)
-        frequencies = as_array(rotary, "rotary")
-        if frequencies.dtype.kind not in "fiu":
-            raise TypeError(f"rotary must be numbers, got an array of {frequencies.dtype}")
-        if not ((0 <= frequencies) & (frequencies <= 1)).all():
-            raise ValueError("the frequencies of rotary must be from 0 to 1")
-        if frequencies.shape != (dim // 2,):
-            raise ValueError(
-                f"rotary must be a base, or have a frequency for each of the {dim // 2} "
-                f"pairs of columns, got shape {frequencies.shape}"
-            )
-        values = tuple(frequencies.astype(np.float64).tolist())
+        frequencies = as_frequencies(rotary, "the frequencies of rotary", dim // 2)
+        values = tuple(frequencies.tolist())
         return cls(dim, frequencies=values, factor=factor, interleaved=interleaved)
 
     def angles(self, length: int, offset: int) -> tuple[Float32, Float32]:
