@@ -21,7 +21,7 @@ from .models import Config, EncoderModel
 from .models.batches import batches, windows
 from .models.download import folder_of
 from .models.folder import Folder
-from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens
+from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens, check_unicode
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -142,11 +142,13 @@ class TextModel:
         if prompt_name is not None:
             if not self.prompts:
                 raise ValueError("prompt_name: the model has no prompts: load(prompts=...)")
-            return self.prompts[as_choice(prompt_name, "prompt_name", self.prompts)]
-        if prompt is None:
-            return self.prompt
+            prompt = self.prompts[as_choice(prompt_name, "prompt_name", self.prompts)]
+        elif prompt is None:
+            prompt = self.prompt
         if not isinstance(prompt, str):
             raise TypeError(f"prompt must be a str, got {type(prompt).__name__}")
+        named = "prompt" if prompt_name is None else f"prompts[{prompt_name!r}]"
+        check_unicode(prompt, named)
         return prompt
 
     def _batches(

@@ -128,6 +128,7 @@ class TestOptions:
             ({"truncate_dim": 33}, ValueError, "truncate_dim must be from 1 to 32"),
             ({"truncate_dim": "8"}, TypeError, "truncate_dim must be an integer"),
             ({"prompt": 1}, TypeError, "prompt must be a str, got int"),
+            ({"prompt": "\ud800"}, ValueError, "prompt is not valid Unicode"),
             ({"num_threads": 0}, ValueError, "number of threads"),
             ({"num_threads": "2"}, TypeError, "number of threads"),
             ({"output": "tokens", "normalize": True}, ValueError, "sentence vectors"),
