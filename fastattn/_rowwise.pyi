@@ -44,7 +44,7 @@ def embed(
     ids: Sequence[NDArray[int64]],
     out: NDArray[float32],
     *,
-    scale: float = 1,
+    scale: float = 1.0,
     norm: tuple[NDArray[float32] | None, NDArray[float32] | None, float] | None = None,
 ) -> None:
     """Add out[t] = norm(scale * sum of table[ids[t]]) for one to three tables (rows, dim).
