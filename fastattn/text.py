@@ -17,7 +17,7 @@ from .errors import TruncationWarning
 from .models import EncoderModel, read_model
 from .models.batches import pack
 from .models.chain import KINDS, Chain, read_chain
-from .models.folder import Folder
+from .models.folder import Folder, errors_of_library
 from .models.module_list import list_modules
 from .models.modules import TOKENS, Features
 from .models.saving import write_folder
@@ -59,6 +59,7 @@ class _Call:
     """The options of a call, checked; `wanted` None: the vectors of tokens."""
 
     prompt: str
+    prompt_tokens: int
     wanted: _Vectors | None
     batch_tokens: int
     on_truncation: OnTruncation
@@ -532,14 +533,28 @@ class TextEncoder(TextModel):
                 "normalize, truncate_dim, precision and ranges are about sentence vectors: "
                 'with output="tokens" there are none'
             )
+        prompt = self._choose_prompt(prompt, prompt_name)
         return _Call(
-            prompt=self._choose_prompt(prompt, prompt_name),
+            prompt=prompt,
+            prompt_tokens=self._count_prompt_tokens(prompt),
             wanted=wanted,
             batch_tokens=as_index(batch_tokens, "batch_tokens", 1),
             on_truncation=as_choice(on_truncation, "on_truncation", ON_TRUNCATION),
             show_progress=show_progress,
             num_threads=num_threads,
         )
+
+    def _count_prompt_tokens(self, prompt: str) -> int:
+        """Count the tokens of a prompt that modules leave out, the first one among them.
+
+        The special token behind a text is none of them; it stands behind the prompt alone.
+        """
+        if self.modules.include_prompt or not prompt:
+            return 0
+        with errors_of_library("tokenizer.json"):
+            tokens = self.tokenizer.encode(prompt).tokens
+        special = self.special_tokens.values()
+        return len(tokens) - sum(token in special for token in tokens[-1:])
 
     def _vectors(
         self,
@@ -565,7 +580,7 @@ class TextEncoder(TextModel):
         starts = sequences.queries.cu_seqlens
         program = Program(num_threads=call.num_threads)
         self.model.steps(program, ids, types, sequences, hidden)
-        features = Features({TOKENS: hidden}, starts)
+        features = Features({TOKENS: hidden}, starts, call.prompt_tokens)
         if call.wanted is None:
             vectors = self.modules.add_for_tokens(program, features)
             program.run()

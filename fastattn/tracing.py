@@ -284,7 +284,9 @@ def _compute(model: TextEncoder, tokens: Tokens) -> None:
     hidden = np.empty((len(ids), model.model.hidden_size), np.float32)
     program = program_for(packing)
     model.model.steps(program, ids, types, sequences, hidden)
-    model.modules.add_all(program, Features({TOKENS: hidden}, packing.cu_seqlens))
+    prompt_tokens = model._count_prompt_tokens(model.prompt)
+    features = Features({TOKENS: hidden}, packing.cu_seqlens, prompt_tokens)
+    model.modules.add_all(program, features)
     program.run()
 
 

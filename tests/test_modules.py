@@ -17,9 +17,6 @@ EXPECTED = np.load(DATA / "modules.npz")
 TEXTS = EXPECTED["texts"].tolist()
 NAMES = [name for name in EXPECTED if f"{name}.float32" in EXPECTED]
 
-# All but those that leave the prompt out, which is refused.
-RUNNING = [name for name in NAMES if not name.endswith("_without_prompt")]
-
 
 def folder_of(name, to):
     """Put the modules of a name behind the tiny model."""
@@ -44,7 +41,7 @@ def load(tmp_path):
     return lambda name: fa.load(folder_of(name, tmp_path))
 
 
-@pytest.mark.parametrize("name", RUNNING)
+@pytest.mark.parametrize("name", NAMES)
 class TestEveryChain:
     def test_numbers(self, load, name):
         expected = {
@@ -112,6 +109,43 @@ class TestNormalize:
         save_file({k: 0 * t - 1 for k, t in load_file(path).items()}, path)
         model = fa.load(folder)
         assert_same_bits(model.encode("a", normalize=True), np.zeros(19, np.float32))
+
+
+class TestPromptLeftOut:
+    """The folder's prompt is "the sun: ", four tokens with the [CLS] before them."""
+
+    def test_rows_behind_it_count(self, load):
+        model = load("mean_without_prompt")
+        states = model.encode("a cat", output="tokens")
+        assert len(states) == 7
+        np.testing.assert_allclose(model.encode("a cat"), states[4:].mean(0), atol=1e-6)
+        assert_same_bits(fa.trace(model, "a cat")["1_Pooling"], model.encode("a cat"))
+
+    def test_without_a_prompt_all_count(self, load):
+        model = load("mean_without_prompt")
+        states = model.encode("a cat", output="tokens", prompt="")
+        vector = model.encode("a cat", prompt="")
+        np.testing.assert_allclose(vector, states.mean(0), atol=1e-6)
+
+    def test_the_prompt_of_the_call_decides(self, load):
+        model = load("lasttoken_without_prompt")
+        model.prompts["one"] = "one "
+        last = model.encode("a cat", output="tokens", prompt="one ")[-1]
+        assert_same_bits(model.encode("a cat", prompt_name="one"), last)
+
+    def test_a_prompt_that_is_cut(self, load):
+        model = load("mean_without_prompt")
+        model.max_length = 4
+        options = {"prompt": "a b c d e f", "on_truncation": "ignore"}
+        states = model.encode("a cat", output="tokens", **options)
+        assert_same_bits(model.encode("a cat", **options), states[-1])
+
+    def test_where_nothing_is_left_of_the_text(self, load):
+        """The prompt alone is three tokens, which with the text are two."""
+        model = load("max_without_prompt")
+        assert model.tokenizer.encode("sk").tokens == ["[CLS]", "s", "##k", "[SEP]"]
+        assert model.tokenizer.encode("sky").tokens == ["[CLS]", "sky", "[SEP]"]
+        assert_same_bits(model.encode("y", prompt="sk"), np.zeros(32, np.float32))
 
 
 def test_description(load):

@@ -225,7 +225,7 @@ class TestPooling:
             ({"pooling_mode": None}, "pooling_mode must be cls or .*, got None"),
             ({"pooling_mode_min_tokens": False}, "pooling_mode_min_tokens is a field"),
             ({"pooling_mode_lasttoken": 1}, "pooling_mode_lasttoken must be true or"),
-            ({"include_prompt": False}, "include_prompt must be true, got false"),
+            ({"include_prompt": 0}, "include_prompt must be true or false, got 0"),
             ({"pool_rows": 3}, "pool_rows is a field that fastattn does not know"),
         ],
     )

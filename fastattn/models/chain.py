@@ -43,6 +43,8 @@ class Chain(Mapping[str, Module]):
         How many numbers the vector of a text has.
     unit : bool
         Whether it is scaled to unit length at the end.
+    include_prompt : bool
+        Whether it makes no difference which tokens are those of the prompt.
     """
 
     def __init__(self, modules: Sequence[Module]) -> None:
@@ -52,6 +54,7 @@ class Chain(Mapping[str, Module]):
         last = self[self._for_texts[-1]]
         self.dim = last.dim
         self.unit = last.unit
+        self.include_prompt = all(module.include_prompt for module in modules)
 
     def __getitem__(self, name: str) -> Module:
         """Give a module."""
@@ -95,16 +98,16 @@ class Chain(Mapping[str, Module]):
         They are scaled after the rest has been cut off, and only if `normalize` says so.
         """
         self._add(self._for_texts[: -1 if self.unit else None], program, features)
-        vectors = features.vectors[SENTENCE][:, :dim]
+        features.vectors[SENTENCE] = features.vectors[SENTENCE][:, :dim]
         if normalize:
-            return Normalize(SENTENCE, dim).steps(program, vectors, features.starts)
-        return vectors
+            return Normalize(SENTENCE, dim).steps(program, features)
+        return features.vectors[SENTENCE]
 
     def _add(self, names: Sequence[str], program: Program, features: Features) -> None:
         """Add modules to a program; a recorder sees what each of them gives."""
         for name in names:
             module = self[name]
-            given = module.steps(program, features.vectors[module.reads], features.starts)
+            given = module.steps(program, features)
             features.vectors[module.gives] = given
             kind = Kind.QUERIES if module.gives == TOKENS else Kind.MATRIX
             program.record(name, given, kind)

@@ -70,10 +70,13 @@ class Features:
         By name: rows of packed tokens, or of texts.
     starts : int64 array (texts + 1,)
         Where the tokens of each text start.
+    prompt_tokens : int
+        How many of the first tokens of each text are those of the prompt.
     """
 
     vectors: dict[str, Array]
     starts: NDArray[int64]
+    prompt_tokens: int
 
 
 class Module(nn.Layer):
@@ -87,12 +90,15 @@ class Module(nn.Layer):
         How many numbers each vector has that it gives.
     unit : bool
         Whether all that it does is to scale vectors to unit length.
+    include_prompt : bool
+        Whether it makes no difference to it which tokens are those of the prompt.
     """
 
     reads: str
     gives: str
     dim: int
     unit: ClassVar[bool] = False
+    include_prompt: bool = True
 
     # The fields that its config.json may have, and whether there need be none.
     fields: ClassVar[tuple[str, ...]]
@@ -108,7 +114,7 @@ class Module(nn.Layer):
         """Give the fields of its config.json."""
 
     @abstractmethod
-    def steps(self, program: Program, x: Array, starts: NDArray[int64]) -> Array:
+    def steps(self, program: Program, features: Features) -> Array:
         """Add the module to a program; the vectors that it gives are made here."""
 
     def files(self) -> dict[str, Writer]:
@@ -144,17 +150,17 @@ class Pooling(Module):
         *("pooling_mode", *SWITCHES),
     )
 
-    def __init__(self, modes: tuple[str, ...], dim: int) -> None:
+    def __init__(
+        self, modes: tuple[str, ...], dim: int, include_prompt: bool = True
+    ) -> None:
         super().__init__()
         self.modes = modes
+        self.include_prompt = include_prompt
         self.dim = len(modes) * dim
 
     @classmethod
     def read(cls, settings: Settings, folder: Folder, sizes: Sizes) -> Self:
         """Read which poolings its settings ask for."""
-        if not settings.get("include_prompt", bool, True):
-            problem = "must be true, got false: prompts cannot be left out of pooling yet"
-            raise settings.error("include_prompt", problem)
         switched_on = [
             mode for name, mode in SWITCHES.items() if settings.get(name, bool, False)
         ]
@@ -164,25 +170,31 @@ class Pooling(Module):
         known = isinstance(modes, list) and modes and all(m in [*POOLINGS] for m in modes)
         if not known or len(modes) > len(SWITCHES):
             raise settings.wrong("pooling_mode", " or ".join(POOLINGS), modes)
-        return cls(tuple(modes), sizes[TOKENS])
+        include_prompt = settings.get("include_prompt", bool, True)
+        return cls(tuple(modes), sizes[TOKENS], include_prompt)
 
     def settings(self) -> dict[str, Any]:
         """Give switches, which every version reads, or modes where their order differs."""
         fields: dict[str, Any] = {"word_embedding_dimension": self.dim // len(self.modes)}
+        if not self.include_prompt:
+            fields["include_prompt"] = False
         if self.modes == tuple(mode for mode in SWITCHES.values() if mode in self.modes):
             return fields | {name: mode in self.modes for name, mode in SWITCHES.items()}
         return fields | {"pooling_mode": list(self.modes)}
 
-    def steps(self, program: Program, x: Array, starts: NDArray[int64]) -> Array:
-        """Add a pooling for each mode."""
+    def steps(self, program: Program, features: Features) -> Array:
+        """Add a pooling for each mode; a text that has no other tokens gives zeros."""
+        x, starts = features.vectors[self.reads], features.starts
+        first = 0 if self.include_prompt else features.prompt_tokens
         out = np.empty((len(starts) - 1, self.dim), float32)
         for mode, part in zip(self.modes, np.split(out, len(self.modes), 1), strict=True):
-            _rowwise.pool(program, x, starts, mode, part)
+            _rowwise.pool(program, x, starts, mode, part, first=first)
         return out
 
     def __repr__(self) -> str:
         """Show the modes."""
-        return f"Pooling({', '.join(map(repr, self.modes))})"
+        left_out = "" if self.include_prompt else ", include_prompt=False"
+        return f"Pooling({', '.join(map(repr, self.modes))}{left_out})"
 
 
 class RowModule(Module):
@@ -193,8 +205,9 @@ class RowModule(Module):
         self.reads = self.gives = vectors
         self.dim = dim
 
-    def steps(self, program: Program, x: Array, starts: NDArray[int64]) -> Array:
+    def steps(self, program: Program, features: Features) -> Array:
         """Add what becomes of the rows."""
+        x = features.vectors[self.reads]
         out = np.empty((len(x), self.dim), float32)
         self.row_steps(program, x, out)
         return out
