@@ -9,35 +9,71 @@
 enum {
     /* Multiply-adds worth a task: a microsecond or so. Smaller products share one. */
     MATMUL_WORK = 1 << 14,
-    /* Rows of A up to which B is read as it lies. Each reads it from the first-level cache
-     * once for READ_AHEAD terms; from some 8 on, packing pays. */
-    STREAM_ROWS = 8,
-    /* Columns of a task: half a page of B, whose lines come in order. The sums of all rows
-     * stay in the first-level cache. */
+    /* Rows of A up to which B is read as it lies, and the columns from which that pays:
+     * each pair of rows reads it from the first-level cache once for READ_AHEAD terms. */
+    STREAM_ROWS = 16,
+    STREAM_LEAST = 2 * FA_PANEL,
+    /* Columns of a task: half a page of B, whose lines come in order. The sums of 8
+     * rows stay in the first-level cache, those of more in the second. */
     STREAM_COLUMNS = 512,
-    READ_AHEAD = 4, /* rows of B for which a sum is loaded and stored once */
+    READ_AHEAD = 4,  /* rows of B for which a sum is loaded and stored once */
+    STREAM_PAIR = 2, /* rows of A for which an element of B is loaded once */
 };
 
 static int is_streamed(const fa_gemm_plan *p)
 {
-    return p->m <= STREAM_ROWS && p->n >= FA_PANEL && p->b_col == 1;
+    return p->m <= STREAM_ROWS && p->n >= STREAM_LEAST && p->b_col == 1;
 }
 
-/* sums += A B for `terms` rows of B and some columns of one row of A. */
-INLINE void stream_terms(const int terms, const float *a, const float *b, int64_t ldb,
-                         int64_t columns, float *sums, int64_t panel)
+/* sums += A B for some rows of A, `terms` rows of B and at most a panel of columns. Each
+ * element of B that is loaded meets all of the rows. */
+INLINE void stream_panel(const int rows, const int terms, const vf (*a)[READ_AHEAD],
+                         const float *b, int64_t ldb, int64_t columns, float *sums)
 {
-    const int64_t whole = columns - columns % LANES;
-    for (int64_t j = 0; j < columns; j += LANES) {
-        float *at = sums + j / FA_PANEL * panel + j % FA_PANEL;
-        vf sum = vload(at);
+    UNROLL
+    for (int j = 0; j < FA_PANEL; j += LANES) {
+        vf x[READ_AHEAD];
         UNROLL
-        for (int i = 0; i < terms; i++) {
-            const float *from = b + i * ldb + j;
-            const vf x = j < whole ? vload(from) : vload_tail(from, columns - j);
-            sum = vfma(vsplat(a[i]), x, sum);
+        for (int i = 0; i < terms; i++) x[i] = vload_tail(b + i * ldb + j, columns - j);
+        UNROLL
+        for (int row = 0; row < rows; row++) {
+            vf sum = vload(sums + row * FA_PANEL + j);
+            UNROLL
+            for (int i = 0; i < terms; i++) sum = vfma(a[row][i], x[i], sum);
+            vstore(sums + row * FA_PANEL + j, sum);
         }
-        vstore(at, sum);
+    }
+}
+
+INLINE void stream_terms(const int rows, const int terms, const float *a, int64_t lda,
+                         const float *b, int64_t ldb, int64_t columns, float *sums,
+                         int64_t panel)
+{
+    vf factors[STREAM_PAIR][READ_AHEAD];
+    UNROLL
+    for (int row = 0; row < rows; row++) {
+        UNROLL
+        for (int i = 0; i < terms; i++) factors[row][i] = vsplat(a[row * lda + i]);
+    }
+    for (; columns >= FA_PANEL; columns -= FA_PANEL, b += FA_PANEL, sums += panel) {
+        stream_panel(rows, terms, factors, b, ldb, FA_PANEL, sums);
+    }
+    if (columns) stream_panel(rows, terms, factors, b, ldb, columns, sums);
+}
+
+/* Some terms of the sums of all rows. */
+INLINE void stream_rows(const fa_gemm_plan *p, const int terms, const float *a,
+                        const float *b, int64_t columns, float *sums)
+{
+    const int64_t panel = p->m * FA_PANEL;
+    int64_t row = 0;
+    for (; row + STREAM_PAIR <= p->m; row += STREAM_PAIR) {
+        stream_terms(STREAM_PAIR, terms, a + row * p->lda, p->lda, b, p->ldb, columns,
+                     sums + row * FA_PANEL, panel);
+    }
+    for (; row < p->m; row++) {
+        stream_terms(1, terms, a + row * p->lda, p->lda, b, p->ldb, columns,
+                     sums + row * FA_PANEL, panel);
     }
 }
 
@@ -45,20 +81,14 @@ INLINE void stream_terms(const int terms, const float *a, const float *b, int64_
 static void stream_chain(const fa_gemm_plan *p, int64_t column, int64_t columns,
                          int64_t start, int64_t k, float *sums)
 {
-    const int64_t panel = p->m * FA_PANEL;
-    const int64_t panels = ceil_div(columns, FA_PANEL);
-    memset(sums, 0, (size_t)(panels * panel) * sizeof(float));
-    for (int64_t i = 0; i < k;) {
-        const int many = k - i >= READ_AHEAD;
-        const float *b = p->unpacked + (start + i) * p->ldb + column;
-        for (int64_t row = 0; row < p->m; row++) {
-            const float *a = p->a + row * p->lda + start + i;
-            float *to = sums + row * FA_PANEL;
-            if (many) stream_terms(READ_AHEAD, a, b, p->ldb, columns, to, panel);
-            else stream_terms(1, a, b, p->ldb, columns, to, panel);
-        }
-        i += many ? READ_AHEAD : 1;
+    const int64_t count = ceil_div(columns, FA_PANEL) * p->m * FA_PANEL;
+    const float *a = p->a + start, *b = p->unpacked + start * p->ldb + column;
+    memset(sums, 0, (size_t)count * sizeof(float));
+    int64_t i = 0;
+    for (; i + READ_AHEAD <= k; i += READ_AHEAD) {
+        stream_rows(p, READ_AHEAD, a + i, b + i * p->ldb, columns, sums);
     }
+    for (; i < k; i++) stream_rows(p, 1, a + i, b + i * p->ldb, columns, sums);
 }
 
 static void stream_run(const fa_gemm_plan *p, int64_t task, float *sums)
