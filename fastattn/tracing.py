@@ -17,7 +17,7 @@ from .models import EncoderModel
 from .models.batches import pack
 from .models.folder import errors_of_library
 from .models.modules import TOKENS, Features
-from .models.tokenization import Tokens, has_surrogate
+from .models.tokenization import Tokenization, Tokens, check_unicode
 from .nn import Encoder, EncoderLayer, FeedForward, MultiHeadAttention
 from .nn.recorder import Complete, Recorder, program_for, recording
 from .text import TextEncoder
@@ -67,7 +67,7 @@ class Trace(Mapping[str, Array]):
         The values inside each encoder layer, empty for one that was not asked for; an
         empty tuple where there is no stack of layers.
     encoding : tokenizers.Encoding or None
-        What the tokenizer made of a text.
+        What the tokenizer made of a text, of a long one no more than is read.
 
     Examples
     --------
@@ -263,10 +263,7 @@ def _trace_text(
     """Trace one text, or a pair of them."""
     if pair is not None and not isinstance(pair, str):
         raise TypeError(f"pair must be a str, got {type(pair).__name__}")
-    if has_surrogate(text + (pair or "")):
-        raise ValueError("the text is not valid Unicode: it has a lone surrogate")
-    with errors_of_library("tokenizer.json"):
-        encoding = model.tokenizer.encode(model.prompt + text, pair)
+    encoding = _encoding(model, text, pair)
     if encoding.overflowing:
         message = f"the text was cut at {model.max_length} tokens"
         warnings.warn(message, TruncationWarning, stacklevel=3)
@@ -275,6 +272,16 @@ def _trace_text(
         *(model.model, names, layers, partial(_compute, model, tokens)),
         *(operator.itemgetter(0), encoding, tuple(model.modules)),
     )
+
+
+def _encoding(model: TextEncoder, text: str, pair: str | None) -> "Encoding":
+    """Tokenize a text, no more of it than is read, or a pair of them."""
+    if pair is None:
+        tokenization = Tokenization(model.tokenizer, model.prompt, 1)
+        return tokenization.encodings([text], lambda _: "the text")[0]
+    check_unicode(text + pair, "the text")
+    with errors_of_library("tokenizer.json"):
+        return model.tokenizer.encode(model.prompt + text, pair)
 
 
 def _compute(model: TextEncoder, tokens: Tokens) -> None:

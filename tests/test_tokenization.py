@@ -55,6 +55,17 @@ def test_of_a_long_text_little_is_tokenized(tokenizer):
         assert counted.most < 1000
 
 
+def test_of_a_long_text_that_is_traced_little_is_tokenized():
+    model, text = fa.load(TINY), "the cat " * 100_000
+    whole = model.tokenizer.encode(text)
+    model.tokenizer = counted = Counted(model.tokenizer)
+    with pytest.warns(fa.TruncationWarning):
+        encoding = fa.trace(model, text, names="embeddings").encoding
+    assert counted.most < 1000
+    assert encoding.tokens == whole.tokens
+    assert encoding.offsets == whole.offsets
+
+
 @pytest.mark.parametrize("place", [0, 100, 90_000])
 def test_lone_surrogates_anywhere(place):
     texts = ["x", "é" * place + "\ud800" + "!" * 50_000]

@@ -57,6 +57,20 @@ class Tokenization:
 
     def named_tokens(self, texts: list[str], name: Callable[[int], str]) -> list[Tokens]:
         """Tokenize some texts, each of which errors call by its name."""
+        return [
+            Tokens(
+                np.array(encoding.ids, int64),
+                np.array(encoding.type_ids, int64),
+                bool(encoding.overflowing),
+            )
+            for encoding in self.encodings(texts, name)
+        ]
+
+    def encodings(self, texts: list[str], name: Callable[[int], str]) -> "list[Encoding]":
+        """Tokenize some texts as `named_tokens`, and give all that the library says.
+
+        Where a text is cut on the left, offsets count from where it was cut.
+        """
         parts = [self._part(text, self.first_size(text)) for text in texts]
         cut = [i for i, text in enumerate(texts) if len(parts[i]) < self._length(text)]
         for index in cut:
@@ -71,14 +85,7 @@ class Tokenization:
             for index, text in enumerate(texts):
                 check_unicode(text, name(index))
             raise
-        return [
-            Tokens(
-                np.array(encoding.ids, int64),
-                np.array(encoding.type_ids, int64),
-                bool(encoding.overflowing),
-            )
-            for encoding in encodings
-        ]
+        return encodings
 
     def count(self, text: str) -> int:
         """Count all tokens of a text, however many are kept."""

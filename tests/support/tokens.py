@@ -16,9 +16,9 @@ class Counted:
         self.most = max(self.most, sum(map(len, texts)))
         self.given += texts
 
-    def encode(self, text, **keywords):
+    def encode(self, text, *pair, **keywords):
         self._count([text])
-        return self.tokenizer.encode(text, **keywords)
+        return self.tokenizer.encode(text, *pair, **keywords)
 
     def encode_batch(self, texts, **keywords):
         self._count(texts)
