@@ -107,6 +107,14 @@ def test_modules_use_what_stands_left_of_them(path):
         assert RANK[used] <= RANK[module], f"{module} uses {used}"
 
 
+def test_contributors_read_the_same_layers():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    _, listed = re.search(r"```\n(simd .*?< table)(.*?)```", text, re.DOTALL).groups()
+    layers = [set(re.findall(r"\w+", layer)) for layer in listed.split("<")[1:]]
+    inner = [layer - {"fastattn", "__main__"} for layer in LAYERS]
+    assert layers == [layer for layer in inner if layer]
+
+
 def test_families_of_models_are_named_in_their_table_alone():
     families = PACKAGE / "models" / "families"
     for path in PYTHON:
