@@ -116,10 +116,12 @@ def serve() -> Iterator[Hub]:
             target=server.serve_forever, kwargs={"poll_interval": 0.01}
         )
         thread.start()
-        yield hub
-        hub.over.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield hub
+        finally:
+            hub.over.set()
+            server.shutdown()
+            thread.join()
 
 
 class Answer(BaseHTTPRequestHandler):
