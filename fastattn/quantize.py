@@ -56,8 +56,10 @@ class Precision(NamedTuple):
         if self.name in SCALAR:
             levels = np.clip(np.floor((vectors - self.starts) / self.steps), 0, STEPS)
             return _signed(levels.astype(np.uint8), self.name == "int8")
+        if self.name == "float32":
+            return vectors
         with np.errstate(over="ignore"):
-            stored = vectors.astype(PRECISIONS[self.name], copy=False)
+            stored = vectors.astype(PRECISIONS[self.name])
         if not np.isfinite(stored[np.isfinite(vectors)]).all():
             raise ValueError(
                 f"a vector holds {np.abs(vectors).max():.3g}, which is too large for "

@@ -175,6 +175,13 @@ def test_weights_are_stored_as_asked_for(tmp_path):
     assert wide.nbytes - wide.model.nbytes == sum(m.nbytes for m in wide.modules.values())
 
 
+def test_the_activation_is_tanh_unless_said_otherwise(tmp_path):
+    folder = folder_of("Tanh", tmp_path)
+    expected = vectors(fa.load(folder), "Tanh")
+    drop_json(folder / "2_Dense" / "config.json", "activation_function")
+    assert_same_bits(vectors(fa.load(folder), "Tanh"), expected)
+
+
 class TestRefused:
     @pytest.fixture
     def folder(self, tmp_path):
