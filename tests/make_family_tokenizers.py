@@ -258,6 +258,16 @@ def other_masks(name: str) -> tuple[Changes, ...]:
     )
 
 
+def more_tokens(name: str) -> tuple[Changes, ...]:
+    """Name special tokens that have no id, where the model has vectors to spare."""
+    if len(json.loads((FOLDER / name / JSON).read_text())["model"]["vocab"]) == VOCABULARY:
+        return ()
+    return (
+        {CONFIG: {"extra_special_tokens": ["all", "need"], "mask_token": "quick"}},
+        {CONFIG: {"tokenizer_class": "TokenizersBackend", "bos_token": "brown"}},
+    )
+
+
 def change(folder: Path, changes: Changes) -> None:
     """Change fields of files; without a field where it is None, or without the file."""
     for name, fields in changes.items():
@@ -288,7 +298,7 @@ def tokens_of(folder: Path) -> dict[str, Any]:
 def make(name: str) -> None:
     """Write the tokens of one family."""
     cases = []
-    for changes in (*ALWAYS, *other_masks(name), *CHANGES[name]):
+    for changes in (*ALWAYS, *other_masks(name), *more_tokens(name), *CHANGES[name]):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(shutil.copytree(FOLDER / name, Path(temporary) / name))
             change(folder, changes)

@@ -46,7 +46,7 @@ def read_tokenizer(
         tokenizer.no_truncation()
         _check_model(path, tokenizer)
         _check_post_processor(path, tokenizer, model)
-        special_tokens = apply_files(folder, tokenizer, general, model.num_token_types)
+        special_tokens = apply_files(folder, tokenizer, general, model)
         special = tokenizer.num_special_tokens_to_add(is_pair=False)
         if max_length <= special:
             raise ModelFormatError(

@@ -20,6 +20,8 @@ from .tokenizer_makers import AS_IT_IS, Made, around, kind, without_types
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
+    from .model import EncoderModel
+
 # All that transformers has a name for.
 SPECIAL_TOKENS = tuple(ROBERTA_TOKENS)
 
@@ -55,11 +57,9 @@ def tokenizer_files(
 
 
 def apply_files(
-    folder: Folder, tokenizer: "Tokenizer", general: Settings, num_token_types: int
+    folder: Folder, tokenizer: "Tokenizer", general: Settings, model: "EncoderModel"
 ) -> dict[str, str]:
     """Make of a tokenizer what transformers makes of it; `general` is its configuration.
-
-    The model that it is for has so many types of tokens.
 
     Returns
     -------
@@ -72,8 +72,6 @@ def apply_files(
         If the files do not agree: about its parts, where versions of transformers differ in
         which they believe, or about the id of a token.
     """
-    from tokenizers import AddedToken
-
     _refuse_what_is_not_honoured(general)
     named = _named_tokens(folder, general)
     path = folder.path / "tokenizer.json"
@@ -83,7 +81,7 @@ def apply_files(
         made = Made(tokenizer, general, named, path, origin)
         made.check("model.type", kind(tokenizer.model), made_anew.model)
         made_anew.make(made)
-    if num_token_types > 1 and not _hands_types(general, made_anew):
+    if model.num_token_types > 1 and not _hands_types(general, made_anew):
         without_types(tokenizer, path)
     present = tokenizer.get_added_tokens_decoder()
     listed = _listed_tokens(folder, general, present, named)
@@ -103,18 +101,33 @@ def apply_files(
                 f"{path}: {printable(token.content)} has the id {found}, and {index} in "
                 f"{general.path.name} or {OLD_LIST}"
             )
-    added = {token.content for token in (*present.values(), *listed.values())}
-    for name, content in named.items():
-        # What has no id would get one behind the last that the model has a vector for.
-        if content not in added and tokenizer.token_to_id(content) is not None:
-            strips = made_anew is not None and made_anew.mask_takes_spaces
-            lstrip = strips and name == "mask_token"
-            tokenizer.add_special_tokens([AddedToken(content, lstrip=lstrip)])
+    takes_spaces = made_anew is not None and made_anew.mask_takes_spaces
+    _add_named(tokenizer, named, takes_spaces, model.vocab_size)
     return {
         name: named[name]
         for name in SPECIAL_TOKENS
         if name in named and tokenizer.token_to_id(named[name]) is not None
     }
+
+
+def _add_named(
+    tokenizer: "Tokenizer", named: Mapping[str, str], takes_spaces: bool, vocab_size: int
+) -> None:
+    """Add the special tokens that are not among the added ones, in the order of names.
+
+    What has no id gets one behind the last, if the model has a vector for it.
+    """
+    from tokenizers import AddedToken
+
+    first = [name for name in SPECIAL_TOKENS if name in named]
+    for name in (*first, *(name for name in named if name not in first)):
+        content, added = named[name], tokenizer.get_added_tokens_decoder()
+        if any(token.content == content for token in added.values()):
+            continue
+        behind = max((*added, tokenizer.get_vocab_size(with_added_tokens=False) - 1)) + 1
+        if tokenizer.token_to_id(content) is not None or behind < vocab_size:
+            lstrip = takes_spaces and name == "mask_token"
+            tokenizer.add_special_tokens([AddedToken(content, lstrip=lstrip)])
 
 
 def _refuse_what_is_not_honoured(general: Settings) -> None:
