@@ -22,6 +22,7 @@ from .scaled_dot import attention, attention_varlen, attention_weights
 
 if TYPE_CHECKING:
     from . import nn, plot
+    from .cross_encoder import CrossEncoder
     from .loading import load
     from .models.download import download
     from .page import explain
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CrossEncoder",
     "ModelFormatError",
     "TextEncoder",
     "Trace",
@@ -62,6 +64,7 @@ __all__ = [
 
 # The module of what needs layers; nothing has the name of its module, which would hide it.
 LAZY = {
+    "CrossEncoder": "cross_encoder",
     "TextEncoder": "text",
     "Trace": "tracing",
     "download": "models.download",

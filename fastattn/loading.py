@@ -2,8 +2,20 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
+from ._gemm import FORMATS
+from .arrays import as_choice
+from .cross_encoder import CrossEncoder
+from .models.download import folder_of
+from .models.kinds import kind_of
 from .text import TextEncoder
+from .text_base import TextModel
+
+CLASSES: dict[str, type[TextModel]] = {
+    "CrossEncoder": CrossEncoder,
+    "TextEncoder": TextEncoder,
+}
 
 
 def load(
@@ -14,8 +26,8 @@ def load(
     prompts: Mapping[str, str] | None = None,
     revision: str | None = None,
     download: bool = False,
-) -> TextEncoder:
-    """Load a text encoder; the network is touched only if that is asked for.
+) -> Any:
+    """Load a model; the network is touched only if that is asked for.
 
     Parameters
     ----------
@@ -44,8 +56,10 @@ def load(
 
     Returns
     -------
-    TextEncoder
-        The model, its tokenizer, and what the folder says about pooling.
+    TextEncoder or CrossEncoder
+        What the folder is: a model that turns texts into vectors, or one that scores
+        pairs of texts, or texts. Their own ``load`` takes the same arguments and refuses
+        a folder of another kind.
 
     Raises
     ------
@@ -87,7 +101,9 @@ def load(
     >>> model.encode(["a text", "another"]).shape
     (2, 384)
     """
-    return TextEncoder.load(
+    as_choice(weights, "weights", FORMATS)
+    kind = kind_of(folder_of(name_or_folder, revision, download))
+    return CLASSES[kind].load(
         name_or_folder,
         weights=weights,
         max_length=max_length,

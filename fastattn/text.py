@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy import float32
@@ -108,6 +108,8 @@ class TextEncoder(TextModel):
         How many leading values :meth:`encode` keeps of each vector unless told otherwise;
         None keeps all.
     """
+
+    _kind: ClassVar[str] = "TextEncoder"
 
     def __init__(
         self,

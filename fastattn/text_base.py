@@ -11,16 +11,17 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from ._gemm import FORMATS
 from ._threads import thread_count
 from .arrays import as_choice, as_flag, as_index
-from .errors import TruncationWarning
+from .errors import ModelFormatError, TruncationWarning
 from .models import Config, EncoderModel
 from .models.batches import batches, windows
 from .models.download import folder_of
 from .models.folder import Folder
+from .models.kinds import kind_of
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens, check_unicode
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class TextModel:
     prompt: str
     prompts: dict[str, str]
 
+    _kind: ClassVar[str]
+    _takes_pairs: ClassVar[bool] = False
+
     def __init__(
         self,
         model: EncoderModel,
@@ -84,7 +88,14 @@ class TextModel:
         """
         as_choice(weights, "weights", FORMATS)
         given = _as_prompts(prompts)
-        model = cls._read(folder_of(name_or_folder, revision, download), weights)
+        folder = folder_of(name_or_folder, revision, download)
+        kind = kind_of(folder)
+        if kind != cls._kind:
+            raise ModelFormatError(
+                f"{folder.path}: holds a {kind}: load it with fastattn.{kind}.load, or "
+                "with fastattn.load, which takes every kind"
+            )
+        model = cls._read(folder, weights)
         if max_length is not None:
             model.max_length = max_length
         default = model._default_prompt_name
@@ -121,7 +132,7 @@ class TextModel:
     def max_length(self, value: int) -> None:
         # Others may be using the tokenizer that is there, so that it must not change.
         tokenizer = copy.deepcopy(self.tokenizer)
-        least = tokenizer.num_special_tokens_to_add(is_pair=False) + 1
+        least = tokenizer.num_special_tokens_to_add(is_pair=self._takes_pairs) + 1
         most = self.model.max_positions
         tokenizer.enable_truncation(
             as_index(value, "max_length", least, most),
@@ -153,24 +164,28 @@ class TextModel:
 
     def _batches(
         self,
-        texts: list[str],
+        texts: list[Any],
         prompt: str,
+        tokenize: Callable[["Tokenizer", str, int], Any] = Tokenization,
         *,
         batch_tokens: int,
         on_truncation: OnTruncation,
         show_progress: bool | None,
         num_threads: int | None,
+        stacklevel: int = 3,
     ) -> Iterator[tuple[list[int], list[Tokens]]]:
         """Tokenize texts and put them into batches: their indices, and their tokens.
 
-        What is to be said about texts that were cut is said here, as if by the caller of
-        the method that runs through the batches.
+        `tokenize`, of a tokenizer, a prompt and a number of threads, says how; it may be
+        one of pairs. What is to be said about texts that were cut is said here, as if by
+        the caller of the method that runs through the batches; a greater `stacklevel`
+        says that others are in between.
         """
         cut = 0
         # Another thread may put another one in its place.
         tokenizer = self.tokenizer
         limit = _truncation(tokenizer)["max_length"]
-        tokenization = Tokenization(tokenizer, prompt, thread_count(num_threads))
+        tokenization = tokenize(tokenizer, prompt, thread_count(num_threads))
         with progress(len(texts), show_progress) as advance:
             for first, window in windows(tokenization, texts, batch_tokens):
                 for index, tokens in enumerate(window, first):
@@ -184,7 +199,7 @@ class TextModel:
             warnings.warn(
                 f"{cut} of {len(texts)} texts cut at {limit} tokens",
                 TruncationWarning,
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
 
 
@@ -197,14 +212,15 @@ def as_texts(inputs: Any) -> list[str]:
     return texts
 
 
-def as_iterable(inputs: Any) -> Iterable[Any]:
+def as_iterable(
+    inputs: Any, name: str = "inputs", kind: str = "a str or several of them"
+) -> Iterable[Any]:
     """Give what a user gave as `inputs` one by one, without looking at it yet."""
     if isinstance(inputs, str):
         return [inputs]
     problem = _why_no_texts(inputs)
     if problem is not None:
-        kind = type(inputs).__name__
-        raise TypeError(f"inputs must be a str or several of them, got {kind}{problem}")
+        raise TypeError(f"{name} must be {kind}, got {type(inputs).__name__}{problem}")
     # A column of Arrow iterates over scalars of its own, which are no str.
     texts: Iterable[Any] = inputs.to_pylist() if hasattr(inputs, "to_pylist") else inputs
     return texts

@@ -32,7 +32,7 @@ LAYERS = [
     {"nn"},
     {"models"},
     {"streams", "text_base"},
-    {"text"},
+    {"text", "cross_encoder"},
     {"loading"},
     {"tracing"},
     {"page"},

@@ -6,10 +6,10 @@ What all families of models have in common, and the only class there is for them
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy import float32, int64
@@ -27,7 +27,7 @@ from ..padding import packing_of, pad, unpad
 from .checkpoint import Settings
 from .cures import WEIGHTS, no_config
 from .families import family_of
-from .families.family import Architecture, Indices
+from .families.family import Architecture, Family, Indices, SameRows
 from .folder import Folder
 from .refused import refuse_architecture
 from .saving import Writer, json_file, write_folder
@@ -36,6 +36,9 @@ from .weights import GivenTensors, find_weights, weights_file
 
 # What is loaded at once, a layer of the encoder or another layer, and the rest of a key.
 PART = re.compile(r"(encoder\.layers\.\d+\.|.*\.)(.*)")
+
+# What stands in a state dict: prefix of a part -> rest of the key -> value.
+Parts: TypeAlias = dict[str, dict[str, ArrayLike]]
 
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 
@@ -181,7 +184,8 @@ class EncoderModel(Layer):
         family = family_of(settings).with_tensors(tensors)
         architecture = family.read(settings)
         given = GivenTensors(tensors, family.name_of)
-        return _build(Config(config), architecture, given, weights)
+        parts = find_parts(architecture.weights, given)
+        return build(Config(config), architecture, parts, given, weights)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that transformers reads: config.json and model.safetensors.
@@ -206,16 +210,29 @@ class EncoderModel(Layer):
         """
         write_folder(folder, self.files())
 
-    def files(self) -> dict[str, Writer]:
-        """Give what writes each of the files of `save`, by name."""
-        weights = {key: partial(layer._read, name) for key, layer, name in self._owners()}
+    def files(
+        self,
+        head: Layer | None = None,
+        places: Sequence[SameRows] | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> dict[str, Writer]:
+        """Give what writes each of the files of `save`, by name.
+
+        With the weights of a head among the model's, `places` says where all stand;
+        `fields` take the places of those in config.json.
+        """
+        owners = [*self._owners(), *(() if head is None else head._owners())]
+        weights = {key: partial(layer._read, name) for key, layer, name in owners}
         # transformers computes in what is named here, whatever the file holds.
         dtypes = dict.fromkeys({"dtype", "torch_dtype"} & self.config.keys(), "float32")
         try:
-            config = json_file(dict(self.config) | dtypes)
+            config = json_file(dict(self.config) | dtypes | dict(fields or {}))
         except TypeError as error:
             raise TypeError(f"config cannot be written as JSON: {error}") from None
-        return {"config.json": config, WEIGHTS: weights_file(self._places, weights)}
+        return {
+            "config.json": config,
+            WEIGHTS: weights_file(places or self._places, weights),
+        }
 
     def _children(self) -> Mapping[str, Layer]:
         children = {
@@ -344,6 +361,14 @@ class EncoderModel(Layer):
 
 def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
     """Read the model of a folder, whose matrices are then stored as `weights` says."""
+    settings, family, architecture = describe(folder)
+    tensors = Tensors(folder, family.name_of)
+    parts = find_parts(architecture.weights, tensors)
+    return build(Config(settings.fields), architecture, parts, tensors, weights)
+
+
+def describe(folder: Folder) -> tuple[Settings, Family, Architecture]:
+    """Read the config.json of a folder, and what model it means."""
     if not folder.has("config.json"):
         raise no_config(folder)
     settings = Settings.read(folder, "config.json")
@@ -352,20 +377,26 @@ def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
     if family.variants:
         family = family.with_tensors(tensor_names(folder))
     # What config.json says is checked before there is anything else to read.
-    architecture = family.read(settings)
-    tensors = Tensors(folder, family.name_of)
-    return _build(Config(settings.fields), architecture, tensors, weights)
+    return settings, family, family.read(settings)
 
 
-def _build(
-    config: Config, architecture: Architecture, tensors: Tensors, format: str
-) -> EncoderModel:
-    """Build a model of tensors."""
-    # Nothing is allocated by what config.json says before the tensors bear it out.
-    parts: dict[str, dict[str, ArrayLike]] = defaultdict(dict)
-    for key, rows in find_weights(architecture.weights, tensors).items():
+def find_parts(weights: Sequence[SameRows], tensors: Tensors) -> Parts:
+    """Find weights among tensors, of which none may be left over."""
+    parts: Parts = defaultdict(dict)
+    for key, rows in find_weights(weights, tensors).items():
         part, name = PART.findall(key)[0]
         parts[part][name] = rows
+    return parts
+
+
+def build(
+    config: Config,
+    architecture: Architecture,
+    parts: Parts,
+    tensors: Tensors,
+    format: str,
+) -> EncoderModel:
+    """Build a model of weights that were found, so that they bear out what config says."""
     size = architecture.hidden_size
     width = architecture.embedding_size or size
     final_norm = architecture.final_norm and architecture.final_norm(size)

@@ -4,6 +4,7 @@ That is what a tokenizer does with a pair, too. Done here, a text that stands in
 as a query does, becomes tokens once.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -77,16 +78,23 @@ class PairTokenization:
 
     A pair of more tokens than the tokenizer cuts at loses those of the longer text, and
     where both are longer than half of it, each keeps half: transformers' "longest_first".
+    `name`, of the index of a pair and the side of a text, is what errors call the text.
     """
 
     def __init__(
-        self, template: Template, tokenizer: "Tokenizer", prompt: str, threads: int
+        self,
+        template: Template,
+        tokenizer: "Tokenizer",
+        prompt: str,
+        threads: int,
+        name: Callable[[int, int], str] = "inputs[{}][{}]".format,
     ) -> None:
         truncation: Any = tokenizer.truncation
         self._template = template
         self._room = truncation["max_length"] - template.length
         self._left = truncation["direction"] == "left"
         self._threads = threads
+        self._name = name
         self._sides = (
             Tokenization(tokenizer, prompt, threads, special=False),
             Tokenization(tokenizer, "", threads, special=False),
@@ -117,7 +125,7 @@ class PairTokenization:
         fresh = [text for text in places if text not in known]
 
         def name(index: int) -> str:
-            return f"inputs[{places[fresh[index]]}][{side}]"
+            return self._name(places[fresh[index]], side)
 
         found = self._sides[side].named_tokens(fresh, name)
         known.update(zip(fresh, found, strict=True))

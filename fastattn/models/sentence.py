@@ -24,12 +24,15 @@ TRANSFORMER = tuple(
     )
 )
 
-# What the module Transformer may do here, where its settings speak of it.
-HIDDEN_STATES = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+# The tasks of the module Transformer: what it takes of a model, and what it calls that.
+FEATURES = "feature-extraction"
+TASKS = {
+    FEATURES: ("last_hidden_state", "token_embeddings"),
+    "sequence-classification": ("logits", "scores"),
+}
+
+# What its other settings may be.
 ALLOWED: dict[str, tuple[Any, ...]] = {
-    "transformer_task": ("feature-extraction",),
-    "modality_config": (HIDDEN_STATES,),
-    "module_output_name": ("token_embeddings",),
     "processing_kwargs": ({},),
     "query_length": (),
     "document_length": (),
@@ -60,10 +63,10 @@ class General(NamedTuple):
     truncate_dim: int | None
 
 
-def read_general(folder: Folder) -> General:
-    """Read config_sentence_transformers.json, which old versions did not write."""
+def read_general(folder: Folder, kind: str = "SentenceTransformer") -> General:
+    """Read config_sentence_transformers.json of a kind of model, if it is there."""
     settings = Settings.read(folder, GENERAL, optional=True)
-    settings.get_choice("model_type", ["SentenceTransformer"], "SentenceTransformer")
+    settings.get_choice("model_type", [kind], kind)
     stored = Settings(settings.path, settings.get("prompts", dict, {}))
     # A prompt of null is none.
     prompts = {
@@ -84,29 +87,53 @@ def read_general(folder: Folder) -> General:
     return General(prompt, prompts, function, truncate_dim)
 
 
-def sentence_files(general: General, max_length: int) -> dict[str, Writer]:
-    """Give what writes the settings of sentence-transformers, by name."""
+def sentence_files(
+    general: General,
+    max_length: int,
+    kind: str = "SentenceTransformer",
+    task: str = FEATURES,
+    **more: Any,
+) -> dict[str, Writer]:
+    """Give what writes the settings of sentence-transformers, by name.
+
+    `kind` is what it calls the model, `task` what the transformer does in it, and `more`
+    are fields about all of it.
+    """
     prompts = general.prompts
     if general.prompt and general.prompt not in prompts.values():
         prompts = prompts | {"default": general.prompt}
     names = (name for name, prompt in prompts.items() if prompt == general.prompt)
     fields = {
-        "model_type": "SentenceTransformer",
+        "model_type": kind,
         "prompts": prompts,
         "default_prompt_name": next(names, None) if general.prompt else None,
         "similarity_fn_name": general.similarity_fn_name,
         "truncate_dim": general.truncate_dim,
+        **more,
     }
     # Version 6 reads the limit from tokenizer_config.json, those before from here.
     limit = {"max_seq_length": max_length, "do_lower_case": False}
-    return {GENERAL: json_file(fields), TRANSFORMER[0]: json_file(limit)}
+    # Those before know of no other task.
+    own = {} if task == FEATURES else _fields_of(task)
+    return {GENERAL: json_file(fields), TRANSFORMER[0]: json_file(limit | own)}
 
 
-def read_transformer(folder: Folder) -> Settings:
+def _fields_of(task: str) -> dict[str, Any]:
+    """Give the fields of the module Transformer that say what it does."""
+    taken, given = TASKS[task]
+    return {
+        "transformer_task": task,
+        "modality_config": {"text": {"method": "forward", "method_output_name": taken}},
+        "module_output_name": given,
+    }
+
+
+def read_transformer(folder: Folder, task: str = FEATURES) -> Settings:
     """Read the settings of the module Transformer; those that are not honoured are refused.
 
     What is left to honour is `max_seq_length` and `do_lower_case`.
     """
+    allowed = ALLOWED | {field: (value,) for field, value in _fields_of(task).items()}
     name = next(filter(folder.has, TRANSFORMER), TRANSFORMER[0])
     settings = Settings.read(folder, name, optional=True)
     for field in settings.fields:
@@ -117,11 +144,11 @@ def read_transformer(folder: Folder) -> Settings:
                 if keyword not in WITHOUT_EFFECT:
                     where = f"{field}.{printable(keyword)}"
                     raise settings.error(where, "is not read, and may change vectors")
-        elif field not in ALLOWED:
+        elif field not in allowed:
             problem = "is a field that fastattn does not know: it may change vectors"
             raise settings.error(field, problem)
-        elif settings.fields[field] not in ALLOWED[field]:
-            expected = " or ".join(map(repr, ALLOWED[field])) or "missing"
+        elif settings.fields[field] not in allowed[field]:
+            expected = " or ".join(map(repr, allowed[field])) or "missing"
             raise settings.wrong(field, expected, settings.fields[field])
     return settings
 

@@ -23,16 +23,17 @@ WORD_CHARACTERS = 1000
 
 
 def read_tokenizer(
-    folder: Folder, model: EncoderModel
+    folder: Folder, model: EncoderModel, task: str = "feature-extraction"
 ) -> tuple["Tokenizer", dict[str, str]]:
     """Read tokenizer.json, and let it cut at the greatest length of a text in tokens.
 
-    Its special tokens come along, by the names that transformers has for them.
+    Its special tokens come along, by the names that transformers has for them. `task` is
+    what sentence-transformers calls what the model is for.
 
     The padding and the truncation that stand in tokenizer.json are those of some
     training run and say nothing about the model: they are replaced.
     """
-    sentence = read_transformer(folder)
+    sentence = read_transformer(folder, task)
     general = Settings.read(folder, "tokenizer_config.json", optional=True)
     max_length = _max_length(sentence, general, model)
     side = general.get_choice("truncation_side", ["left", "right"], "right")

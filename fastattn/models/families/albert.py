@@ -8,7 +8,7 @@ from functools import partial
 
 from ..checkpoint import Settings
 from .bert_like import SPELLINGS, LayerNames, read_bert_like
-from .family import HIGHEST, Architecture, Family
+from .family import HIGHEST, Architecture, Family, dense_classifier
 
 NAMES = LayerNames(
     projections=("attention.query", "attention.key", "attention.value"),
@@ -54,5 +54,6 @@ FAMILY = Family(
         "sop_classifier.",
         "classifier.",
     ),
+    classifier=dense_classifier("albert.pooler", "tanh", "classifier"),
     tokenizer_class="AlbertTokenizer",
 )

@@ -6,7 +6,7 @@ Understanding", section 3.
 
 from . import jina_bert
 from .bert_like import SPELLINGS, read_bert_like
-from .family import Family
+from .family import Family, dense_classifier
 
 FAMILY = Family(
     read=read_bert_like,
@@ -21,5 +21,6 @@ FAMILY = Family(
     ),
     # It goes by the same name.
     variants=jina_bert.FORMS,
+    classifier=dense_classifier("bert.pooler.dense", "tanh", "classifier"),
     tokenizer_class="BertTokenizer",
 )

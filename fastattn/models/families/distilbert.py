@@ -7,7 +7,7 @@ lighter", section 3.
 from functools import partial
 
 from .bert_like import SPELLINGS, LayerNames, numbered, read_bert_like
-from .family import Family
+from .family import Family, dense_classifier
 
 SIZES = {
     "vocab_size": ("vocab_size",),
@@ -46,5 +46,6 @@ FAMILY = Family(
         "pre_classifier.",
         "classifier.",
     ),
+    classifier=dense_classifier("pre_classifier", "relu", "classifier"),
     tokenizer_class="DistilBertTokenizer",
 )

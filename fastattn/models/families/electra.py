@@ -6,7 +6,7 @@ Generators", section 3.
 
 from ..checkpoint import Settings
 from .bert_like import SPELLINGS, read_bert_like
-from .family import HIGHEST, Architecture, Family
+from .family import HIGHEST, Architecture, Family, dense_classifier
 
 
 def read(settings: Settings) -> Architecture:
@@ -34,5 +34,6 @@ FAMILY = Family(
         "discriminator_predictions.",
         "classifier.",
     ),
+    classifier=dense_classifier("classifier.dense", "gelu", "classifier.out_proj"),
     tokenizer_class="ElectraTokenizer",
 )

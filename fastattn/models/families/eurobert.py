@@ -10,7 +10,9 @@ from .family import (
     ACTIVATIONS,
     EPS_RANGE,
     Architecture,
+    Classifier,
     Family,
+    HeadLayer,
     head_dim_of,
     read_sizes,
 )
@@ -35,9 +37,22 @@ def read(settings: Settings) -> Architecture:
     return decoder.architecture([{"rotary": rotary}] * sizes["num_layers"])
 
 
+# Which vector of a text the head takes -> what that is here.
+POOLINGS = {"bos": "cls", "mean": "mean"}
+
+
+def classifier(settings: Settings) -> Classifier:
+    """Describe the two dense layers behind the first token, or the mean."""
+    # Another is transformers' default: one that stands nowhere is none of these.
+    pooling = settings.get_choice("classifier_pooling", POOLINGS)
+    layers = HeadLayer(dense="dense", activation="gelu"), HeadLayer(dense="classifier")
+    return Classifier(layers=layers, pooling=POOLINGS[pooling])
+
+
 FAMILY = Family(
     read=read,
     prefixes=("model.",),
     # Heads.
     unused=("lm_head.", "dense.", "classifier."),
+    classifier=classifier,
 )

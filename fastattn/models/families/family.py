@@ -152,6 +152,75 @@ class Architecture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadLayer:
+    """norm(activation(dense(x))), and what its tensors are called without their last word.
+
+    Attributes
+    ----------
+    dense : str
+        Of the dense layer, the prefix of the family included where the file has it.
+    bias : bool
+        Whether it has one.
+    activation : str or None
+        One of fastattn's.
+    norm : str, optional
+        Of the layer norm behind it, if there is one.
+    norm_bias : bool
+        Whether that has a bias.
+    eps : float
+        What it adds to the variance.
+    """
+
+    dense: str
+    bias: bool = True
+    activation: str | None = None
+    norm: str | None = None
+    norm_bias: bool = True
+    eps: float = 1e-5
+
+    def weights(self, key: str, inputs: int, outputs: int) -> Iterator[SameRows]:
+        """Say where its weights stand, by keys that begin with `key`."""
+        yield from affine([key], {self.dense: (outputs, inputs)}, self.bias)
+        if self.norm is not None:
+            yield from affine([f"{key}norm."], {self.norm: (outputs,)}, self.norm_bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """From the hidden states of a text to a number for each label.
+
+    Attributes
+    ----------
+    layers : sequence of HeadLayer
+        All keep the size of a vector but the last, which gives the labels.
+    pooling : str
+        Which vector of a text they take.
+    """
+
+    layers: Sequence[HeadLayer]
+    pooling: str = "cls"
+
+    def sizes(self, hidden_size: int, labels: int) -> Iterator[tuple[HeadLayer, int]]:
+        """Give each layer with the size of what it gives."""
+        last = len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            yield layer, labels if i == last else hidden_size
+
+    def weights(self, hidden_size: int, labels: int) -> Iterator[SameRows]:
+        """Say where all weights stand, by the keys of the state dict of the head."""
+        for i, (layer, outputs) in enumerate(self.sizes(hidden_size, labels)):
+            yield from layer.weights(f"head.{i}.", hidden_size, outputs)
+
+
+def dense_classifier(
+    dense: str, activation: str, output: str
+) -> Callable[[Settings], Classifier]:
+    """Say that two dense layers are behind the first token, by what they are called."""
+    layers = HeadLayer(dense=dense, activation=activation), HeadLayer(dense=output)
+    return lambda settings: Classifier(layers=layers)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """How the folders of models of one kind are read.
 
@@ -168,6 +237,9 @@ class Family:
     variants : dict of str to Family
         How the name of a tensor ends -> the family of folders that have such a tensor,
         where config.json does not tell them apart.
+    classifier : callable, optional
+        ``(settings)`` -> the Classifier that models for the classification of sequences
+        have; families without one have none that is read.
     tokenizer_class : str, optional
         By which of its classes transformers makes the tokenizer where no file names one;
         unless given, by one that takes tokenizer.json as it is. `AS_IT_IS` is that one
@@ -179,6 +251,7 @@ class Family:
     spellings: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     variants: Mapping[str, "Family"] = field(default_factory=dict)
+    classifier: Callable[[Settings], Classifier] | None = None
     tokenizer_class: str | None = None
 
     def with_tensors(self, names: Collection[str]) -> "Family":
@@ -188,16 +261,36 @@ class Family:
                 return family
         return self
 
-    def name_of(self, stored: str) -> str | None:
-        """Give the name by which a stored tensor is known, or None if it takes no part."""
-        name = stored
-        for prefix in self.prefixes:
-            name = name.removeprefix(prefix)
-        if name.startswith(self.unused):
-            return None
+    def name_of(self, stored: str, head: Collection[str] = ()) -> str | None:
+        """Give the name by which a stored tensor is known, or None if it takes no part.
+
+        `head` are the names of those that do besides, in a head, with their prefixes.
+        """
+        name = self._without_prefix(stored)
         for old, new in self.spellings.items():
             if name.endswith(old):
-                return name.removesuffix(old) + new
+                name = name.removesuffix(old) + new
+        own = {self._without_prefix(full): full for full in head}
+        return own.get(name, None if name.startswith(self.unused) else name)
+
+    def prefix_among(self, names: Collection[str]) -> str:
+        """Give the prefix that some of these names have; where none has one, the usual."""
+        for prefix in self.prefixes:
+            if any(name.startswith(prefix) for name in names):
+                return prefix
+        return "".join(self.prefixes[:1])
+
+    def prefixed(self, prefix: str, tensors: Mapping[str, Shape]) -> dict[str, Shape]:
+        """Give tensors whose names have a prefix another one in its place."""
+        bare = {name: self._without_prefix(name) for name in tensors}
+        return {
+            name if bare[name] == name else prefix + bare[name]: shape
+            for name, shape in tensors.items()
+        }
+
+    def _without_prefix(self, name: str) -> str:
+        for prefix in self.prefixes:
+            name = name.removeprefix(prefix)
         return name
 
 

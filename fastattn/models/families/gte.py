@@ -14,6 +14,7 @@ from .family import (
     EPS_RANGE,
     Architecture,
     Family,
+    dense_classifier,
     head_dim_of,
     read_sizes,
     require,
@@ -81,6 +82,7 @@ PUBLISHED = Family(
     prefixes=("new.", "gte."),
     # A counter that old versions stored, and heads.
     unused=("embeddings.position_ids", "pooler.", "lm_head.", "classifier."),
+    classifier=dense_classifier("new.pooler.dense", "tanh", "classifier"),
 )
 
 IN_MEMORY = replace(

@@ -9,7 +9,15 @@ from functools import partial
 
 from ..checkpoint import Settings
 from .attention import HIGHEST_BASE, read_rotary
-from .family import ACTIVATIONS, EPS_RANGE, Architecture, Family, head_dim_of, read_sizes
+from .family import (
+    ACTIVATIONS,
+    EPS_RANGE,
+    Architecture,
+    Family,
+    dense_classifier,
+    head_dim_of,
+    read_sizes,
+)
 from .post_norm import NATIVE, NATIVE_ATTENTION, Names, Parts, post_norm
 
 # The fields of config.json that are sizes, with their defaults.
@@ -56,6 +64,7 @@ PUBLISHED = Family(
     prefixes=("roberta.",),
     # Heads.
     unused=("pooler.", "lm_head.", "classifier."),
+    classifier=dense_classifier("classifier.dense", "tanh", "classifier.out_proj"),
     tokenizer_class="XLMRobertaTokenizer",
 )
 

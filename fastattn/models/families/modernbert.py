@@ -16,7 +16,9 @@ from .family import (
     EPS_RANGE,
     HIGHEST,
     Architecture,
+    Classifier,
     Family,
+    HeadLayer,
     SameRows,
     affine,
     build_layer,
@@ -118,10 +120,28 @@ def _weights(sizes: dict[str, int], biases: dict[str, bool]) -> Iterator[SameRow
         yield from affine([key], {name: (hidden,)}, biases["norm"])
 
 
+def classifier(settings: Settings) -> Classifier:
+    """Describe the head behind the first token, or behind the mean of all."""
+    activation = settings.get_choice("classifier_activation", ACTIVATIONS, "gelu")
+    dense = HeadLayer(
+        dense="head.dense",
+        bias=settings.get("classifier_bias", bool, False),
+        activation=ACTIVATIONS[activation],
+        norm="head.norm",
+        norm_bias=settings.get("norm_bias", bool, False),
+        eps=settings.get_float("norm_eps", 1e-5, *EPS_RANGE),
+    )
+    return Classifier(
+        layers=(dense, HeadLayer(dense="classifier")),
+        pooling=settings.get_choice("classifier_pooling", ("cls", "mean"), "cls"),
+    )
+
+
 FAMILY = Family(
     read=read,
     prefixes=("model.",),
     # What predicts words, or classifies, on top.
     unused=("head.", "decoder.", "classifier."),
+    classifier=classifier,
     tokenizer_class=AS_IT_IS,
 )

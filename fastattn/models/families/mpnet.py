@@ -15,7 +15,7 @@ from .bert_like import (
     count_from_padding,
     read_bert_like,
 )
-from .family import HIGHEST, Architecture, Family, SameRows
+from .family import HIGHEST, Architecture, Family, SameRows, dense_classifier
 
 NAMES = LayerNames(
     projections=("attention.attn.q", "attention.attn.k", "attention.attn.v"),
@@ -58,5 +58,6 @@ FAMILY = Family(
     spellings=SPELLINGS,
     # A counter that old versions stored, and heads.
     unused=("embeddings.position_ids", "pooler.", "lm_head.", "classifier."),
+    classifier=dense_classifier("classifier.dense", "tanh", "classifier.out_proj"),
     tokenizer_class="MPNetTokenizer",
 )

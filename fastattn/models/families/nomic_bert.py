@@ -15,6 +15,7 @@ from .family import (
     HIGHEST,
     Architecture,
     Family,
+    dense_classifier,
     head_dim_of,
     read_sizes,
     require,
@@ -121,6 +122,7 @@ PUBLISHED = Family(
     prefixes=("nomic_bert.", "bert."),
     # What pre-training and classifying need on top.
     unused=("pooler.", "cls.", "classifier."),
+    classifier=dense_classifier("nomic_bert.pooler.dense", "tanh", "classifier"),
     tokenizer_class="BertTokenizer",
 )
 

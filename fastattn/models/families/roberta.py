@@ -5,7 +5,7 @@ Liu et al. 2019, "RoBERTa: A Robustly Optimized BERT Pretraining Approach", sect
 
 from ..checkpoint import Settings
 from .bert_like import SPELLINGS, count_from_padding, read_bert_like
-from .family import Architecture, Family
+from .family import Architecture, Family, dense_classifier
 
 
 def read(settings: Settings) -> Architecture:
@@ -25,5 +25,6 @@ FAMILY = Family(
     spellings=SPELLINGS,
     # A counter that old versions stored, and heads.
     unused=("embeddings.position_ids", "pooler.", "lm_head.", "classifier."),
+    classifier=dense_classifier("classifier.dense", "tanh", "classifier.out_proj"),
     tokenizer_class="RobertaTokenizer",
 )

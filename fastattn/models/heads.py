@@ -1,0 +1,153 @@
+"""Heads that classify: from the hidden states of a text to a number for each label."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy import float32, int64
+from numpy.typing import NDArray
+
+from .. import _rowwise
+from .._program import Program
+from ..nn import Layer, LayerNorm, Linear
+from .checkpoint import Settings
+from .families.family import (
+    Architecture,
+    Classifier,
+    Family,
+    HeadLayer,
+    SameRows,
+    inside,
+)
+from .folder import Folder
+from .model import Config, EncoderModel, Parts, build, describe, find_parts
+from .tensors import Tensors, tensor_names
+
+# Far more than any model has.
+MOST_LABELS = 2**16
+
+Array = NDArray[float32]
+
+
+class DenseStack(Layer):
+    """Dense layers one behind the other, each with an activation and perhaps a norm."""
+
+    def __init__(
+        self, key: str, inputs: int, layers: Iterable[tuple[HeadLayer, int]]
+    ) -> None:
+        super().__init__()
+        self._key = key
+        self._layers: list[tuple[Linear, str | None, LayerNorm | None]] = []
+        for layer, outputs in layers:
+            linear = Linear(inputs, outputs, layer.bias, init="zeros")
+            norm = layer.norm and LayerNorm(outputs, layer.eps, layer.norm_bias)
+            self._layers.append((linear, layer.activation, norm or None))
+            inputs = outputs
+
+    def _children(self) -> Mapping[str, Layer]:
+        children: dict[str, Layer] = {}
+        for i, (linear, _, norm) in enumerate(self._layers):
+            children[f"{self._key}{i}."] = linear
+            if norm is not None:
+                children[f"{self._key}{i}.norm."] = norm
+        return children
+
+    def steps(self, program: Program, x: Array, out: Array) -> None:
+        """Add the layers to a program: x (rows, inputs), out (rows, outputs)."""
+        last = len(self._layers) - 1
+        for i, (linear, activation, norm) in enumerate(self._layers):
+            y = out if i == last else np.empty((len(x), linear.out_features), float32)
+            linear.steps(program, x, y, activation=activation, norm=norm)
+            x = y
+
+
+class Head(Layer):
+    """What classifies a text by its hidden states; :func:`read_classifier` makes one.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        The names of the numbers that it gives.
+    pooling : str
+        Which vector of a text it looks at.
+    places : sequence of SameRows
+        Where its weights, and those of the encoder, stand in a file.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        hidden_size: int,
+        labels: tuple[str, ...],
+        places: Sequence[SameRows],
+    ) -> None:
+        super().__init__()
+        self.labels = labels
+        self.pooling = classifier.pooling
+        self.hidden_size = hidden_size
+        self.places = places
+        layers = classifier.sizes(hidden_size, len(labels))
+        self._stack = DenseStack("head.", hidden_size, layers)
+
+    def _children(self) -> Mapping[str, Layer]:
+        return self._stack._children()
+
+    def steps(
+        self, program: Program, hidden: Array, cu_seqlens: NDArray[int64], out: Array
+    ) -> None:
+        """Add the head to a program: hidden (tokens, hidden), out (texts, labels)."""
+        vectors = np.empty((len(out), self.hidden_size), float32)
+        _rowwise.pool(program, hidden, cu_seqlens, self.pooling, vectors)
+        self._stack.steps(program, vectors, out)
+
+
+def read_classifier(folder: Folder, weights: str) -> tuple[EncoderModel, Head]:
+    """Read a model that classifies, whose matrices are then stored as `weights` says."""
+    described = settings, family, architecture = describe(folder)
+    if family.classifier is None:
+        problem = f"{settings.get('model_type', str)} has no head that is read"
+        raise settings.error("model_type", problem)
+    labels, size = read_labels(settings), architecture.hidden_size
+    classifier = family.classifier(settings)
+    own = list(classifier.weights(size, len(labels)))
+    model, parts, places = read_headed(folder, weights, described, own)
+    head = Head(classifier, size, labels, places)
+    head.store_weights_as(weights)
+    for part, layer in head._children().items():
+        layer.load_state_dict(parts[part])
+    return model, head
+
+
+def read_headed(
+    folder: Folder,
+    weights: str,
+    described: tuple[Settings, Family, Architecture],
+    own: Sequence[SameRows],
+) -> tuple[EncoderModel, Parts, list[SameRows]]:
+    """Read a model with a head, whose `own` weights come along, and where all stand."""
+    settings, family, architecture = described
+    names = {name for rows in own for name in rows.tensors}
+    tensors = Tensors(folder, partial(family.name_of, head=names))
+    parts = find_parts([*architecture.weights, *own], tensors)
+    model = build(Config(settings.fields), architecture, parts, tensors, weights)
+    # Where there is a head, the names of the encoder's tensors have a prefix.
+    prefix = family.prefix_among(tensor_names(folder))
+    places = [
+        *inside("", prefix, architecture.weights),
+        *(replace(p, tensors=family.prefixed(prefix, p.tensors)) for p in own),
+    ]
+    return model, parts, places
+
+
+def read_labels(settings: Settings) -> tuple[str, ...]:
+    """Read the names of the labels in a config.json; transformers leaves two out."""
+    if not settings.has("id2label"):
+        count = settings.get_size("num_labels", MOST_LABELS, 2)
+        return tuple(f"LABEL_{i}" for i in range(count))
+    stored = Settings(settings.path, settings.get("id2label", dict))
+    count = len(stored.fields)
+    if not 1 <= count <= MOST_LABELS or set(stored.fields) != set(map(str, range(count))):
+        expected = f"an object of names by number, from 0 on, at most {MOST_LABELS}"
+        raise settings.wrong("id2label", expected, stored.fields)
+    return tuple(stored.get(str(i), str) for i in range(count))
