@@ -1,4 +1,4 @@
-"""What the tests share: the instruction sets and how hypothesis searches."""
+"""What the tests share: instruction sets, a tiny model, and how hypothesis searches."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from support.bits import using_isa
+from support.folders import TINY, copy_tiny
 
 import fastattn
 from fastattn import _cpu
@@ -38,3 +39,15 @@ def isa(request):
     """Run the test on each instruction set that this machine has, portable included."""
     with using_isa(request.param):
         yield request.param
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Load the tiny model, once for a file."""
+    return fastattn.load(TINY)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Copy the folder of the tiny model, to change it."""
+    return copy_tiny(tmp_path)

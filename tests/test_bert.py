@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.bits import THREADS, assert_same_bits
-from support.folders import DATA, TINY, change_json, change_tensors, copy_tiny, drop_json
+from support.folders import DATA, TINY, change_json, change_tensors, drop_json
 
 import fastattn as fa
 from fastattn.models import read_model
@@ -29,11 +29,6 @@ def model():
 def expected():
     with np.load(DATA / "tiny_bert.npz") as arrays:
         return dict(arrays)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return copy_tiny(tmp_path)
 
 
 def run(model, expected):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from support.folders import TINY, change_json, change_tensors, copy_tiny, drop_json
+from support.folders import TINY, change_json, change_tensors, drop_json
 
 import fastattn as fa
 from fastattn.models import read_model
@@ -19,11 +19,6 @@ USED = [
     name for name in load_file(TINY / "model.safetensors") if not name.startswith(UNUSED)
 ]
 assert len(USED) == 5 + 2 * 16
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return copy_tiny(tmp_path)
 
 
 class TestConfig:

@@ -20,11 +20,6 @@ from fastattn.files import read_lines
 BUFFERED = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
 
 
-@pytest.fixture(scope="module")
-def model():
-    return fa.load(TINY)
-
-
 class TestInfo:
     def test_prints_the_configuration(self, capsys):
         fa.show_config()

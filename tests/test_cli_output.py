@@ -16,11 +16,6 @@ import fastattn as fa
 from fastattn import cli, files
 
 
-@pytest.fixture(scope="module")
-def model():
-    return fa.load(TINY)
-
-
 @pytest.fixture
 def path(tmp_path):
     """Give the path of a file that is there already."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from support.bits import assert_same_bits
-from support.folders import TINY, change_tensors, copy_tiny
+from support.folders import TINY, change_tensors
 
 import fastattn as fa
 
@@ -21,11 +21,6 @@ POINTER = (
     "size 90868376\n"
 )
 FILES = ("config.json", "modules.json", "tokenizer.json", "model.safetensors")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return copy_tiny(tmp_path)
 
 
 def refusal(folder, message):

@@ -23,11 +23,6 @@ FAMILIES = sorted(path.parent for path in DATA.glob("families/*/tokenizer.json")
 DIGITS = {"weights": 4}
 
 
-@pytest.fixture(scope="module")
-def model():
-    return fa.load(TINY)
-
-
 class Reader(HTMLParser):
     """What an HTML parser finds: elements, attributes, and the text of scripts."""
 

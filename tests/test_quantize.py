@@ -10,11 +10,6 @@ TEXTS = ["the cat", "a dog is under the sky, and it is red", "", "x", "red sun"]
 
 
 @pytest.fixture(scope="module")
-def model():
-    return fa.load(TINY)
-
-
-@pytest.fixture(scope="module")
 def vectors(model):
     return model.encode(TEXTS)
 

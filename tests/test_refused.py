@@ -5,15 +5,10 @@ import shutil
 
 import pytest
 from safetensors.numpy import load_file
-from support.folders import change_json, copy_tiny
+from support.folders import change_json
 
 import fastattn as fa
 from fastattn.models import EncoderModel
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return copy_tiny(tmp_path)
 
 
 def refused(folder, field, value, what):

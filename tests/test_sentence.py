@@ -2,22 +2,12 @@
 
 import pytest
 from support.bits import assert_same_bits
-from support.folders import TINY, change_json, copy_tiny, drop_json
+from support.folders import TINY, change_json, drop_json
 
 import fastattn as fa
 
 TEXTS = ["the cat", "a dog is under the sky, and red", ""]
 LONG = "run " * 100
-
-
-@pytest.fixture(scope="module")
-def model():
-    return fa.load(TINY)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return copy_tiny(tmp_path)
 
 
 HIDDEN = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}

@@ -7,21 +7,11 @@ import shutil
 import numpy as np
 import pytest
 from support.bits import assert_same_bits
-from support.folders import TINY, change_json, copy_tiny
+from support.folders import change_json, copy_tiny
 
 import fastattn as fa
 
 TEXTS = ["the cat", "a dog is under the sky, and red", ""]
-
-
-@pytest.fixture(scope="module")
-def model():
-    return fa.load(TINY)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return copy_tiny(tmp_path)
 
 
 def write_modules(folder, *modules):

@@ -7,17 +7,11 @@ import warnings
 import numpy as np
 import pytest
 from support.bits import assert_same_bits
-from support.folders import TINY
 
 import fastattn as fa
 from fastattn import streams
 
 LONG = "run " * 100
-
-
-@pytest.fixture(scope="module")
-def model():
-    return fa.load(TINY)
 
 
 @pytest.fixture

@@ -20,11 +20,6 @@ TEXTS = ["the cat", "a dog is under the sky, and it is red", "", "x", "the cat"]
 LONG = "run " * 100
 
 
-@pytest.fixture(scope="module")
-def model():
-    return fa.load(TINY)
-
-
 class TestShapes:
     def test_one_text(self, model):
         vector = model.encode("the cat")

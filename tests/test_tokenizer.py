@@ -3,14 +3,9 @@
 import json
 
 import pytest
-from support.folders import TINY, change_json, copy_tiny
+from support.folders import TINY, change_json
 
 import fastattn as fa
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return copy_tiny(tmp_path)
 
 
 def change_part(folder, part, **fields):

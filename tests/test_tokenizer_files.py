@@ -4,7 +4,7 @@ import json
 import pickle
 
 import pytest
-from support.folders import TINY, change_json, copy_tiny
+from support.folders import TINY, change_json
 
 import fastattn as fa
 
@@ -13,11 +13,6 @@ UNKNOWN, SMALL = [2, 1, 1, 3], [2, 57, 71, 3]
 MASKED = "cat [MASK] dog"
 
 PLAIN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return copy_tiny(tmp_path)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from support.bits import assert_same_bits
 from support.criterion import assert_accurate
-from support.folders import TINY
 from support.layers import (
     GAPS,
     HEADS,
@@ -52,11 +51,6 @@ def layer(request):
 @pytest.fixture(params=CALLS)
 def call(request):
     return CALLS[request.param]
-
-
-@pytest.fixture(scope="module")
-def model():
-    return fa.load(TINY)
 
 
 def scopes(trace):
