@@ -53,11 +53,12 @@ def run() -> Iterator[Ran]:
     namespace: dict[str, object] = {"__name__": "__main__"}
     with np.printoptions():  # the page sets its own
         for code, *shown in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+            pyplot.close("all")
             with redirect_stdout(io.StringIO()) as printed:
                 exec(compile(code, str(PAGE), "exec"), namespace)
             figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
             yield Ran(code, *shown, printed.getvalue(), figures)
-            pyplot.close("all")
+    pyplot.close("all")
 
 
 def pictures() -> Iterator[tuple[str, Figure]]:

@@ -6,6 +6,7 @@ import re
 import draw_self_attention
 import make_notebook
 import pytest
+from matplotlib import pyplot
 from matplotlib.text import Text
 
 import fastattn as fa
@@ -31,6 +32,13 @@ def test_every_block_prints_and_draws_what_stands_below_it():
     images.append(draw_self_attention.DIAGRAM)
     assert sorted(images) == sorted(re.findall(r"\]\(images/(.+?)\)", PAGE))
     assert len(images) == len(set(images))
+
+
+def test_a_block_has_no_figures_that_others_left_open():
+    pyplot.figure()
+    first = next(draw_self_attention.run())
+    assert len(first.figures) == bool(first.image)
+    pyplot.close("all")
 
 
 def test_the_page_shows_all_kinds_of_pictures():
