@@ -1,4 +1,4 @@
-"""The command line: ``fastattn info``, ``fastattn encode`` and ``fastattn explain``."""
+"""The command line: ``fastattn info``, ``encode``, ``rank``, ``explain``, ``download``."""
 
 import argparse
 import io
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from . import __version__, show_config
 from ._gemm import FORMATS
-from .display import closest_pairs, similarity_table, vector_line
+from .display import closest_pairs, score_line, similarity_table, vector_line
 from .files import (
     STANDARD,
     check_output,
@@ -27,6 +27,7 @@ from .files import (
 )
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
+DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 
 # A table of the similarities of so many texts fits a terminal.
 TABLE_TEXTS = 10
@@ -124,15 +125,21 @@ def parser() -> Parser:
     encode = commands.add_parser("encode", help="turn texts into vectors")
     encode.set_defaults(run=run_encode)
     add = encode.add_argument
-    add("texts", nargs="*", metavar="TEXT", help="a text")
-    add("--input", metavar="FILE", help="one text a line; - is standard input")
-    add("--field", metavar="NAME", help="the input is JSON Lines: take this field")
     add("--output", metavar="FILE", help="a .npy file; - is standard output, JSON Lines")
     add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
     add("--prompt-name", metavar="NAME", help="a prompt of the model, before each text")
     add("--truncate-dim", type=int, metavar="D", help="leading values kept of a vector")
     add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
-    add("--threads", type=int, metavar="N", help="threads to compute with")
+    rank = commands.add_parser("rank", help="order texts by how they answer a query")
+    rank.set_defaults(run=run_rank)
+    rank.add_argument("query", metavar="QUERY", help="what the texts are to answer")
+    rank.add_argument("--top", type=int, metavar="K", help="show so many, the best")
+    for command in (encode, rank):
+        add = command.add_argument
+        add("texts", nargs="*", metavar="TEXT", help="a text")
+        add("--input", metavar="FILE", help="one text a line; - is standard input")
+        add("--field", metavar="NAME", help="the input is JSON Lines: take this field")
+        add("--threads", type=int, metavar="N", help="threads to compute with")
     explain = commands.add_parser("explain", help="draw what attends to what in a text")
     explain.set_defaults(run=run_explain)
     add = explain.add_argument
@@ -144,9 +151,10 @@ def parser() -> Parser:
     download.set_defaults(run=run_download)
     download.add_argument("name", metavar="NAME", help="as on the hub: organisation/model")
     download.add_argument("--revision", metavar="R", help="a branch, a tag or a commit")
-    for command in (encode, explain):
+    models = (encode, DEFAULT_MODEL), (explain, DEFAULT_MODEL), (rank, DEFAULT_RERANKER)
+    for command, name in models:
         command.add_argument(
-            "--model", default=DEFAULT_MODEL, help="a folder or a name [%(default)s]"
+            "--model", default=name, help="a folder or a name [%(default)s]"
         )
     return top
 
@@ -161,9 +169,9 @@ def run_encode(options: argparse.Namespace) -> None:
     if options.output is not None:
         check_output(options.output, VECTOR_FILES, "JSON Lines")
     texts = read_texts(options)
-    from .loading import load
+    from .text import TextEncoder
 
-    model = load(options.model, weights=options.weights)
+    model = TextEncoder.load(options.model, weights=options.weights)
     keywords: dict[str, Any] = {
         "num_threads": options.threads,
         "prompt_name": options.prompt_name,
@@ -192,15 +200,30 @@ def run_encode(options: argparse.Namespace) -> None:
             print(*closest_pairs(texts, model.similarity(vectors, vectors)), sep="\n")
 
 
+def run_rank(options: argparse.Namespace) -> None:
+    """Show texts in the order in which they answer a query."""
+    check_unicode(options.query, "the query")
+    texts = read_texts(options)
+    from .cross_encoder import CrossEncoder
+
+    model = CrossEncoder.load(options.model)
+    with warnings_in_one_line():
+        ranked = model.rank(
+            options.query, texts, top_k=options.top, num_threads=options.threads
+        )
+    for entry in ranked:
+        print(score_line(entry["score"], texts[entry["corpus_id"]]))
+
+
 def run_explain(options: argparse.Namespace) -> None:
     """Write a page that shows what attends to what in a text."""
     check_output(options.output, PAGE_FILES, "the page")
     check_unicode(options.text, "the text")
     check_unicode(options.pair or "", "the text of --pair")
-    from .loading import load
     from .page import explain
+    from .text import TextEncoder
 
-    model = load(options.model)
+    model = TextEncoder.load(options.model)
     name = Path(options.model).name
     with warnings_in_one_line():
         page = explain(model, options.text, options.pair, name=name)

@@ -79,6 +79,19 @@ def closest_pairs(texts: Sequence[str], similarities: NDArray[float32]) -> Itera
         yield f"{similarities[i, j]:.2f}  {left}  |  {right}"
 
 
+def score_line(score: float, text: str) -> str:
+    """Show the score of a text, and the text as far as there is room.
+
+    Examples
+    --------
+    >>> from fastattn.display import score_line
+    >>> score_line(0.98765, "A man is eating food.")
+    '  0.9877  A man is eating food.'
+    """
+    value = f"{score:8.4f}"
+    return f"{value}  {label(text, COLUMNS - len(value) - 2)}"
+
+
 def label(text: str, room: int) -> str:
     """Shorten a text to a line of at most `room` columns.
 

@@ -10,6 +10,11 @@ def encode(*arguments):
     return main(["encode", "--model", str(TINY), *map(str, arguments)])
 
 
+def rank(query, *arguments):
+    folder = TINY.parent / "cross" / "electra"
+    return main(["rank", "--model", str(folder), query, *map(str, arguments)])
+
+
 def assert_one_line(capsys, *parts):
     """Hold standard error to one line of an error, and standard output to nothing."""
     shown = capsys.readouterr()
