@@ -141,14 +141,17 @@ static void fold_rows(const fa_gemm_plan *p, const float *sums, int64_t c_panel,
     for (int64_t j = 0; j < columns; j += LANES) {
         const float *from = sums + j / FA_PANEL * c_panel + j % FA_PANEL;
         const int64_t count = min64(columns - j, LANES);
-        for (int64_t i = 0; i < rows; i++) {
-            float *to = p->c + p->owners[row + i] * p->ldc + column + j;
-            const vf before = vload_tail(to, count);
-            vf x = vload(from + i * FA_PANEL);
-            if (p->bias) x += vload_tail(p->bias + column + j, count);
-            activate_each(p->activation, 1, &x);
-            x = p->fold == FA_FOLD_SUM ? before + x : vmax_or_nan(before, x);
-            vstore_tail(to, x, count);
+        for (int64_t i = 0; i < rows;) {
+            const int64_t owner = p->owners[row + i];
+            float *to = p->c + owner * p->ldc + column + j;
+            vf all = vload_tail(to, count);
+            for (; i < rows && p->owners[row + i] == owner; i++) {
+                vf x = vload(from + i * FA_PANEL);
+                if (p->bias) x += vload_tail(p->bias + column + j, count);
+                activate_each(p->activation, 1, &x);
+                all = p->fold == FA_FOLD_SUM ? all + x : vmax_or_nan(all, x);
+            }
+            vstore_tail(to, all, count);
         }
     }
 }
