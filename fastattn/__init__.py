@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .loading import load
     from .models.download import download
     from .page import explain
+    from .sparse_encoder import SparseEncoder
+    from .sparse_vectors import SparseVectors
     from .text import TextEncoder
     from .tracing import Trace, trace
 
@@ -34,6 +36,8 @@ __version__ = "0.1.0"
 __all__ = [
     "CrossEncoder",
     "ModelFormatError",
+    "SparseEncoder",
+    "SparseVectors",
     "TextEncoder",
     "Trace",
     "TruncationWarning",
@@ -65,6 +69,8 @@ __all__ = [
 # The module of what needs layers; nothing has the name of its module, which would hide it.
 LAZY = {
     "CrossEncoder": "cross_encoder",
+    "SparseEncoder": "sparse_encoder",
+    "SparseVectors": "sparse_vectors",
     "TextEncoder": "text",
     "Trace": "tracing",
     "download": "models.download",

@@ -8,12 +8,14 @@ from ._gemm import FORMATS
 from .arrays import as_choice
 from .cross_encoder import CrossEncoder
 from .models.download import folder_of
-from .models.kinds import kind_of
+from .models.kinds import kinds_of
+from .sparse_encoder import SparseEncoder
 from .text import TextEncoder
 from .text_base import TextModel
 
 CLASSES: dict[str, type[TextModel]] = {
     "CrossEncoder": CrossEncoder,
+    "SparseEncoder": SparseEncoder,
     "TextEncoder": TextEncoder,
 }
 
@@ -56,10 +58,10 @@ def load(
 
     Returns
     -------
-    TextEncoder or CrossEncoder
-        What the folder is: a model that turns texts into vectors, or one that scores
-        pairs of texts, or texts. Their own ``load`` takes the same arguments and refuses
-        a folder of another kind.
+    TextEncoder, CrossEncoder or SparseEncoder
+        What the folder is: a model that turns texts into vectors, one that scores pairs of
+        texts, or texts, or one that gives weights to words. Their own ``load`` takes the
+        same arguments and refuses a folder of another kind.
 
     Raises
     ------
@@ -102,7 +104,7 @@ def load(
     (2, 384)
     """
     as_choice(weights, "weights", FORMATS)
-    kind = kind_of(folder_of(name_or_folder, revision, download))
+    kind, *_ = kinds_of(folder_of(name_or_folder, revision, download))
     return CLASSES[kind].load(
         name_or_folder,
         weights=weights,

@@ -21,7 +21,7 @@ from .models import Config, EncoderModel
 from .models.batches import batches, windows
 from .models.download import folder_of
 from .models.folder import Folder
-from .models.kinds import kind_of
+from .models.kinds import kinds_of
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens, check_unicode
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class TextModel:
         as_choice(weights, "weights", FORMATS)
         given = _as_prompts(prompts)
         folder = folder_of(name_or_folder, revision, download)
-        kind = kind_of(folder)
-        if kind != cls._kind:
+        kind, *others = kinds_of(folder)
+        if cls._kind not in (kind, *others):
             raise ModelFormatError(
                 f"{folder.path}: holds a {kind}: load it with fastattn.{kind}.load, or "
                 "with fastattn.load, which takes every kind"

@@ -5,22 +5,31 @@ from .folder import Folder
 from .sentence import GENERAL
 
 # What sentence-transformers calls the kinds of models -> what they are called here.
-KINDS = {"SentenceTransformer": "TextEncoder", "CrossEncoder": "CrossEncoder"}
+KINDS = {
+    "SentenceTransformer": "TextEncoder",
+    "CrossEncoder": "CrossEncoder",
+    "SparseEncoder": "SparseEncoder",
+}
 
-# How transformers ends the names of the classes of models with heads.
-CLASSIFIER = "ForSequenceClassification"
+# How transformers ends the names of the classes of models with heads -> what they can be.
+HEADS = {
+    "ForSequenceClassification": ("CrossEncoder",),
+    "ForMaskedLM": ("TextEncoder", "SparseEncoder"),
+}
 
 
-def kind_of(folder: Folder) -> str:
-    """Find the kind of model in a folder, by the name of its class.
+def kinds_of(folder: Folder) -> tuple[str, ...]:
+    """List the kinds of model that a folder can be, by the names of their classes.
 
     What sentence-transformers wrote says it. Of what transformers wrote, a model with a
-    head that classifies is a CrossEncoder, and any other a TextEncoder.
+    head that classifies is a CrossEncoder, and any other a TextEncoder; one that predicts
+    masked words can be a SparseEncoder, too.
     """
     if folder.has("modules.json"):
         general = Settings.read(folder, GENERAL, optional=True)
-        return KINDS[general.get_choice("model_type", KINDS, "SentenceTransformer")]
+        return (KINDS[general.get_choice("model_type", KINDS, "SentenceTransformer")],)
     config = Settings.read(folder, "config.json", optional=True)
     classes = config.fields.get("architectures")
-    first = classes[0] if isinstance(classes, list) and classes else None
-    return "CrossEncoder" if str(first).endswith(CLASSIFIER) else "TextEncoder"
+    first = str(classes[0]) if isinstance(classes, list) and classes else ""
+    found = (kinds for ending, kinds in HEADS.items() if first.endswith(ending))
+    return next(found, ("TextEncoder",))

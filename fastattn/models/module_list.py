@@ -62,8 +62,12 @@ class ModuleList:
     rest: tuple[Listed, ...] | None
 
 
-def list_modules(folder: Folder, known: Container[str]) -> ModuleList:
-    """Read modules.json: a Transformer, and then modules of the kinds that are known."""
+def list_modules(
+    folder: Folder,
+    known: Container[str],
+    transformers: Container[str] = ("Transformer",),
+) -> ModuleList:
+    """Read modules.json: a transformer, and then modules of the kinds that are known."""
     path = folder.path / "modules.json"
     if not folder.has("modules.json"):
         refuse_adapter(folder)
@@ -86,7 +90,7 @@ def list_modules(folder: Folder, known: Container[str]) -> ModuleList:
     if not listed:
         raise ModelFormatError(f"{path}: lists no modules")
     transformer, *rest = listed
-    if transformer.kind != "Transformer":
+    if transformer.kind not in transformers:
         raise transformer.unknown()
     refuse_adapter(transformer.folder)
     transformer.settings()

@@ -28,6 +28,7 @@ TRANSFORMER = tuple(
 FEATURES = "feature-extraction"
 TASKS = {
     FEATURES: ("last_hidden_state", "token_embeddings"),
+    "fill-mask": ("logits", "token_embeddings"),
     "sequence-classification": ("logits", "scores"),
 }
 

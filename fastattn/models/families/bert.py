@@ -4,9 +4,23 @@ Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for L
 Understanding", section 3.
 """
 
+from ..checkpoint import Settings
 from . import jina_bert
 from .bert_like import SPELLINGS, read_bert_like
-from .family import Family, dense_classifier
+from .family import ACTIVATIONS, EPS_RANGE, Family, HeadLayer, WordHead, dense_classifier
+
+
+def words(settings: Settings) -> WordHead:
+    """Describe what predicts masked words."""
+    activation = settings.get_choice("hidden_act", ACTIVATIONS, "gelu")
+    transform = HeadLayer(
+        dense="cls.predictions.transform.dense",
+        activation=ACTIVATIONS[activation],
+        norm="cls.predictions.transform.LayerNorm",
+        eps=settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE),
+    )
+    return WordHead(transform=transform, bias="cls.predictions.bias")
+
 
 FAMILY = Family(
     read=read_bert_like,
@@ -21,6 +35,7 @@ FAMILY = Family(
     ),
     # It goes by the same name.
     variants=jina_bert.FORMS,
+    words=words,
     classifier=dense_classifier("bert.pooler.dense", "tanh", "classifier"),
     tokenizer_class="BertTokenizer",
 )

@@ -6,8 +6,9 @@ lighter", section 3.
 
 from functools import partial
 
+from ..checkpoint import Settings
 from .bert_like import SPELLINGS, LayerNames, numbered, read_bert_like
-from .family import Family, dense_classifier
+from .family import ACTIVATIONS, Family, HeadLayer, WordHead, dense_classifier
 
 SIZES = {
     "vocab_size": ("vocab_size",),
@@ -25,6 +26,19 @@ NAMES = LayerNames(
     down="ffn.lin2",
     norms=("sa_layer_norm", "output_layer_norm"),
 )
+
+
+def words(settings: Settings) -> WordHead:
+    """Describe what predicts masked words."""
+    activation = settings.get_choice("activation", ACTIVATIONS, "gelu")
+    transform = HeadLayer(
+        dense="vocab_transform",
+        activation=ACTIVATIONS[activation],
+        norm="vocab_layer_norm",
+        eps=1e-12,
+    )
+    return WordHead(transform=transform, bias="vocab_projector.bias")
+
 
 FAMILY = Family(
     read=partial(
@@ -46,6 +60,7 @@ FAMILY = Family(
         "pre_classifier.",
         "classifier.",
     ),
+    words=words,
     classifier=dense_classifier("pre_classifier", "relu", "classifier"),
     tokenizer_class="DistilBertTokenizer",
 )

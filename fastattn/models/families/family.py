@@ -212,6 +212,27 @@ class Classifier:
             yield from layer.weights(f"head.{i}.", hidden_size, outputs)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WordHead:
+    """From a hidden state to a number for each word: that of its vector in the table.
+
+    Attributes
+    ----------
+    transform : HeadLayer
+        What hidden states go through before, and keep their size.
+    bias : str
+        The tensor that has a number to add for each word.
+    """
+
+    transform: HeadLayer
+    bias: str
+
+    def weights(self, hidden_size: int, vocab_size: int) -> Iterator[SameRows]:
+        """Say where its weights stand; those of the table are the encoder's."""
+        yield from self.transform.weights("head.0.", hidden_size, hidden_size)
+        yield SameRows(("decoder.bias",), {self.bias: (vocab_size,)})
+
+
 def dense_classifier(
     dense: str, activation: str, output: str
 ) -> Callable[[Settings], Classifier]:
@@ -240,6 +261,8 @@ class Family:
     classifier : callable, optional
         ``(settings)`` -> the Classifier that models for the classification of sequences
         have; families without one have none that is read.
+    words : callable, optional
+        ``(settings)`` -> the WordHead that models have which predict masked words, alike.
     tokenizer_class : str, optional
         By which of its classes transformers makes the tokenizer where no file names one;
         unless given, by one that takes tokenizer.json as it is. `AS_IT_IS` is that one
@@ -252,6 +275,7 @@ class Family:
     unused: tuple[str, ...] = ()
     variants: Mapping[str, "Family"] = field(default_factory=dict)
     classifier: Callable[[Settings], Classifier] | None = None
+    words: Callable[[Settings], WordHead] | None = None
     tokenizer_class: str | None = None
 
     def with_tensors(self, names: Collection[str]) -> "Family":

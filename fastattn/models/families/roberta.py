@@ -5,7 +5,7 @@ Liu et al. 2019, "RoBERTa: A Robustly Optimized BERT Pretraining Approach", sect
 
 from ..checkpoint import Settings
 from .bert_like import SPELLINGS, count_from_padding, read_bert_like
-from .family import Architecture, Family, dense_classifier
+from .family import EPS_RANGE, Architecture, Family, HeadLayer, WordHead, dense_classifier
 
 
 def read(settings: Settings) -> Architecture:
@@ -19,12 +19,24 @@ def read(settings: Settings) -> Architecture:
     return count_from_padding(architecture, padding)
 
 
+def words(settings: Settings) -> WordHead:
+    """Describe what predicts masked words."""
+    transform = HeadLayer(
+        dense="lm_head.dense",
+        activation="gelu",
+        norm="lm_head.layer_norm",
+        eps=settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE),
+    )
+    return WordHead(transform=transform, bias="lm_head.bias")
+
+
 FAMILY = Family(
     read=read,
     prefixes=("roberta.",),
     spellings=SPELLINGS,
     # A counter that old versions stored, and heads.
     unused=("embeddings.position_ids", "pooler.", "lm_head.", "classifier."),
+    words=words,
     classifier=dense_classifier("classifier.dense", "tanh", "classifier.out_proj"),
     tokenizer_class="RobertaTokenizer",
 )

@@ -1,0 +1,96 @@
+"""Heads that predict words: from hidden states to a number for each word of a text."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy import float32, int64
+from numpy.typing import NDArray
+
+from .._program import Program
+from ..nn import Layer, Linear
+from .families.family import SameRows, WordHead
+from .folder import Folder
+from .heads import DenseStack, read_headed
+from .model import EncoderModel, describe
+from .sparse import Splade
+from .splade import splade_steps
+
+Array = NDArray[float32]
+
+# Weights that are in memory at once, before those that are zero are left out: 32 MB.
+NUMBERS = 2**23
+
+
+class Words(Layer):
+    """What scores every word of the vocabulary at each token of a text.
+
+    Attributes
+    ----------
+    places : sequence of SameRows
+        Where its weights, and those of the encoder, stand in a file.
+    hidden_size, vocab_size : int
+        Sizes of a hidden state, and of what is made of it.
+    """
+
+    def __init__(
+        self,
+        head: WordHead,
+        hidden_size: int,
+        vocab_size: int,
+        places: Sequence[SameRows],
+    ) -> None:
+        super().__init__()
+        self.places = places
+        self.hidden_size, self.vocab_size = hidden_size, vocab_size
+        self._stack = DenseStack("head.", hidden_size, [(head.transform, hidden_size)])
+        self._decoder = Linear(hidden_size, vocab_size, init="zeros")
+
+    def _children(self) -> Mapping[str, Layer]:
+        return {**self._stack._children(), "decoder.": self._decoder}
+
+    def steps(self, program: Program, hidden: Array, out: Array) -> None:
+        """Add what the words are compared with: hidden and out are (tokens, hidden)."""
+        self._stack.steps(program, hidden, out)
+
+    def weigh(
+        self, x: Array, starts: NDArray[int64], splade: Splade, num_threads: int | None
+    ) -> Iterator[Array]:
+        """Compute the weights of all words for some texts at a time: (texts, words)."""
+        step = max(1, NUMBERS // self.vocab_size)
+        for first in range(0, len(starts) - 1, step):
+            own = starts[first : first + step + 1]
+            out = np.zeros((len(own) - 1, self.vocab_size), float32)
+            program = Program(num_threads=num_threads)
+            splade_steps(
+                program,
+                self._decoder,
+                x[own[0] : own[-1]],
+                own - own[0],
+                out,
+                pooling=splade.pooling,
+                activation=splade.activation,
+            )
+            program.run()
+            yield out
+
+
+def read_words(folder: Folder, weights: str) -> tuple[EncoderModel, Words]:
+    """Read a model that predicts words, its matrices then stored as `weights` says."""
+    described = settings, family, architecture = describe(folder)
+    if family.words is None:
+        problem = f"{settings.get('model_type', str)} has no head for words that is read"
+        raise settings.error("model_type", problem)
+    if not settings.get("tie_word_embeddings", bool, True):
+        problem = "must be true, got false: words are compared with the table of them"
+        raise settings.error("tie_word_embeddings", problem)
+    head = family.words(settings)
+    sizes = architecture.hidden_size, architecture.vocab_size
+    own = list(head.weights(*sizes))
+    model, parts, places = read_headed(folder, weights, described, own)
+    words = Words(head, *sizes, places)
+    words.store_weights_as(weights)
+    table = {"weight": model.word_embeddings.table_for_lookup}
+    for part, layer in words._children().items():
+        tied = table if layer is words._decoder else {}
+        layer.load_state_dict(parts[part] | tied)
+    return model, words

@@ -1,0 +1,304 @@
+"""Texts in, sparse vectors of words out: a tokenizer, an encoder and its word head."""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+from numpy import float32, int64
+from numpy.typing import NDArray
+
+from ._program import Program
+from .arrays import as_choice, as_index
+from .models import EncoderModel
+from .models.batches import pack
+from .models.folder import Folder
+from .models.saving import write_folder
+from .models.sentence import General
+from .models.sparse import TASK, Splade, read_sparse, sparse_files
+from .models.tokenization import Tokens
+from .models.tokenizer import read_tokenizer
+from .models.tokenizer_files import tokenizer_files
+from .models.words import Words, read_words
+from .sparse_vectors import Row, SparseVectors
+from .text_base import (
+    BATCH_TOKENS,
+    ON_TRUNCATION,
+    OnTruncation,
+    TextModel,
+    as_texts,
+)
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Decoded = list[tuple[str, float]]
+
+
+class SparseEncoder(TextModel):
+    """A model that turns texts into weights of words; :func:`fastattn.load` makes one.
+
+    It may be used from many threads at once, and pickles.
+
+    Attributes
+    ----------
+    model : EncoderModel
+        ``model(input_ids, attention_mask=None, token_type_ids=None)`` gives the
+        hidden states (batch, length, hidden) of token ids.
+    words : Words
+        What scores every word of the vocabulary at each token.
+    splade : Splade
+        What makes one weight of the scores of a word: its `pooling` and `activation`.
+    tokenizer : tokenizers.Tokenizer
+        Cuts at `max_length` tokens and does not pad.
+    special_tokens : dict of str
+        Its special tokens by the names that transformers has for them: "pad_token", ...
+    config : Config
+        The settings in config.json, by the names they have there.
+    max_length : int
+        Tokens of a text that are read, as of a :class:`TextEncoder`.
+    prompt : str
+        What stands in front of every text unless :meth:`encode` is told otherwise.
+    prompts : dict of str
+        The prompts of the folder by name.
+
+    Notes
+    -----
+    The weight of a word is ``log(1 + max(0, max_t score_t))`` over the tokens t of the
+    text, or the sum of these over the tokens, or log1p of it again, as the folder says.
+
+    References
+    ----------
+    Formal et al., "SPLADE v2: Sparse Lexical and Expansion Model for Information
+    Retrieval" (2021), section 2.
+    """
+
+    _kind: ClassVar[str] = "SparseEncoder"
+
+    def __init__(
+        self,
+        model: EncoderModel,
+        tokenizer: "Tokenizer",
+        special_tokens: dict[str, str],
+        *,
+        words: Words,
+        splade: Splade,
+        prompt: str,
+        prompts: dict[str, str],
+    ) -> None:
+        super().__init__(model, tokenizer, special_tokens)
+        self.words = words
+        self.splade = splade
+        self.prompt = prompt
+        self.prompts = prompts
+
+    @classmethod
+    def _read(cls, folder: Folder, weights: str) -> Self:
+        said = read_sparse(folder)
+        model, words = read_words(said.transformer, weights)
+        return cls(
+            model,
+            *read_tokenizer(said.transformer, model, TASK),
+            words=words,
+            splade=said.splade,
+            prompt=said.general.prompt,
+            prompts=said.general.prompts,
+        )
+
+    def __repr__(self) -> str:
+        """Show the settings."""
+        return (
+            f"SparseEncoder({self.model}, max_length={self.max_length}, "
+            f"pooling={self.splade.pooling!r}, activation={self.splade.activation!r})"
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the weights take, in the formats they have."""
+        return self.model.nbytes + self.words.nbytes
+
+    def encode(
+        self,
+        inputs: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        on_truncation: OnTruncation = "warn",
+        show_progress: bool | None = None,
+        num_threads: int | None = None,
+    ) -> SparseVectors:
+        """Turn texts into weights of words.
+
+        Parameters
+        ----------
+        inputs : str or iterable of str
+            One text, or any number of them.
+        prompt : str, optional
+            Put in front of every text; unless given, what the folder says.
+        prompt_name : str, optional
+            The name of a prompt, one of :attr:`prompts`, in place of `prompt`.
+        batch_tokens : int, optional
+            Tokens computed at a time: memory grows with it, the result stays the same.
+        on_truncation : {"warn", "ignore", "error"}
+            What to do about texts of more than `max_length` tokens: cut them and count
+            them in one TruncationWarning, cut them, or refuse them.
+        show_progress : bool, optional
+            Show a progress bar; unless given, on long work when standard error is a
+            terminal and tqdm is installed.
+        num_threads : int, optional
+            Threads to compute with; unless given, :func:`fastattn.get_num_threads`.
+
+        Returns
+        -------
+        SparseVectors (texts, vocab_size), or (vocab_size,) for one str
+            The weights that are not zero, in the order of the texts.
+
+        Raises
+        ------
+        TypeError, ValueError, ModelFormatError
+            As :meth:`TextEncoder.encode`.
+
+        Warns
+        -----
+        TruncationWarning
+            If texts were cut; it says how many.
+
+        Notes
+        -----
+        The vector of a text is the same to the bit whatever else is in the call and
+        whatever `batch_tokens` and the number of threads are. The scores of all words at
+        all tokens are never in memory together.
+
+        Examples
+        --------
+        >>> import fastattn as fa
+        >>> model = fa.load("naver/splade-v3")  # doctest: +SKIP
+        >>> model.decode(model.encode("the cat"), top_k=2)  # doctest: +SKIP
+        [('cat', 2.5), ('cats', 1.6)]
+        """
+        texts = as_texts(inputs)
+        batch_tokens = as_index(batch_tokens, "batch_tokens", 1)
+        as_choice(on_truncation, "on_truncation", ON_TRUNCATION)
+        rows: list[Row] = [(np.empty(0, int64), np.empty(0, float32))] * len(texts)
+        for indices, tokens in self._batches(
+            texts,
+            self._choose_prompt(prompt, prompt_name),
+            batch_tokens=batch_tokens,
+            on_truncation=on_truncation,
+            show_progress=show_progress,
+            num_threads=num_threads,
+        ):
+            computed = self._compute(tokens, num_threads)
+            for index, row in zip(indices, computed, strict=True):
+                rows[index] = row
+        return SparseVectors.of_rows(
+            rows, self.words.vocab_size, single=isinstance(inputs, str)
+        )
+
+    def decode(
+        self, vectors: SparseVectors, top_k: int | None = None
+    ) -> Decoded | list[Decoded]:
+        """Name the words of vectors, the heaviest first.
+
+        Parameters
+        ----------
+        vectors : SparseVectors
+            What :meth:`encode` gives.
+        top_k : int, optional
+            Name so many words of each; all unless given.
+
+        Returns
+        -------
+        list of (str, float), or a list of such lists for several vectors
+            Tokens and weights.
+
+        Raises
+        ------
+        TypeError
+            If `vectors` is something else.
+        ValueError
+            If `top_k` is less than 1, or the vectors have another number of columns.
+        """
+        if not isinstance(vectors, SparseVectors):
+            raise TypeError(f"vectors must be SparseVectors, got {type(vectors).__name__}")
+        if vectors.shape[-1] != self.words.vocab_size:
+            raise ValueError(
+                f"vectors must have {self.words.vocab_size} columns, got {vectors.shape}"
+            )
+        if top_k is not None:
+            top_k = as_index(top_k, "top_k", 1)
+        decoded = [
+            [
+                # A model may have more vectors of words than its tokenizer has words.
+                (self.tokenizer.id_to_token(int(indices[i])) or "", float(values[i]))
+                for i in np.argsort(-values, kind="stable")[:top_k]
+            ]
+            for indices, values in vectors
+        ]
+        return decoded[0] if len(vectors.shape) == 1 else decoded
+
+    def similarity(self, a: SparseVectors, b: SparseVectors) -> NDArray[float32]:
+        """Multiply each vector of `a` with each of `b`.
+
+        Parameters
+        ----------
+        a, b : SparseVectors (n, dim) and (m, dim), or (dim,) for one vector
+            What :meth:`encode` gives.
+
+        Returns
+        -------
+        array (n, m) float32
+            ``a[i] . b[j]``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`SparseVectors.dot`.
+        """
+        if not isinstance(a, SparseVectors):
+            raise TypeError(f"vectors must be SparseVectors, got {type(a).__name__}")
+        return a.dot(b)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that :meth:`load` and sentence-transformers read.
+
+        Parameters
+        ----------
+        folder : str or path
+            A new folder, or an empty one. It is there as a whole or not at all.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a file of this name, or something in the folder.
+
+        Notes
+        -----
+        What is loaded from it gives the same vectors to the bit where matrices are stored
+        as float32; narrower ones are written as the numbers that are computed with, but
+        for the table of words, which hidden states are compared with as it is read.
+        """
+        general = General(self.prompt, self.prompts, "dot", None)
+        write_folder(
+            folder,
+            self.model.files(self.words, self.words.places)
+            | tokenizer_files(self.tokenizer, self.special_tokens)
+            | self.splade.files(self.words.vocab_size)
+            | sparse_files(general, self.max_length),
+        )
+
+    def _compute(self, texts: list[Tokens], num_threads: int | None) -> Iterator[Row]:
+        """Compute one batch: the weights of each text that are not zero, and where."""
+        ids, types, sequences = pack(texts)
+        hidden = np.empty((len(ids), self.model.hidden_size), float32)
+        compared = np.empty_like(hidden)
+        starts = sequences.queries.cu_seqlens
+        program = Program(num_threads=num_threads)
+        self.model.steps(program, ids, types, sequences, hidden)
+        self.words.steps(program, hidden, compared)
+        program.run()
+        for weights in self.words.weigh(compared, starts, self.splade, num_threads):
+            for row in weights:
+                kept = np.flatnonzero(row)
+                yield kept, row[kept]
