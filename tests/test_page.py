@@ -185,6 +185,12 @@ def test_the_second_of_a_pair(folder):
     assert second == [0] * start + [1] * (len(sequences) - start)
 
 
+def test_what_follows_the_layers(model):
+    modules = data_of(fa.explain(model, "a cat"))["modules"]
+    assert modules == [repr(module) for module in model.modules.values()]
+    assert modules[0] == "Pooling('mean')"
+
+
 def test_text_is_data(model):
     plain, page = fa.explain(model, "a"), fa.explain(model, MARKUP, "<b>", name=MARKUP)
     data = data_of(page)

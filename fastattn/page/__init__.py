@@ -59,7 +59,8 @@ def explain(
     that are shown; layers, heads and components count from 0, as they do there. The page
     opens on a head in which words look at certain other words: of all heads, its weights
     between words that are no neighbours rise highest above what their key, and what their
-    distance, gets on average. Texts are data of the page, never markup. Size and time grow
+    distance, gets on average. What follows the last layer shows where the model's name is
+    pointed at. Texts are data of the page, never markup. Size and time grow
     with the square of the number of tokens: 128 of MiniLM take 2.6 MB.
 
     Examples
@@ -86,6 +87,7 @@ def explain(
         "second": _second(traced.encoding.sequence_ids),
         "heads": heads,
         "dim": dim,
+        "modules": [repr(module) for module in model.modules.values()],
         "opening": opening([layer["weights"] for layer in traced.layers], special),
         "layers": [packed_layer(layer) for layer in traced.layers],
     }

@@ -325,6 +325,7 @@ async function start() {
   $("pair").hidden = data.pair === null;
   const size = `${data.layers.length} layers of ${heads} heads of size ${dim}, counted from 0`;
   $("model").textContent = `${length} tokens in ${data.model}: ${size}`;
+  $("model").title = `Behind the last layer: ${data.modules.join(", ")}`;
   document.title = `Attention: ${data.text.slice(0, 60)}`;
   document.querySelector("#steps .dim").textContent = dim;
   $("component").max = dim - 1;
