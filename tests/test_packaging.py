@@ -154,17 +154,22 @@ def test_no_flag_changes_arithmetic_or_binds_to_this_cpu(build):
 
 def test_files_are_compiled_side_by_side_and_linked_in_order(build):
     both = threading.Barrier(2, timeout=30)
+    files, flags = ["fastattn/_cpu.c", "csrc/dispatch.c"], {}
 
-    def compile_files(sources, output_dir):
+    def compile_files(sources, output_dir, extra_postargs):
         both.wait()
+        flags.update(dict.fromkeys(sources, extra_postargs))
         return [f"{output_dir}/{source}.o" for source in sources]
 
     def build_extensions(command):
-        command.objects = command.compiler.compile(["b.c", "a.c"], output_dir="build")
+        command.objects = command.compiler.compile(
+            files, output_dir="build", extra_postargs=["-O3"]
+        )
 
     command = build()["cmdclass"]["build_ext"]()
     type(command).__base__.build_extensions = build_extensions
     command.compiler = SimpleNamespace(compile=compile_files)
     command.parallel, command.extensions = 2, []
     command.build_extensions()
-    assert command.objects == ["build/b.c.o", "build/a.c.o"]
+    assert command.objects == [f"build/{file}.o" for file in files]
+    assert flags == {files[0]: ["-O3", "-O1"], files[1]: ["-O3"]}
