@@ -154,8 +154,32 @@ class TestLocate:
             locate("model.safetensors")
 
     @pytest.mark.parametrize(
-        "name", ["../up", "/no/where", "a/b/c", "a//b", "a b", "a\n", "x/..", "\0"]
+        "name",
+        ["../up", "/no/where", "a/b/c", "a//b", "a b", "a\n", "x/..", "\0", "\ud800"],
     )
     def test_no_name_of_a_model(self, home, name):
         with pytest.raises(FileNotFoundError, match="no such folder"):
             locate(name)
+
+    def test_longer_than_a_file_may_be(self, home):
+        with pytest.raises(FileNotFoundError, match="no model aaa"):
+            locate("a" * 300)
+
+    def test_an_empty_name_is_not_the_folder_one_is_in(self, home):
+        with pytest.raises(FileNotFoundError, match="its name is empty"):
+            locate("")
+
+    @pytest.mark.parametrize("name", [None, 3, b"a/b", ["a/b"]])
+    def test_is_a_str_or_a_path(self, home, name):
+        with pytest.raises(TypeError, match="a model, or its folder, must be a str, got"):
+            locate(name)
+
+    @pytest.mark.parametrize(
+        "commit",
+        [b"", b".", b"..", b"/", b"../snapshots/0123abc", b"\xff", b"\0", b"a" * 300],
+    )
+    def test_a_damaged_branch_leads_nowhere(self, home, commit):
+        snapshot = make_snapshot(home / ".cache/huggingface/hub", "some/one")
+        (snapshot.parents[1] / "refs" / "main").write_bytes(commit)
+        with pytest.raises(FileNotFoundError, match="no model some/one"):
+            locate("some/one")

