@@ -362,7 +362,6 @@ class CrossEncoder(TextModel):
             on_truncation=on_truncation,
             show_progress=show_progress,
             num_threads=num_threads,
-            stacklevel=4,
         ):
             scores[indices] = self._compute(tokens, activation, num_threads)
         return scores

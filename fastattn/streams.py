@@ -1,5 +1,6 @@
 """Texts that may have no end, a part at a time."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -32,12 +33,17 @@ class Part(NamedTuple):
 def parts(inputs: Iterable[Any]) -> Iterator[Part]:
     """Cut what a user gave into parts; the last may have a problem."""
     first, texts, characters = 0, list[str](), 0
-    for index, text in enumerate(inputs):
+    source = iter(inputs)
+    for index in itertools.count():
         try:
+            text = next(source)
             if not isinstance(text, str):
                 raise TypeError(f"inputs[{index}] must be a str, got {type(text).__name__}")
             check_unicode(text, f"inputs[{index}]")
-        except (TypeError, ValueError) as problem:
+        except StopIteration:
+            break
+        except Exception as problem:
+            # Also one of what gives the texts, a file on a disk that fails.
             yield Part(first, texts, problem)
             return
         texts.append(text)

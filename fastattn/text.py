@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import similarity
 from ._program import Program
+from ._threads import thread_count
 from .arrays import as_choice, as_flag, as_index
 from .errors import TruncationWarning
 from .models import EncoderModel, read_model
@@ -153,6 +154,27 @@ class TextEncoder(TextModel):
     def nbytes(self) -> int:
         """Bytes that the weights take, those of the modules too."""
         return super().nbytes + sum(module.nbytes for module in self.modules.values())
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """How :meth:`similarity` compares vectors; it can be set."""
+        return self._similarity_fn_name
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, name: str) -> None:
+        self._similarity_fn_name: str = as_choice(
+            name, "similarity_fn_name", similarity.FUNCTIONS
+        )
+
+    @property
+    def truncate_dim(self) -> int | None:
+        """Values that :meth:`encode` keeps of a vector, None for all; it can be set."""
+        return self._truncate_dim
+
+    @truncate_dim.setter
+    def truncate_dim(self, value: int | None) -> None:
+        given = value is not None
+        self._truncate_dim = as_index(value, "truncate_dim", 1) if given else None
 
     @property
     def dim(self) -> int:
@@ -535,6 +557,9 @@ class TextEncoder(TextModel):
                 "normalize, truncate_dim, precision and ranges are about sentence vectors: "
                 'with output="tokens" there are none'
             )
+        if show_progress is not None:
+            as_flag(show_progress, "show_progress")
+        thread_count(num_threads)
         prompt = self._choose_prompt(prompt, prompt_name)
         return _Call(
             prompt=prompt,

@@ -6,6 +6,7 @@ does not exist here.
 """
 
 import copy
+import inspect
 import os
 import sys
 import warnings
@@ -172,14 +173,12 @@ class TextModel:
         on_truncation: OnTruncation,
         show_progress: bool | None,
         num_threads: int | None,
-        stacklevel: int = 3,
     ) -> Iterator[tuple[list[int], list[Tokens]]]:
         """Tokenize texts and put them into batches: their indices, and their tokens.
 
         `tokenize`, of a tokenizer, a prompt and a number of threads, says how; it may be
         one of pairs. What is to be said about texts that were cut is said here, as if by
-        the caller of the method that runs through the batches; a greater `stacklevel`
-        says that others are in between.
+        the user who called.
         """
         cut = 0
         # Another thread may put another one in its place.
@@ -199,7 +198,7 @@ class TextModel:
             warnings.warn(
                 f"{cut} of {len(texts)} texts cut at {limit} tokens",
                 TruncationWarning,
-                stacklevel=stacklevel,
+                stacklevel=_level_of_caller(),
             )
 
 
@@ -224,6 +223,14 @@ def as_iterable(
     # A column of Arrow iterates over scalars of its own, which are no str.
     texts: Iterable[Any] = inputs.to_pylist() if hasattr(inputs, "to_pylist") else inputs
     return texts
+
+
+def _level_of_caller() -> int:
+    """Count the frames up to the first outside of this package, for who calls this."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__package__") == __package__:
+        level, frame = level + 1, frame.f_back
+    return level - 1
 
 
 def _as_prompts(prompts: Any) -> dict[str, str]:

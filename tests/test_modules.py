@@ -82,6 +82,13 @@ class TestDim:
         with pytest.raises(ValueError, match="truncate_dim must be from 1 to 17, got 18"):
             model.encode("a", truncate_dim=18)
 
+    @pytest.mark.parametrize("value", [0, -1, True, 2.5, "5"])
+    def test_what_no_truncation_can_be(self, load, value):
+        model = load("two_dense")
+        with pytest.raises((TypeError, ValueError), match="truncate_dim must be a"):
+            model.truncate_dim = value
+        assert model.truncate_dim is None
+
     def test_of_tokens(self, load):
         model = load("tokens")
         assert model.dim == 19

@@ -156,6 +156,15 @@ class TestFolder:
         self.set_field(folder, similarity_fn_name=None)
         assert fa.load(folder).similarity_fn_name == "cosine"
 
+    def test_can_be_set_to_what_there_is(self):
+        model = fa.load(TINY)
+        model.similarity_fn_name = "dot"
+        vectors = np.array([[1, 2]], np.float32)
+        assert model.similarity(vectors, vectors) == [[5]]
+        for name in ("Dot", None, 3):
+            with pytest.raises(ValueError, match="similarity_fn_name must be one of"):
+                model.similarity_fn_name = name
+
     def test_unknown(self, folder):
         self.set_field(folder, similarity_fn_name="maxsim")
         message = "similarity_fn_name must be cosine or dot or .*, got 'maxsim'"

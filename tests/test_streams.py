@@ -80,6 +80,16 @@ class TestErrors:
                 blocks.append(block)  # noqa: PERF402
         assert_same_bits(np.concatenate(blocks), model.encode(texts(5)))
 
+    def test_of_what_gives_the_texts_come_behind_them_too(self, model, short_parts):
+        def lines():
+            yield from texts(5)
+            raise OSError("the disk is gone")
+
+        stream = model.encode_stream(lines())
+        assert [len(next(stream)), len(next(stream))] == [4, 1]
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(stream)
+
     @pytest.mark.parametrize(
         ("inputs", "options", "error"),
         [
@@ -87,6 +97,8 @@ class TestErrors:
             (7, {}, TypeError),
             (["a"], {"truncate_dim": 0}, ValueError),
             (["a"], {"batch_size": 3}, TypeError),
+            (["a"], {"num_threads": 0}, ValueError),
+            (["a"], {"show_progress": "yes"}, TypeError),
         ],
     )
     def test_about_the_call_come_at_once(self, model, inputs, options, error):

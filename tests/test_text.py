@@ -136,10 +136,12 @@ class TestOptions:
 
 
 class TestTruncation:
-    def test_one_warning_counts_them_all(self, model):
+    @pytest.mark.parametrize("method", ["encode", "encode_query", "encode_document"])
+    def test_one_warning_counts_them_all(self, model, method):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            vectors = model.encode([LONG, "x", LONG + "cat"], batch_tokens=8)
+            encode = getattr(model, method)
+            vectors = encode([LONG, "x", LONG + "cat"], batch_tokens=8)
         (warning,) = caught
         assert warning.category is fa.TruncationWarning
         assert str(warning.message) == "2 of 3 texts cut at 48 tokens"
