@@ -328,7 +328,9 @@ class CrossEncoder(TextModel):
         write_folder(
             folder,
             self.model.files(self.head, self.head.places, scoring_fields(self.activation))
-            | tokenizer_files(self.tokenizer, self.special_tokens)
+            | tokenizer_files(
+                self.tokenizer, self.special_tokens, self.model.num_token_types
+            )
             | scoring_files(general, self.max_length, self.activation),
         )
 

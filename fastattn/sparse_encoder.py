@@ -283,7 +283,9 @@ class SparseEncoder(TextModel):
         write_folder(
             folder,
             self.model.files(self.words, self.words.places)
-            | tokenizer_files(self.tokenizer, self.special_tokens)
+            | tokenizer_files(
+                self.tokenizer, self.special_tokens, self.model.num_token_types
+            )
             | self.splade.files(self.words.vocab_size)
             | sparse_files(general, self.max_length),
         )

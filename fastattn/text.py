@@ -518,7 +518,9 @@ class TextEncoder(TextModel):
         write_folder(
             folder,
             self.model.files()
-            | tokenizer_files(self.tokenizer, self.special_tokens)
+            | tokenizer_files(
+                self.tokenizer, self.special_tokens, self.model.num_token_types
+            )
             | self.modules.files()
             | sentence_files(general, self.max_length),
         )

@@ -225,6 +225,10 @@ class TestFolders:
         assert written.keys() == read.keys()
         for key, tensor in read.items():
             assert_same_bits(written[key], tensor)
+        # transformers would look for these types in a table that has one row, or none.
+        settings = json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())
+        typed = "token_type_ids" in settings.get("model_input_names", [])
+        assert not typed or model.model.num_token_types > 1
 
     @pytest.mark.parametrize("weights", ["float16", "bfloat16", "int8"])
     def test_narrow_weights(self, model, name, weights, tmp_path):

@@ -261,7 +261,8 @@ class EncoderModel(Layer):
             ``max_positions``.
         attention_mask : array_like of bool or of the integers 0 and 1, optional
             (batch, length); True or 1 at real positions, which all are unless given. A
-            token keeps the position of its column, wherever the padding is.
+            token keeps the position of its column, wherever the padding is; models that
+            count positions by ids, as RoBERTa does, count those of real tokens alone.
         token_type_ids : array_like of int (batch, length), optional
             Which text of a pair a token is of, 0 to ``num_token_types - 1``; 0 unless
             given. A model with one type or none takes any.

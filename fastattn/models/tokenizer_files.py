@@ -37,9 +37,13 @@ OLD_LIST = "added_tokens.json"
 
 
 def tokenizer_files(
-    tokenizer: "Tokenizer", special_tokens: Mapping[str, str]
+    tokenizer: "Tokenizer", special_tokens: Mapping[str, str], num_token_types: int
 ) -> dict[str, Writer]:
-    """Give what writes the files of a tokenizer, by name: it is to be taken as it is."""
+    """Give what writes the files of a tokenizer, by name: it is to be taken as it is.
+
+    A model with one type of tokens, or none, must not be told of others: transformers
+    would look for them in its table.
+    """
     content = tokenizer.to_str().encode()
     limit = cast("dict[str, Any]", tokenizer.truncation)
     settings = {
@@ -48,7 +52,7 @@ def tokenizer_files(
         "truncation_side": limit["direction"],
         **special_tokens,
     }
-    if any(type_ for _, type_ in around(tokenizer, 2)):
+    if num_token_types > 1 and any(type_ for _, type_ in around(tokenizer, 2)):
         settings["model_input_names"] = ["input_ids", TYPES, "attention_mask"]
     return {
         "tokenizer.json": lambda file: file.write(content),
