@@ -23,7 +23,6 @@ from .models.scoring import TASK, read_scoring, scoring_fields, scoring_files
 from .models.sentence import General
 from .models.tokenization import Tokenization, Tokens
 from .models.tokenizer import read_tokenizer
-from .models.tokenizer_files import tokenizer_files
 from .text_base import BATCH_TOKENS, ON_TRUNCATION, OnTruncation, TextModel, as_iterable
 
 if TYPE_CHECKING:
@@ -328,9 +327,7 @@ class CrossEncoder(TextModel):
         write_folder(
             folder,
             self.model.files(self.head, self.head.places, scoring_fields(self.activation))
-            | tokenizer_files(
-                self.tokenizer, self.special_tokens, self.model.num_token_types
-            )
+            | self._tokenizer_files()
             | scoring_files(general, self.max_length, self.activation),
         )
 

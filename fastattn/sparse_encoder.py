@@ -18,7 +18,6 @@ from .models.sentence import General
 from .models.sparse import TASK, Splade, read_sparse, sparse_files
 from .models.tokenization import Tokens
 from .models.tokenizer import read_tokenizer
-from .models.tokenizer_files import tokenizer_files
 from .models.words import Words, read_words
 from .sparse_vectors import Row, SparseVectors
 from .text_base import (
@@ -283,9 +282,7 @@ class SparseEncoder(TextModel):
         write_folder(
             folder,
             self.model.files(self.words, self.words.places)
-            | tokenizer_files(
-                self.tokenizer, self.special_tokens, self.model.num_token_types
-            )
+            | self._tokenizer_files()
             | self.splade.files(self.words.vocab_size)
             | sparse_files(general, self.max_length),
         )

@@ -19,13 +19,13 @@ from .models import EncoderModel, read_model
 from .models.batches import pack
 from .models.chain import KINDS, Chain, read_chain
 from .models.folder import Folder, errors_of_library
-from .models.module_list import list_modules
+from .models.module_list import STATIC, list_modules
 from .models.modules import TOKENS, Features
 from .models.saving import write_folder
 from .models.sentence import General, read_general, sentence_files
+from .models.static import read_static, static_files
 from .models.tokenization import Tokens
-from .models.tokenizer import read_tokenizer
-from .models.tokenizer_files import tokenizer_files
+from .models.tokenizer import read_static_tokenizer, read_tokenizer
 from .quantize import Precision, as_precision
 from .streams import Part, parts
 from .text_base import (
@@ -134,11 +134,16 @@ class TextEncoder(TextModel):
     @classmethod
     def _read(cls, folder: Folder, weights: str) -> Self:
         general = read_general(folder)
-        listed = list_modules(folder, KINDS)
-        model = read_model(listed.transformer, weights)
+        listed = list_modules(folder, KINDS, ("Transformer", STATIC))
+        if listed.static:
+            model = read_static(listed.transformer)
+            tokenizer = read_static_tokenizer(listed.transformer, model)
+        else:
+            model = read_model(listed.transformer, weights)
+            tokenizer = read_tokenizer(listed.transformer, model)
         return cls(
             model,
-            *read_tokenizer(listed.transformer, model),
+            *tokenizer,
             modules=read_chain(listed, model.hidden_size, weights),
             **general._asdict(),
         )
@@ -515,15 +520,11 @@ class TextEncoder(TextModel):
         general = General(
             self.prompt, self.prompts, self.similarity_fn_name, self.truncate_dim
         )
-        write_folder(
-            folder,
-            self.model.files()
-            | tokenizer_files(
-                self.tokenizer, self.special_tokens, self.model.num_token_types
-            )
-            | self.modules.files()
-            | sentence_files(general, self.max_length),
-        )
+        files = self.model.files() | self._tokenizer_files()
+        files |= sentence_files(general, self.max_length)
+        if self.modules.static:
+            files = static_files(files)
+        write_folder(folder, files | self.modules.files())
 
     def _with_prompt(
         self, options: dict[str, Any], names: tuple[str, ...]
@@ -582,8 +583,7 @@ class TextEncoder(TextModel):
             return 0
         with errors_of_library("tokenizer.json"):
             tokens = self.tokenizer.encode(prompt).tokens
-        special = self.special_tokens.values()
-        return len(tokens) - sum(token in special for token in tokens[-1:])
+        return len(tokens) - len({*tokens[-1:]} & {*self.special_tokens.values()})
 
     def _vectors(
         self,

@@ -23,7 +23,9 @@ from .models.batches import batches, windows
 from .models.download import folder_of
 from .models.folder import Folder
 from .models.kinds import kinds_of
+from .models.saving import Writer
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens, check_unicode
+from .models.tokenizer_files import tokenizer_files
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -140,6 +142,11 @@ class TextModel:
             direction=_truncation(tokenizer)["direction"],
         )
         self.tokenizer = tokenizer
+
+    def _tokenizer_files(self) -> dict[str, Writer]:
+        """Give what writes the files of the tokenizer, by name."""
+        num_token_types = self.model.num_token_types
+        return tokenizer_files(self.tokenizer, self.special_tokens, num_token_types)
 
     @property
     def _default_prompt_name(self) -> str | None:

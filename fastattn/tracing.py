@@ -312,7 +312,8 @@ def _record(
     """
     encoder = model.encoder if isinstance(model, EncoderModel) else model
     count = len(encoder.layers) if isinstance(encoder, Encoder) else 0
-    outside = (MODEL_VALUES if count else LAYER_VALUES) + modules
+    whole = isinstance(model, EncoderModel | Encoder)
+    outside = (MODEL_VALUES if whole else LAYER_VALUES) + modules
     scopes = [(None, outside), *((i, LAYER_VALUES) for i in _indices(layers, count))]
     recorder = Recorder(
         {

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .._program import Program
 from ..errors import ModelFormatError
 from ..nn.recorder import Kind
-from .module_list import PACKAGE, ModuleList
+from .module_list import PACKAGE, STATIC, ModuleList
 from .modules import (
     SENTENCE,
     TOKENS,
@@ -20,6 +20,7 @@ from .modules import (
     Pooling,
 )
 from .saving import Writer, json_file
+from .static import StaticEmbedding
 
 # The modules that may follow a transformer; Dropout does something in training alone.
 KINDS: dict[str, type[Module] | None] = {
@@ -36,6 +37,8 @@ class Chain(Mapping[str, Module]):
     ----------
     modules : sequence of Module
         A Pooling is among them.
+    static : bool
+        Whether the first of them stands in the place of a transformer.
 
     Attributes
     ----------
@@ -47,8 +50,10 @@ class Chain(Mapping[str, Module]):
         Whether it makes no difference which tokens are those of the prompt.
     """
 
-    def __init__(self, modules: Sequence[Module]) -> None:
-        self._modules = {f"{i}_{type(m).__name__}": m for i, m in enumerate(modules, 1)}
+    def __init__(self, modules: Sequence[Module], static: bool = False) -> None:
+        self.static = static
+        numbered = enumerate(modules, 0 if static else 1)
+        self._modules = {f"{i}_{type(m).__name__}": m for i, m in numbered}
         self._for_tokens = self._needed_for(TOKENS)
         self._for_texts = self._needed_for(SENTENCE)
         last = self[self._for_texts[-1]]
@@ -117,7 +122,8 @@ class Chain(Mapping[str, Module]):
 
         Types have their old names: every version of sentence-transformers reads those.
         """
-        kinds = {"": "Transformer"} | {path: type(self[path]).__name__ for path in self}
+        kinds = {} if self.static else {"": "Transformer"}
+        kinds |= {path: type(self[path]).__name__ for path in self}
         listed = [
             {"idx": i, "name": str(i), "path": path, "type": f"{PACKAGE}.models.{kind}"}
             for i, (path, kind) in enumerate(kinds.items())
@@ -138,7 +144,10 @@ def read_chain(listed: ModuleList, hidden_size: int, weights: str) -> Chain:
     if listed.rest is None:
         return Chain([Pooling(("mean",), hidden_size)])
     sizes = {TOKENS: hidden_size}
-    modules = []
+    modules: list[Module] = []
+    if listed.static:
+        modules.append(StaticEmbedding(hidden_size))
+        sizes[SENTENCE] = hidden_size
     for entry in listed.rest:
         kind = KINDS[entry.kind]
         if kind is None:
@@ -149,6 +158,9 @@ def read_chain(listed: ModuleList, hidden_size: int, weights: str) -> Chain:
                 problem = "is a field that fastattn does not know: it may change vectors"
                 raise settings.error(field, problem)
         module = kind.read(settings, entry.folder, sizes)
+        if listed.static and module.reads == TOKENS:
+            problem = f"is about {TOKENS}, which a {STATIC} does not give"
+            raise entry.entry.error("type", problem)
         module.store_weights_as(weights)
         sizes[module.gives] = module.dim
         modules.append(module)
@@ -156,4 +168,4 @@ def read_chain(listed: ModuleList, hidden_size: int, weights: str) -> Chain:
         raise ModelFormatError(
             f"{listed.path}: lists no Pooling, which makes one vector of those of a text"
         )
-    return Chain(modules)
+    return Chain(modules, listed.static)

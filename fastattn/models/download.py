@@ -15,7 +15,7 @@ from .checkpoint import Settings
 from .cures import INDEX, PICKLED, WEIGHTS, no_tokenizer, no_weights, refuse_adapter
 from .folder import Folder, printable
 from .locate import cache_folder, find, hub_names, locate
-from .refused import CHAT, KINDS, refuse_architecture, refuse_type
+from .refused import KINDS, WITHOUT_MODULES, refuse_architecture, refuse_type
 
 # The folders of the modules of sentence-transformers: 1_Pooling, query_0_Transformer.
 MODULE = re.compile(r"(?:\w+_)?\d+_\w+")
@@ -136,7 +136,8 @@ def _fetch(name: str, revision: str | None, token: str | None) -> Path:
             # Weights of gigabytes come behind it.
             config = Settings.read(Folder(Path(path).parent), file)
             refuse_type(config)
-            refuse_architecture(config, KINDS if LAST in files else (*KINDS, CHAT))
+            alone = () if LAST in files else WITHOUT_MODULES
+            refuse_architecture(config, (*KINDS, *alone))
     # The cache notes only now at which commit the branch is, so that what broke off is not
     # found; and that there is no modules.json, if the server says of which commit that is.
     for file in (LAST,) if LAST in files else ("config.json", LAST):

@@ -100,15 +100,15 @@ class EncoderModel(Layer):
         The norm behind the sum of their rows.
     embedding_projection : Linear or None
         Behind it, what makes vectors of the hidden size of narrower ones.
-    encoder : Encoder
-        The layers.
+    encoder : Encoder or None
+        The layers; a static model has none, and its hidden states are rows of the table.
     """
 
     def __init__(
         self,
         config: Config,
         architecture: Architecture,
-        encoder: Encoder,
+        encoder: Encoder | None,
         tables: Mapping[str, Embedding],
         behind: Mapping[str, Any],
     ) -> None:
@@ -355,9 +355,10 @@ class EncoderModel(Layer):
         if projection is not None:
             projection.steps(program, embedded, out)
             program.record("embedding_output", out, Kind.QUERIES)
-        # Every layer may write where it reads: they all run in place, in out.
-        buffers = self.encoder.buffers(len(out))
-        self.encoder.steps(program, out, out, sequences, buffers)
+        if self.encoder is not None:
+            # Every layer may write where it reads: they all run in place, in out.
+            buffers = self.encoder.buffers(len(out))
+            self.encoder.steps(program, out, out, sequences, buffers)
 
 
 def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:

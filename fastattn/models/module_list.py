@@ -8,11 +8,14 @@ from ..errors import ModelFormatError
 from .checkpoint import Settings, read_json
 from .cures import refuse_adapter
 from .folder import Folder, printable
-from .refused import CHAT, refuse_architecture, refuse_module
+from .refused import WITHOUT_MODULES, refuse_architecture, refuse_module
 from .sentence import name_of_settings
 
 # Whose modules they are.
 PACKAGE = "sentence_transformers"
+
+# What may stand first in place of a Transformer.
+STATIC = "StaticEmbedding"
 
 # More than any model has: its largest have ten.
 MOST_MODULES = 32
@@ -52,14 +55,17 @@ class ModuleList:
     path : Path
         Of modules.json.
     transformer : Folder
-        The folder of the transformer and its tokenizer.
+        The folder of the transformer, or of the table in its place, and of its tokenizer.
     rest : tuple of Listed, or None
         What follows it; None where there is no modules.json, as transformers writes it.
+    static : bool
+        Whether it is a table.
     """
 
     path: Path
     transformer: Folder
     rest: tuple[Listed, ...] | None
+    static: bool = False
 
 
 def list_modules(
@@ -77,7 +83,7 @@ def list_modules(
                 f"vectors are made: copy or download it, too"
             )
         config = Settings.read(folder, "config.json", optional=True)
-        refuse_architecture(config, [CHAT])
+        refuse_architecture(config, WITHOUT_MODULES)
         return ModuleList(path, folder, None)
     entries = read_json(folder, "modules.json")
     if not isinstance(entries, list):
@@ -93,11 +99,13 @@ def list_modules(
     if transformer.kind not in transformers:
         raise transformer.unknown()
     refuse_adapter(transformer.folder)
-    transformer.settings()
+    static = transformer.kind == STATIC
+    # sentence-transformers reads no settings of a table.
+    transformer.settings(optional=static)
     for module in rest:
         if module.kind not in known:
             raise module.unknown()
-    return ModuleList(path, transformer.folder, tuple(rest))
+    return ModuleList(path, transformer.folder, tuple(rest), static)
 
 
 def _listed(folder: Folder, entry: Settings) -> Listed:

@@ -121,6 +121,15 @@ CHAT = Kind(
     modules=("LogitScore",),
 )
 
+TABLE = Kind(
+    "a static model of model2vec, whose modules.json is missing",
+    "copy or download modules.json, too, or let model2vec write the folder again",
+    architectures=("StaticModel",),
+)
+
+# Both are refused where there is no modules.json.
+WITHOUT_MODULES = CHAT, TABLE
+
 TYPES = {model_type: kind for kind in KINDS for model_type in kind.types}
 
 

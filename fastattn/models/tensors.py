@@ -30,6 +30,9 @@ STORAGE: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype("<u2"),
 }
 
+# How whole numbers are stored, of which no weights are made.
+INTEGERS: dict[str, np.dtype[Any]] = {"I64": np.dtype("<i8"), "I32": np.dtype("<i4")}
+
 # Numbers of a tensor that are looked at together: 4 MB of float32.
 PIECE = 2**20
 
@@ -112,7 +115,8 @@ class Entry:
     shape : tuple of int
         Its shape.
     view : callable
-        Gives its numbers as they are stored, if `dtype` is one of `STORAGE`.
+        Gives its numbers as they are stored, if `dtype` is one of `STORAGE`, or of
+        `INTEGERS`.
     """
 
     path: Path
@@ -164,11 +168,44 @@ class Tensors:
                 renamed[name] = entry
         return renamed
 
+    def has(self, name: str) -> bool:
+        """Say whether there is a tensor that nobody took yet."""
+        return name in self._entries
+
+    def shape_within(self, name: str, highest: tuple[int, ...]) -> tuple[int, ...]:
+        """Tell a shape that nothing else says: each size is from 1 to the highest."""
+        if not self.has(name):
+            raise self._missing(name)
+        entry = self._entries[name]
+        shape: tuple[int, ...] = entry.shape
+        if len(shape) != len(highest) or not all(
+            1 <= size <= limit for size, limit in zip(shape, highest, strict=True)
+        ):
+            raise ModelFormatError(
+                f"{entry.path}: tensor {name} must have {len(highest)} dimensions, from 1 "
+                f"to {highest}, got the shape {reprlib.repr(shape)}"
+            )
+        return shape
+
+    def find_indices(self, name: str, highest: int, limit: int) -> NDArray[np.int64]:
+        """Find a list of at most `highest` whole numbers from 0 to ``limit - 1``."""
+        self.shape_within(name, (highest,))
+        entry = self._entries.pop(name)
+        start = f"{entry.path}: tensor {name} must"
+        if entry.dtype not in INTEGERS:
+            expected = " or ".join(INTEGERS)
+            raise ModelFormatError(f"{start} be stored as {expected}, got {entry.dtype}")
+        numbers: NDArray[np.int64] = entry.view().astype(np.int64)
+        for extreme in (numbers.min(), numbers.max()):
+            if not 0 <= extreme < limit:
+                raise ModelFormatError(f"{start} be from 0 to {limit - 1}, got {extreme}")
+        return numbers
+
     def find(self, name: str, shape: tuple[int, ...]) -> Stored:
         """Find a tensor of a known shape; it is widened, and its memory taken, later."""
         entry = self._entries.pop(name, None)
         if entry is None:
-            raise ModelFormatError(f"{self.path}: tensor {name} is missing")
+            raise self._missing(name)
         if entry.shape != shape:
             raise ModelFormatError(
                 f"{entry.path}: tensor {name} must have shape {shape}, got "
@@ -184,6 +221,10 @@ class Tensors:
         if not tensor.is_finite():
             raise ModelFormatError(f"{entry.path}: tensor {name} holds NaN or infinity")
         return tensor
+
+    def _missing(self, name: str) -> ModelFormatError:
+        """Make the error about a tensor that is not there."""
+        return ModelFormatError(f"{self.path}: tensor {name} is missing")
 
     def release(self) -> None:
         """Let pages that were read leave memory, until they are read again."""
@@ -217,7 +258,8 @@ def _view(
 ) -> NDArray[Any]:
     """View the numbers of a tensor as they are stored in a map."""
     count = math.prod(shape)
-    return np.frombuffer(content, STORAGE[dtype], count, offset).reshape(shape)
+    stored = (STORAGE | INTEGERS)[dtype]
+    return np.frombuffer(content, stored, count, offset).reshape(shape)
 
 
 def _read_files(

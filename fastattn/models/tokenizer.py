@@ -38,15 +38,9 @@ def read_tokenizer(
     max_length = _max_length(sentence, general, model)
     side = general.get_choice("truncation_side", ["left", "right"], "right")
     path = folder.path / "tokenizer.json"
-    if not folder.has("tokenizer.json"):
-        raise no_tokenizer(folder)
-    content = folder.read("tokenizer.json", TOKENIZER_BYTES)
     with errors_of_library(path):
-        tokenizer = _parse(content)
-        tokenizer.no_padding()
+        tokenizer = _read_file(folder, model)
         tokenizer.no_truncation()
-        _check_model(path, tokenizer)
-        _check_post_processor(path, tokenizer, model)
         special_tokens = apply_files(folder, tokenizer, general, model)
         special = tokenizer.num_special_tokens_to_add(is_pair=False)
         if max_length <= special:
@@ -60,8 +54,47 @@ def read_tokenizer(
     return tokenizer, special_tokens
 
 
-def _check_ids(path: Path, tokenizer: "Tokenizer", model: EncoderModel) -> None:
-    """Make sure that every token has a vector."""
+def read_static_tokenizer(
+    folder: Folder, model: EncoderModel
+) -> tuple["Tokenizer", dict[str, str]]:
+    """Read the tokenizer of a static model, which adds no special tokens, and names none.
+
+    sentence-transformers reads tokenizer.json alone, whose truncation holds.
+    """
+    path = folder.path / "tokenizer.json"
+    with errors_of_library(path):
+        tokenizer = _read_file(folder, model)
+        tokenizer.post_processor = None
+        _check_ids(path, tokenizer, model, "rows of the table are")
+        limit = tokenizer.truncation or {}
+        length, most = limit.get("max_length", model.max_positions), model.max_positions
+        if length == 0:
+            raise ModelFormatError(f"{path}: truncation.max_length must be at least 1")
+        tokenizer.enable_truncation(
+            min(length, most), direction=limit.get("direction", "right")
+        )
+    return tokenizer, {}
+
+
+def _read_file(folder: Folder, model: EncoderModel) -> "Tokenizer":
+    """Read tokenizer.json, whose parts are fit for a model, without its padding."""
+    path = folder.path / "tokenizer.json"
+    if not folder.has("tokenizer.json"):
+        raise no_tokenizer(folder)
+    tokenizer = _parse(folder.read("tokenizer.json", TOKENIZER_BYTES))
+    tokenizer.no_padding()
+    _check_model(path, tokenizer)
+    _check_post_processor(path, tokenizer, model)
+    return tokenizer
+
+
+def _check_ids(
+    path: Path,
+    tokenizer: "Tokenizer",
+    model: EncoderModel,
+    origin: str = "vocab_size in config.json is",
+) -> None:
+    """Make sure that every token has a vector; `origin` says how many there are."""
     # A dict of a large vocabulary takes longer to make than all that have a vector take to
     # be looked at, which mostly are all that there are.
     tokens = map(tokenizer.id_to_token, range(model.vocab_size))
@@ -70,8 +103,7 @@ def _check_ids(path: Path, tokenizer: "Tokenizer", model: EncoderModel) -> None:
     highest = max(tokenizer.get_vocab().values(), default=0)
     if highest >= model.vocab_size:
         raise ModelFormatError(
-            f"{path}: has the token id {highest}, vocab_size in config.json is "
-            f"{model.vocab_size}"
+            f"{path}: has the token id {highest}, {origin} {model.vocab_size}"
         )
 
 
