@@ -34,8 +34,8 @@ def matmul(a: ArrayLike, b: ArrayLike, *, out: Float32 | None = None) -> Float32
         Left factors.
     b : array_like, (..., k, n), float32
         Right factors, of any strides; leading dimensions broadcast against those of `a`.
-        They are packed on every call: for a weight that is used again, see
-        :class:`fastattn.nn.Linear`.
+        More than a few rows of `a` pack them on every call: for a weight that is used
+        again, see :class:`fastattn.nn.Linear`.
     out : ndarray, (..., m, n), float32, optional
         Where to write the result.
 
@@ -104,8 +104,8 @@ def linear(
     x : array_like, (..., in_features), float32
         Inputs.
     weight : array_like, (out_features, in_features), float32
-        As PyTorch stores it. It is packed on every call; :class:`fastattn.nn.Linear`
-        packs it once.
+        As PyTorch stores it. More than a few rows pack it on every call;
+        :class:`fastattn.nn.Linear` packs it once.
     bias : array_like, (out_features,), float32, optional
         Added to every row.
     activation : str, optional
