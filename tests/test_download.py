@@ -184,7 +184,8 @@ def test_what_a_model_is_read_from():
     many = [f"checkpoint-{i}/model.safetensors" for i in range(100_000)]
     start = time.process_time()
     assert wanted([*many, *settings]) == settings
-    assert time.process_time() - start < 1
+    # The square of so many would take minutes, and a crowded machine takes this for one.
+    assert time.process_time() - start < 10
 
 
 class TestRefusals:
