@@ -10,10 +10,8 @@ from numpy import float32
 from numpy.typing import NDArray
 
 from . import _rowwise
-from ._program import Program
 from .arrays import as_choice, as_flag, as_index
 from .models import EncoderModel
-from .models.batches import pack
 from .models.folder import Folder
 from .models.heads import Head, read_classifier
 from .models.pairs import PairTokenization, Template, read_template
@@ -84,11 +82,9 @@ class CrossEncoder(TextModel):
         prompt: str,
         prompts: dict[str, str],
     ) -> None:
-        super().__init__(model, tokenizer, special_tokens)
+        super().__init__(model, tokenizer, special_tokens, prompt=prompt, prompts=prompts)
         self.head = head
         self.activation = activation
-        self.prompt = prompt
-        self.prompts = prompts
         self._template = template
 
     @classmethod
@@ -369,12 +365,9 @@ class CrossEncoder(TextModel):
         self, texts: list[Tokens], activation: str, num_threads: int | None
     ) -> Scores:
         """Compute one batch: the scores of each input."""
-        ids, types, sequences = pack(texts)
-        hidden = np.empty((len(ids), self.model.hidden_size), float32)
+        program, hidden, starts = self._hidden_states(texts, num_threads)
         scores = np.empty((len(texts), len(self.labels)), float32)
-        program = Program(num_threads=num_threads)
-        self.model.steps(program, ids, types, sequences, hidden)
-        self.head.steps(program, hidden, sequences.queries.cu_seqlens, scores)
+        self.head.steps(program, hidden, starts, scores)
         if activation == "softmax":
             _rowwise.softmax(program, scores, scores)
         elif activation != "identity":

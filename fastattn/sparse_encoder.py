@@ -8,10 +8,8 @@ import numpy as np
 from numpy import float32, int64
 from numpy.typing import NDArray
 
-from ._program import Program
 from .arrays import as_choice, as_index
 from .models import EncoderModel
-from .models.batches import pack
 from .models.folder import Folder
 from .models.saving import write_folder
 from .models.sentence import General
@@ -85,11 +83,9 @@ class SparseEncoder(TextModel):
         prompt: str,
         prompts: dict[str, str],
     ) -> None:
-        super().__init__(model, tokenizer, special_tokens)
+        super().__init__(model, tokenizer, special_tokens, prompt=prompt, prompts=prompts)
         self.words = words
         self.splade = splade
-        self.prompt = prompt
-        self.prompts = prompts
 
     @classmethod
     def _read(cls, folder: Folder, weights: str) -> Self:
@@ -289,12 +285,8 @@ class SparseEncoder(TextModel):
 
     def _compute(self, texts: list[Tokens], num_threads: int | None) -> Iterator[Row]:
         """Compute one batch: the weights of each text that are not zero, and where."""
-        ids, types, sequences = pack(texts)
-        hidden = np.empty((len(ids), self.model.hidden_size), float32)
+        program, hidden, starts = self._hidden_states(texts, num_threads)
         compared = np.empty_like(hidden)
-        starts = sequences.queries.cu_seqlens
-        program = Program(num_threads=num_threads)
-        self.model.steps(program, ids, types, sequences, hidden)
         self.words.steps(program, hidden, compared)
         program.run()
         for weights in self.words.weigh(compared, starts, self.splade, num_threads):

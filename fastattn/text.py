@@ -11,12 +11,10 @@ from numpy import float32
 from numpy.typing import ArrayLike, NDArray
 
 from . import similarity
-from ._program import Program
 from ._threads import thread_count
 from .arrays import as_choice, as_flag, as_index
 from .errors import TruncationWarning
 from .models import EncoderModel, read_model
-from .models.batches import pack
 from .models.chain import KINDS, Chain, read_chain
 from .models.folder import Folder, errors_of_library
 from .models.module_list import STATIC, list_modules
@@ -124,10 +122,8 @@ class TextEncoder(TextModel):
         similarity_fn_name: str = "cosine",
         truncate_dim: int | None = None,
     ) -> None:
-        super().__init__(model, tokenizer, special_tokens)
+        super().__init__(model, tokenizer, special_tokens, prompt=prompt, prompts=prompts)
         self.modules = modules
-        self.prompt = prompt
-        self.prompts = prompts
         self.similarity_fn_name = similarity_fn_name
         self.truncate_dim = truncate_dim
 
@@ -604,11 +600,7 @@ class TextEncoder(TextModel):
         self, texts: list[Tokens], call: _Call, results: Any, indices: list[int]
     ) -> None:
         """Compute one batch, and put what comes of each text into its place."""
-        ids, types, sequences = pack(texts)
-        hidden = np.empty((len(ids), self.model.hidden_size), float32)
-        starts = sequences.queries.cu_seqlens
-        program = Program(num_threads=call.num_threads)
-        self.model.steps(program, ids, types, sequences, hidden)
+        program, hidden, starts = self._hidden_states(texts, call.num_threads)
         features = Features({TOKENS: hidden}, starts, call.prompt_tokens)
         if call.wanted is None:
             vectors = self.modules.add_for_tokens(program, features)

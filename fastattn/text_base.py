@@ -14,12 +14,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
+import numpy as np
+from numpy import float32, int64
+from numpy.typing import NDArray
+
 from ._gemm import FORMATS
+from ._program import Program
 from ._threads import thread_count
 from .arrays import as_choice, as_flag, as_index
 from .errors import ModelFormatError, TruncationWarning
 from .models import Config, EncoderModel
-from .models.batches import batches, windows
+from .models.batches import batches, pack, windows
 from .models.download import folder_of
 from .models.folder import Folder
 from .models.kinds import kinds_of
@@ -58,9 +63,6 @@ class TextModel:
         Prompts by name.
     """
 
-    prompt: str
-    prompts: dict[str, str]
-
     _kind: ClassVar[str]
     _takes_pairs: ClassVar[bool] = False
 
@@ -69,10 +71,15 @@ class TextModel:
         model: EncoderModel,
         tokenizer: "Tokenizer",
         special_tokens: dict[str, str],
+        *,
+        prompt: str,
+        prompts: dict[str, str],
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.special_tokens = special_tokens
+        self.prompt = prompt
+        self.prompts = prompts
 
     @classmethod
     def load(
@@ -207,6 +214,19 @@ class TextModel:
                 TruncationWarning,
                 stacklevel=_level_of_caller(),
             )
+
+    def _hidden_states(
+        self, texts: list[Tokens], num_threads: int | None
+    ) -> tuple[Program, NDArray[float32], NDArray[int64]]:
+        """Begin a program with the hidden states of some texts.
+
+        They are packed, (tokens, hidden); with them comes where those of each text start.
+        """
+        ids, types, sequences = pack(texts)
+        hidden = np.empty((len(ids), self.model.hidden_size), float32)
+        program = Program(num_threads=num_threads)
+        self.model.steps(program, ids, types, sequences, hidden)
+        return program, hidden, sequences.queries.cu_seqlens
 
 
 def as_texts(inputs: Any) -> list[str]:
