@@ -67,6 +67,8 @@ SIZES = {
 }
 # Positions are counted behind that of padding.
 COUNTED = {"max_position_embeddings": MAX_LENGTH + 2, "pad_token_id": 1}
+# Of their defaults the tokenizer has none.
+NO_TOKENS = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"))
 
 
 def labels(*names: str) -> dict[str, object]:
@@ -109,9 +111,7 @@ def settings(name: str, vocab_size: int) -> PretrainedConfig:
     kind, fields = MODELS[name]
     fields = SIZES | fields | {"vocab_size": vocab_size}
     if kind in ("ModernBert", "EuroBert"):
-        fields |= dict.fromkeys(
-            ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
-        )
+        fields |= NO_TOKENS
     return getattr(transformers, f"{kind}Config")(**fields)
 
 

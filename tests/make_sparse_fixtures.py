@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from make_cross_fixtures import COUNTED, SIZES, TEXTS, write_tokenizer
+from make_cross_fixtures import COUNTED, NO_TOKENS, SIZES, TEXTS, write_tokenizer
 from make_family_fixtures import all_in_float64, randomize
 from sentence_transformers import SparseEncoder
 from sentence_transformers.base.modules import Transformer
@@ -39,6 +39,17 @@ MODELS: Mapping[str, tuple[str, dict[str, object], tuple[str, str]]] = {
         {"dim": 24, "n_layers": 1, "n_heads": 3, "hidden_dim": 38},
         ("max", "log1p_relu"),
     ),
+    # Words have vectors of their own here, beside those of the table.
+    "bert_untied": ("Bert", {"tie_word_embeddings": False}, ("max", "relu")),
+    "mpnet": ("MPNet", COUNTED, ("max", "relu")),
+    "electra": ("Electra", {"embedding_size": 16}, ("max", "relu")),
+    "albert": ("Albert", {"embedding_size": 16}, ("sum", "relu")),
+    "modernbert": (
+        "ModernBert",
+        {"classifier_activation": "silu", "decoder_bias": False} | NO_TOKENS,
+        ("max", "relu"),
+    ),
+    "gte": ("Gte", {}, ("max", "log1p_relu")),
 }
 
 

@@ -14,6 +14,7 @@ from .heads import DenseStack, read_headed
 from .model import EncoderModel, describe
 from .sparse import Splade
 from .splade import splade_steps
+from .tensors import tensor_names
 
 Array = NDArray[float32]
 
@@ -28,28 +29,29 @@ class Words(Layer):
     ----------
     places : sequence of SameRows
         Where its weights, and those of the encoder, stand in a file.
-    hidden_size, vocab_size : int
-        Sizes of a hidden state, and of what is made of it.
+    width, vocab_size : int
+        Sizes of what words are compared with, and of what comes of it.
     """
 
     def __init__(
         self,
         head: WordHead,
         hidden_size: int,
+        width: int,
         vocab_size: int,
         places: Sequence[SameRows],
     ) -> None:
         super().__init__()
         self.places = places
-        self.hidden_size, self.vocab_size = hidden_size, vocab_size
-        self._stack = DenseStack("head.", hidden_size, [(head.transform, hidden_size)])
-        self._decoder = Linear(hidden_size, vocab_size, init="zeros")
+        self.width, self.vocab_size = width, vocab_size
+        self._stack = DenseStack("head.", hidden_size, [(head.transform, width)])
+        self._decoder = Linear(width, vocab_size, head.has_bias, init="zeros")
 
     def _children(self) -> Mapping[str, Layer]:
         return {**self._stack._children(), "decoder.": self._decoder}
 
     def steps(self, program: Program, hidden: Array, out: Array) -> None:
-        """Add what the words are compared with: hidden and out are (tokens, hidden)."""
+        """Add what words are compared with: out is (tokens, width)."""
         self._stack.steps(program, hidden, out)
 
     def weigh(
@@ -80,17 +82,22 @@ def read_words(folder: Folder, weights: str) -> tuple[EncoderModel, Words]:
     if family.words is None:
         problem = f"{settings.get('model_type', str)} has no head for words that is read"
         raise settings.error("model_type", problem)
-    if not settings.get("tie_word_embeddings", bool, True):
-        problem = "must be true, got false: words are compared with the table of them"
-        raise settings.error("tie_word_embeddings", problem)
     head = family.words(settings)
-    sizes = architecture.hidden_size, architecture.vocab_size
-    own = list(head.weights(*sizes))
+    hidden = architecture.hidden_size
+    sizes = hidden, architecture.embedding_size or hidden, architecture.vocab_size
+    stored = tensor_names(folder)
+    if not settings.get("tie_word_embeddings", bool, True):
+        # transformers shares nothing then.
+        stored = [*stored, f"{head.decoder}.weight", f"{head.decoder}.bias"]
+    own = list(head.weights(*sizes, stored))
     model, parts, places = read_headed(folder, weights, described, own)
     words = Words(head, *sizes, places)
     words.store_weights_as(weights)
-    table = {"weight": model.word_embeddings.table_for_lookup}
+    # A table of the decoder's own stands in the place of the one that it shares.
+    parts["decoder."] = {
+        "weight": model.word_embeddings.table_for_lookup,
+        **parts["decoder."],
+    }
     for part, layer in words._children().items():
-        tied = table if layer is words._decoder else {}
-        layer.load_state_dict(parts[part] | tied)
+        layer.load_state_dict(parts[part])
     return model, words

@@ -8,7 +8,16 @@ from functools import partial
 
 from ..checkpoint import Settings
 from .bert_like import SPELLINGS, LayerNames, read_bert_like
-from .family import HIGHEST, Architecture, Family, dense_classifier
+from .family import (
+    ACTIVATIONS,
+    EPS_RANGE,
+    HIGHEST,
+    Architecture,
+    Family,
+    HeadLayer,
+    WordHead,
+    dense_classifier,
+)
 
 NAMES = LayerNames(
     projections=("attention.query", "attention.key", "attention.value"),
@@ -42,6 +51,20 @@ def _places(settings: Settings, count: int) -> list[str]:
     ]
 
 
+def words(settings: Settings) -> WordHead:
+    """Describe what predicts masked words."""
+    activation = settings.get_choice("hidden_act", ACTIVATIONS, "gelu_new")
+    transform = HeadLayer(
+        dense="predictions.dense",
+        activation=ACTIVATIONS[activation],
+        norm="predictions.LayerNorm",
+        eps=settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE),
+    )
+    return WordHead(
+        transform=transform, decoder="predictions.decoder", bias="predictions.bias"
+    )
+
+
 FAMILY = Family(
     read=read,
     prefixes=("albert.",),
@@ -54,6 +77,7 @@ FAMILY = Family(
         "sop_classifier.",
         "classifier.",
     ),
+    words=words,
     classifier=dense_classifier("albert.pooler", "tanh", "classifier"),
     tokenizer_class="AlbertTokenizer",
 )

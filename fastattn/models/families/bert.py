@@ -19,7 +19,11 @@ def words(settings: Settings) -> WordHead:
         norm="cls.predictions.transform.LayerNorm",
         eps=settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE),
     )
-    return WordHead(transform=transform, bias="cls.predictions.bias")
+    return WordHead(
+        transform=transform,
+        decoder="cls.predictions.decoder",
+        bias="cls.predictions.bias",
+    )
 
 
 FAMILY = Family(

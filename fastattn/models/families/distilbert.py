@@ -37,7 +37,7 @@ def words(settings: Settings) -> WordHead:
         norm="vocab_layer_norm",
         eps=1e-12,
     )
-    return WordHead(transform=transform, bias="vocab_projector.bias")
+    return WordHead(transform=transform, decoder="vocab_projector")
 
 
 FAMILY = Family(

@@ -6,7 +6,15 @@ Generators", section 3.
 
 from ..checkpoint import Settings
 from .bert_like import SPELLINGS, read_bert_like
-from .family import HIGHEST, Architecture, Family, dense_classifier
+from .family import (
+    EPS_RANGE,
+    HIGHEST,
+    Architecture,
+    Family,
+    HeadLayer,
+    WordHead,
+    dense_classifier,
+)
 
 
 def read(settings: Settings) -> Architecture:
@@ -22,6 +30,17 @@ def read(settings: Settings) -> Architecture:
     )
 
 
+def words(settings: Settings) -> WordHead:
+    """Describe what predicts masked words."""
+    transform = HeadLayer(
+        dense="generator_predictions.dense",
+        activation="gelu",
+        norm="generator_predictions.LayerNorm",
+        eps=settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE),
+    )
+    return WordHead(transform=transform, decoder="generator_lm_head")
+
+
 FAMILY = Family(
     read=read,
     prefixes=("electra.",),
@@ -34,6 +53,7 @@ FAMILY = Family(
         "discriminator_predictions.",
         "classifier.",
     ),
+    words=words,
     classifier=dense_classifier("classifier.dense", "gelu", "classifier.out_proj"),
     tokenizer_class="ElectraTokenizer",
 )

@@ -214,23 +214,42 @@ class Classifier:
 
 @dataclass(frozen=True, kw_only=True)
 class WordHead:
-    """From a hidden state to a number for each word: that of its vector in the table.
+    """From a hidden state to a number for each word: that of its vector in a table.
 
     Attributes
     ----------
     transform : HeadLayer
-        What hidden states go through before, and keep their size.
-    bias : str
-        The tensor that has a number to add for each word.
+        What hidden states go through before; they get the width of the table.
+    decoder : str
+        What its table, if it has one of its own, and a number to add for each word are
+        called without their last word.
+    bias : str, optional
+        Another name of these numbers, where the table is that of the encoder.
+    has_bias : bool
+        Whether there are such numbers.
     """
 
     transform: HeadLayer
-    bias: str
+    decoder: str
+    bias: str | None = None
+    has_bias: bool = True
 
-    def weights(self, hidden_size: int, vocab_size: int) -> Iterator[SameRows]:
-        """Say where its weights stand; those of the table are the encoder's."""
-        yield from self.transform.weights("head.0.", hidden_size, hidden_size)
-        yield SameRows(("decoder.bias",), {self.bias: (vocab_size,)})
+    def weights(
+        self, hidden_size: int, width: int, vocab_size: int, stored: Collection[str]
+    ) -> Iterator[SameRows]:
+        """Say where its weights stand, given what a file has of the decoder.
+
+        That holds, as in transformers; what it has not of it, the encoder shares.
+        """
+        yield from self.transform.weights("head.0.", hidden_size, width)
+        own = f"{self.decoder}.weight"
+        if own in stored:
+            yield SameRows(("decoder.weight",), {own: (vocab_size, width)})
+        if self.has_bias:
+            name = f"{self.decoder}.bias"
+            if name not in stored and self.bias is not None:
+                name = self.bias
+            yield SameRows(("decoder.bias",), {name: (vocab_size,)})
 
 
 def dense_classifier(

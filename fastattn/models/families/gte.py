@@ -14,6 +14,8 @@ from .family import (
     EPS_RANGE,
     Architecture,
     Family,
+    HeadLayer,
+    WordHead,
     dense_classifier,
     head_dim_of,
     read_sizes,
@@ -77,17 +79,30 @@ def read(settings: Settings, names: Names = NAMES) -> Architecture:
     )
 
 
+def words(settings: Settings, norm: str = "lm_head.norm") -> WordHead:
+    """Describe what predicts masked words."""
+    transform = HeadLayer(
+        dense="lm_head.dense",
+        activation="gelu",
+        norm=norm,
+        eps=settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE),
+    )
+    return WordHead(transform=transform, decoder="lm_head.decoder")
+
+
 PUBLISHED = Family(
     read=read,
     prefixes=("new.", "gte."),
     # A counter that old versions stored, and heads.
     unused=("embeddings.position_ids", "pooler.", "lm_head.", "classifier."),
+    words=words,
     classifier=dense_classifier("new.pooler.dense", "tanh", "classifier"),
 )
 
 IN_MEMORY = replace(
     PUBLISHED,
     read=partial(read, names=Names(parts=NATIVE_ATTENTION | NATIVE_GATES)),
+    words=partial(words, norm="lm_head.layer_norm"),
 )
 
 FAMILY = replace(PUBLISHED, variants={NATIVE: IN_MEMORY})

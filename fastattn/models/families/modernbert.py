@@ -20,6 +20,7 @@ from .family import (
     Family,
     HeadLayer,
     SameRows,
+    WordHead,
     affine,
     build_layer,
     head_dim_of,
@@ -120,10 +121,10 @@ def _weights(sizes: dict[str, int], biases: dict[str, bool]) -> Iterator[SameRow
         yield from affine([key], {name: (hidden,)}, biases["norm"])
 
 
-def classifier(settings: Settings) -> Classifier:
-    """Describe the head behind the first token, or behind the mean of all."""
+def head(settings: Settings) -> HeadLayer:
+    """Describe what classifiers and what predicts words begin with."""
     activation = settings.get_choice("classifier_activation", ACTIVATIONS, "gelu")
-    dense = HeadLayer(
+    return HeadLayer(
         dense="head.dense",
         bias=settings.get("classifier_bias", bool, False),
         activation=ACTIVATIONS[activation],
@@ -131,10 +132,20 @@ def classifier(settings: Settings) -> Classifier:
         norm_bias=settings.get("norm_bias", bool, False),
         eps=settings.get_float("norm_eps", 1e-5, *EPS_RANGE),
     )
+
+
+def classifier(settings: Settings) -> Classifier:
+    """Describe the head behind the first token, or behind the mean of all."""
     return Classifier(
-        layers=(dense, HeadLayer(dense="classifier")),
+        layers=(head(settings), HeadLayer(dense="classifier")),
         pooling=settings.get_choice("classifier_pooling", ("cls", "mean"), "cls"),
     )
+
+
+def words(settings: Settings) -> WordHead:
+    """Describe what predicts masked words."""
+    has_bias = settings.get("decoder_bias", bool, True)
+    return WordHead(transform=head(settings), decoder="decoder", has_bias=has_bias)
 
 
 FAMILY = Family(
@@ -142,6 +153,7 @@ FAMILY = Family(
     prefixes=("model.",),
     # What predicts words, or classifies, on top.
     unused=("head.", "decoder.", "classifier."),
+    words=words,
     classifier=classifier,
     tokenizer_class=AS_IT_IS,
 )

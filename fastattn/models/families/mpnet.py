@@ -16,6 +16,7 @@ from .bert_like import (
     read_bert_like,
 )
 from .family import HIGHEST, Architecture, Family, SameRows, dense_classifier
+from .roberta import words
 
 NAMES = LayerNames(
     projections=("attention.attn.q", "attention.attn.k", "attention.attn.v"),
@@ -58,6 +59,7 @@ FAMILY = Family(
     spellings=SPELLINGS,
     # A counter that old versions stored, and heads.
     unused=("embeddings.position_ids", "pooler.", "lm_head.", "classifier."),
+    words=words,
     classifier=dense_classifier("classifier.dense", "tanh", "classifier.out_proj"),
     tokenizer_class="MPNetTokenizer",
 )

@@ -27,7 +27,7 @@ def words(settings: Settings) -> WordHead:
         norm="lm_head.layer_norm",
         eps=settings.get_float("layer_norm_eps", 1e-12, *EPS_RANGE),
     )
-    return WordHead(transform=transform, bias="lm_head.bias")
+    return WordHead(transform=transform, decoder="lm_head.decoder", bias="lm_head.bias")
 
 
 FAMILY = Family(
