@@ -1,14 +1,60 @@
 """Vectors that are mostly zero: which values there are, and where, row by row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy import float32, int64
+from numpy import float32, float64, int64
 from numpy.typing import NDArray
 
+from .arrays import as_choice
+
 Row = tuple[NDArray[int64], NDArray[float32]]
+Wide = NDArray[float64]
+
+
+class Function(NamedTuple):
+    """One way to compare vectors a and b, in float64.
+
+    Attributes
+    ----------
+    term : callable
+        The values of a, and those of b in their columns -> what is added up.
+    size : callable
+        The values of a vector -> what is added up for it alone.
+    finish : callable
+        The sums of terms (n, m), and of sizes (n,) and (m,) -> how alike.
+    """
+
+    term: Callable[[NDArray[Any], Wide], Wide]
+    size: Callable[[Wide], Wide]
+    finish: Callable[[Wide, Wide, Wide], Wide]
+
+
+def _cosines(dots: Wide, of_a: Wide, of_b: Wide) -> Wide:
+    lengths = np.sqrt(np.outer(of_a, of_b))
+    lengths[lengths == 0] = 1
+    cosines: Wide = dots / lengths
+    return cosines
+
+
+# Of a distance, what b has where a has nothing is all of b but the columns of a. Zero minus
+# a length, for -length would show a zero as -0.
+FUNCTIONS = {
+    "cosine": Function(np.multiply, np.square, _cosines),
+    "dot": Function(np.multiply, np.square, lambda dots, of_a, of_b: dots),
+    "euclidean": Function(
+        lambda a, b: np.square(a - b) - np.square(b),
+        np.square,
+        lambda sums, of_a, of_b: 0 - np.sqrt(np.maximum(sums + of_b, 0)),
+    ),
+    "manhattan": Function(
+        lambda a, b: np.abs(a - b) - np.abs(b),
+        np.abs,
+        lambda sums, of_a, of_b: 0 - np.maximum(sums + of_b, 0),
+    ),
+}
 
 
 class SparseVectors:
@@ -118,19 +164,47 @@ class SparseVectors:
         ValueError
             If it has another number of columns.
         """
+        return self.compare("dot", other)
+
+    def compare(self, function: str, other: "SparseVectors") -> NDArray[float32]:
+        """Compare each vector with each of others.
+
+        Parameters
+        ----------
+        function : {"cosine", "dot", "euclidean", "manhattan"}
+            Those of :meth:`fastattn.TextEncoder.similarity`.
+        other : SparseVectors (m, dim) or (dim,)
+            The others.
+
+        Returns
+        -------
+        array (n, m) float32
+            How alike ``self[i]`` and ``other[j]`` are, computed in float64.
+
+        Raises
+        ------
+        TypeError
+            If `other` is something else.
+        ValueError
+            If it has another number of columns, or there is no such function.
+        """
+        as_choice(function, "function", FUNCTIONS)
         if not isinstance(other, SparseVectors):
             raise TypeError(f"vectors must be SparseVectors, got {type(other).__name__}")
         if other.shape[-1] != self.shape[-1]:
             raise ValueError(
                 f"vectors must have the same dim, got {self.shape} and {other.shape}"
             )
-        products = np.zeros((len(self.indptr) - 1, len(other.indptr) - 1), float32)
+        term, size, finish = FUNCTIONS[function]
+        sums = np.zeros((len(self.indptr) - 1, len(other.indptr) - 1))
         dense = np.zeros(self.shape[-1])
         for column, (indices, values) in enumerate(other):
             dense[indices] = values
-            products[:, column] = self._sums(dense[self.indices] * self.values)
+            sums[:, column] = self._sums(term(self.values, dense[self.indices]))
             dense[indices] = 0
-        return products
+        sizes = (rows._sums(size(rows.values.astype(float64))) for rows in (self, other))
+        with np.errstate(over="ignore"):
+            return finish(sums, *sizes).astype(float32)
 
     def _sums(self, values: NDArray[Any]) -> NDArray[Any]:
         """Add up what there is of each vector."""

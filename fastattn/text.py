@@ -28,7 +28,9 @@ from .quantize import Precision, as_precision
 from .streams import Part, parts
 from .text_base import (
     BATCH_TOKENS,
+    DOCUMENT_PROMPTS,
     ON_TRUNCATION,
+    QUERY_PROMPTS,
     OnTruncation,
     TextModel,
     as_iterable,
@@ -38,11 +40,6 @@ from .text_base import (
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-
-# The prompts that methods look for, the first that there is.
-QUERY_PROMPTS = ("query",)
-DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
 class _Vectors(NamedTuple):
@@ -521,15 +518,6 @@ class TextEncoder(TextModel):
         if self.modules.static:
             files = static_files(files)
         write_folder(folder, files | self.modules.files())
-
-    def _with_prompt(
-        self, options: dict[str, Any], names: tuple[str, ...]
-    ) -> dict[str, Any]:
-        """Add the first prompt that there is of some names, unless another is asked for."""
-        if options.get("prompt") is None and options.get("prompt_name") is None:
-            found = (name for name in names if name in self.prompts)
-            return options | {"prompt_name": next(found, None)}
-        return options
 
     def _call(
         self,

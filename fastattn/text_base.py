@@ -46,6 +46,11 @@ OnTruncation = Literal["warn", "ignore", "error"]
 ON_TRUNCATION = ("warn", "ignore", "error")
 
 
+# The prompts that methods look for, the first that there is.
+QUERY_PROMPTS = ("query",)
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+
+
 class TextModel:
     """A model with the tokenizer that makes token ids of texts for it.
 
@@ -177,12 +182,22 @@ class TextModel:
         check_unicode(prompt, named)
         return prompt
 
+    def _with_prompt(
+        self, options: dict[str, Any], names: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Add the first prompt that there is of some names, unless another is asked for."""
+        if options.get("prompt") is None and options.get("prompt_name") is None:
+            found = (name for name in names if name in self.prompts)
+            return options | {"prompt_name": next(found, None)}
+        return options
+
     def _batches(
         self,
         texts: list[Any],
         prompt: str,
         tokenize: Callable[["Tokenizer", str, int], Any] = Tokenization,
         *,
+        tokenizer: "Tokenizer | None" = None,
         batch_tokens: int,
         on_truncation: OnTruncation,
         show_progress: bool | None,
@@ -191,12 +206,12 @@ class TextModel:
         """Tokenize texts and put them into batches: their indices, and their tokens.
 
         `tokenize`, of a tokenizer, a prompt and a number of threads, says how; it may be
-        one of pairs. What is to be said about texts that were cut is said here, as if by
-        the user who called.
+        one of pairs. `tokenizer` may stand in the place of the model's. What is to be said
+        about texts that were cut is said here, as if by the user who called.
         """
         cut = 0
         # Another thread may put another one in its place.
-        tokenizer = self.tokenizer
+        tokenizer = tokenizer or self.tokenizer
         limit = _truncation(tokenizer)["max_length"]
         tokenization = tokenize(tokenizer, prompt, thread_count(num_threads))
         with progress(len(texts), show_progress) as advance:

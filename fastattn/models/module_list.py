@@ -17,6 +17,10 @@ PACKAGE = "sentence_transformers"
 # What may stand first in place of a Transformer.
 STATIC = "StaticEmbedding"
 
+# What leads queries and documents to modules of their own, as it is called today and was
+# called before.
+ROUTERS = ("Router", "Asym")
+
 # More than any model has: its largest have ten.
 MOST_MODULES = 32
 
@@ -40,8 +44,8 @@ class Listed:
         """Read its settings, which need not be there where they are optional."""
         if not optional and not self.folder.has("config.json"):
             raise ModelFormatError(
-                f"{self.folder.path / 'config.json'}: no such file, and modules.json names "
-                "its folder: copy or download it, too"
+                f"{self.folder.path / 'config.json'}: no such file, and "
+                f"{self.entry.path.name} names its folder: copy or download it, too"
             )
         return Settings.read(self.folder, "config.json", optional=optional)
 
@@ -58,14 +62,19 @@ class ModuleList:
         The folder of the transformer, or of the table in its place, and of its tokenizer.
     rest : tuple of Listed, or None
         What follows it; None where there is no modules.json, as transformers writes it.
-    static : bool
-        Whether it is a table.
+    first : Listed or None
+        What stands first: the transformer, or what has its place.
     """
 
     path: Path
     transformer: Folder
     rest: tuple[Listed, ...] | None
-    static: bool = False
+    first: Listed | None = None
+
+    @property
+    def static(self) -> bool:
+        """Whether a table is in the place of the transformer."""
+        return self.first is not None and self.first.kind == STATIC
 
 
 def list_modules(
@@ -92,24 +101,23 @@ def list_modules(
         raise ModelFormatError(
             f"{path}: lists {len(entries)} modules, more than {MOST_MODULES}"
         )
-    listed = tuple(_listed(folder, Settings(path, entry)) for entry in entries)
+    listed = tuple(listed_as(folder, Settings(path, entry)) for entry in entries)
     if not listed:
         raise ModelFormatError(f"{path}: lists no modules")
     transformer, *rest = listed
     if transformer.kind not in transformers:
         raise transformer.unknown()
     refuse_adapter(transformer.folder)
-    static = transformer.kind == STATIC
-    # sentence-transformers reads no settings of a table.
-    transformer.settings(optional=static)
+    # sentence-transformers reads no settings of a table, and others of a router.
+    transformer.settings(optional=transformer.kind in (STATIC, *ROUTERS))
     for module in rest:
         if module.kind not in known:
             raise module.unknown()
-    return ModuleList(path, transformer.folder, tuple(rest), static)
+    return ModuleList(path, transformer.folder, tuple(rest), transformer)
 
 
-def _listed(folder: Folder, entry: Settings) -> Listed:
-    """Read what modules.json says about one module; its package moved between versions."""
+def listed_as(folder: Folder, entry: Settings) -> Listed:
+    """Read what a list says about one module; its package moved between versions."""
     name: str = entry.get("type", str)
     package, _, kind = name.rpartition(".")
     listed = Listed(kind, _subfolder(folder, entry), entry)

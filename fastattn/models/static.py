@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..nn import Embedding
 from .cures import WEIGHTS
-from .families.family import HIGHEST, Architecture, SameRows
+from .families.family import HIGHEST, Architecture, SameRows, Shape
 from .folder import Folder
 from .model import Config, EncoderModel
 from .modules import Pooling
@@ -46,13 +46,18 @@ def read_static(folder: Folder) -> EncoderModel:
     tensors = Tensors(folder, str)
     table = _shared_rows(tensors) if tensors.has(SHARED) else _find(tensors, TABLE, 2)
     tensors.finish()
+    return model_of_table(table, {TABLE: table.shape})
+
+
+def model_of_table(table: NDArray[float32], tensors: Mapping[str, Shape]) -> EncoderModel:
+    """Make a model that gives the rows of a table, and writes it as some tensors."""
     rows, columns = table.shape
     architecture = Architecture(
         vocab_size=rows,
         hidden_size=columns,
         max_positions=HIGHEST["max_positions"],
         layers=(),
-        weights=(SameRows(("word_embeddings.weight",), {TABLE: table.shape}),),
+        weights=(SameRows(("word_embeddings.weight",), tensors),),
     )
     tables = {"word_embeddings": Embedding.from_table(table)}
     return EncoderModel(Config({}), architecture, None, tables, {})

@@ -76,6 +76,24 @@ def read_static_tokenizer(
     return tokenizer, {}
 
 
+def read_plain_tokenizer(
+    folder: Folder, model: EncoderModel
+) -> tuple["Tokenizer", dict[str, str]]:
+    """Read a tokenizer as `read_tokenizer`, but one that adds no special tokens."""
+    general = Settings.read(folder, "tokenizer_config.json", optional=True)
+    side = general.get_choice("truncation_side", ["left", "right"], "right")
+    limit = general.get_float("model_max_length", model.max_positions, 1)
+    path = folder.path / "tokenizer.json"
+    with errors_of_library(path):
+        tokenizer = _read_file(folder, model)
+        tokenizer.no_truncation()
+        special_tokens = apply_files(folder, tokenizer, general, model)
+        tokenizer.post_processor = None
+        _check_ids(path, tokenizer, model, "weights are")
+        tokenizer.enable_truncation(int(min(limit, model.max_positions)), direction=side)
+    return tokenizer, special_tokens
+
+
 def _read_file(folder: Folder, model: EncoderModel) -> "Tokenizer":
     """Read tokenizer.json, whose parts are fit for a model, without its padding."""
     path = folder.path / "tokenizer.json"

@@ -160,7 +160,8 @@ def _class_of(
 ) -> tuple[TokenizerClass | None, str]:
     """Find the class that makes a tokenizer anew, and say what names it, for an error."""
     model = Settings.read(folder, "config.json")
-    default = family_of(model).tokenizer_class
+    # A tokenizer may stand beside other settings than those of a model.
+    default = family_of(model).tokenizer_class if model.has("model_type") else None
     if default == WHOLE:
         return None, ""
     for settings in (general, model):
