@@ -14,7 +14,15 @@ from typing import Any, NoReturn
 
 from . import __version__, show_config
 from ._gemm import FORMATS
-from .display import closest_pairs, score_line, similarity_table, vector_line
+from .display import (
+    COLUMNS,
+    closest_pairs,
+    label,
+    score_line,
+    similarity_table,
+    vector_line,
+    words_line,
+)
 from .files import (
     STANDARD,
     check_output,
@@ -22,9 +30,11 @@ from .files import (
     json_line,
     read_field,
     read_lines,
+    words_json,
     write_npy,
     write_whole,
 )
+from .quantize import PRECISIONS, SCALAR
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
@@ -36,6 +46,9 @@ TABLE_TEXTS = 10
 PAIRS_TEXTS = 2000
 
 ERROR_STATUS = 2
+
+# How values of vectors are written: what needs to know their ranges is no choice here.
+WRITTEN = tuple(name for name in PRECISIONS if name not in SCALAR)
 
 # What the names of files may end in.
 VECTOR_FILES = (".npy",)
@@ -130,6 +143,7 @@ def parser() -> Parser:
     add("--prompt-name", metavar="NAME", help="a prompt of the model, before each text")
     add("--truncate-dim", type=int, metavar="D", help="leading values kept of a vector")
     add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
+    add("--precision", choices=WRITTEN, help="values are written as [float32]")
     rank = commands.add_parser("rank", help="order texts by how they answer a query")
     rank.set_defaults(run=run_rank)
     rank.add_argument("query", metavar="QUERY", help="what the texts are to answer")
@@ -168,20 +182,35 @@ def run_encode(options: argparse.Namespace) -> None:
     """Encode texts, and write their vectors or show something about them."""
     if options.output is not None:
         check_output(options.output, VECTOR_FILES, "JSON Lines")
+    elif options.precision is not None:
+        raise ValueError("--precision is about vectors that are written: give --output")
     texts = read_texts(options)
-    from .text import TextEncoder
+    from .loading import load
 
-    model = TextEncoder.load(options.model, weights=options.weights)
+    model = load(options.model, weights=options.weights)
+    kind = type(model).__name__
+    if kind not in ENCODE:
+        raise ValueError(
+            f"{options.model} holds a {kind}, which gives scores: see fastattn rank"
+        )
     keywords: dict[str, Any] = {
         "num_threads": options.threads,
         "prompt_name": options.prompt_name,
-        "truncate_dim": options.truncate_dim,
     }
     if options.batch_tokens is not None:
         keywords["batch_tokens"] = options.batch_tokens
+    ENCODE[kind](model, texts, options, keywords)
+
+
+def encode_vectors(
+    model: Any, texts: list[str], options: argparse.Namespace, keywords: dict[str, Any]
+) -> None:
+    """Write or show vectors."""
+    if options.precision is not None:
+        keywords["precision"] = options.precision
     start = time.perf_counter()
     with warnings_in_one_line():
-        vectors = model.encode(texts, **keywords)
+        vectors = model.encode(texts, truncate_dim=options.truncate_dim, **keywords)
     seconds = time.perf_counter() - start
     if options.output == STANDARD:
         for text, vector in zip(texts, vectors, strict=True):
@@ -198,6 +227,44 @@ def run_encode(options: argparse.Namespace) -> None:
         if TABLE_TEXTS < len(texts) <= PAIRS_TEXTS:
             print("The closest pairs:")
             print(*closest_pairs(texts, model.similarity(vectors, vectors)), sep="\n")
+
+
+def encode_words(
+    model: Any, texts: list[str], options: argparse.Namespace, keywords: dict[str, Any]
+) -> None:
+    """Write or show the words of sparse vectors, the heaviest first."""
+    for option in ("truncate_dim", "precision"):
+        if getattr(options, option) is not None:
+            raise ValueError(
+                f"--{option.replace('_', '-')} is about vectors of numbers, and "
+                f"{options.model} gives weights of words"
+            )
+    if options.output not in (None, STANDARD):
+        raise ValueError(
+            f"{options.output}: {options.model} gives weights of words, which are written "
+            f"as JSON Lines to standard output: --output {STANDARD}"
+        )
+    start = time.perf_counter()
+    with warnings_in_one_line():
+        vectors = model.encode(texts, **keywords)
+    seconds = time.perf_counter() - start
+    words = model.decode(vectors)
+    if options.output == STANDARD:
+        for text, weights in zip(texts, words, strict=True):
+            print(words_json(text, weights))
+    elif len(texts) == 1:
+        print(words_line(words[0]))
+    elif 1 < len(texts) <= TABLE_TEXTS:
+        for text, weights in zip(texts, words, strict=True):
+            print(label(text, COLUMNS), f"  {words_line(weights, COLUMNS - 2)}", sep="\n")
+    else:
+        print(
+            f"{len(texts)} texts in {seconds:.2f} s; --output {STANDARD} gives their words"
+        )
+
+
+# Kinds of models that encode -> what encodes with them.
+ENCODE = {"TextEncoder": encode_vectors, "SparseEncoder": encode_words}
 
 
 def run_rank(options: argparse.Namespace) -> None:

@@ -32,6 +32,20 @@ def vector_line(vector: NDArray[float32]) -> str:
     return f"{len(vector)} values, length {length:.4f}: {values}{more}"
 
 
+def words_line(words: Sequence[tuple[str, float]], room: int = COLUMNS) -> str:
+    """Show how many words have a weight, and the heaviest, as far as there is room.
+
+    Examples
+    --------
+    >>> from fastattn.display import words_line
+    >>> words_line([("cat", 2.5), ("cats", 1.25)])
+    '2 words: cat 2.50, cats 1.25'
+    """
+    shown = ", ".join(f"{word} {weight:.2f}" for word, weight in words)
+    count = f"{len(words)} word{'' if len(words) == 1 else 's'}"
+    return label(f"{count}: {shown}", room) if words else count
+
+
 def similarity_table(texts: Sequence[str], similarities: NDArray[float32]) -> Iterator[str]:
     """Show the similarities (texts, texts) of a few texts, a line each, after a header.
 

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -119,6 +119,12 @@ def json_line(text: str, vector: NDArray[float32]) -> str:
     # A float of NumPy knows that it is one of 32 bits, a Python float does not.
     numbers = ", ".join(map(str, vector))
     return f'{{"text": {json.dumps(text)}, "vector": [{numbers}]}}'
+
+
+def words_json(text: str, words: Iterable[tuple[str, float]]) -> str:
+    """Write a text and the weights of its words as a line of JSON."""
+    weights = (f"{json.dumps(word)}: {float32(weight)!s}" for word, weight in words)
+    return f'{{"text": {json.dumps(text)}, "words": {{{", ".join(weights)}}}}}'
 
 
 def write_whole(name: str, write: Callable[[BinaryIO], object]) -> None:

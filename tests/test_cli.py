@@ -191,6 +191,7 @@ class TestErrors:
             (["encode", "--threads", "two", "a"], "--threads: invalid int value"),
             (["encode", "--unknown", "a"], "--unknown"),
             (["encode", "--weights", "int4", "a"], "--weights: invalid choice: 'int4'"),
+            (["encode", "--precision", "int8", "a"], "--precision: invalid choice: 'int8'"),
         ],
     )
     def test_usage(self, capsys, arguments, message):
@@ -213,6 +214,7 @@ class TestErrors:
                 "prompt_name: the model has no prompts: load(prompts=...)",
             ),
             (["a", "--truncate-dim", "33"], "truncate_dim must be from 1 to 32"),
+            (["a", "--precision", "binary"], "--precision is about vectors that are"),
             (["a", "\udcff"], "text 2: not Unicode: character 1 is a lone surrogate"),
         ],
     )

@@ -151,6 +151,17 @@ class TestStandardOutput:
         assert shown.err == ""
         assert os.listdir(tmp_path) == []
 
+    @pytest.mark.parametrize("precision", ["float16", "ubinary"])
+    def test_precision(self, capsys, path, model, precision):
+        expected = model.encode(TEXTS, precision=precision)
+        assert encode(*TEXTS, "--precision", precision, "--output", path) == 0
+        np.testing.assert_array_equal(np.load(path), expected)
+        capsys.readouterr()
+        assert encode(*TEXTS, "--precision", precision, "--output", "-") == 0
+        rows = map(json.loads, capsys.readouterr().out.splitlines())
+        found = np.array([row["vector"] for row in rows], expected.dtype)
+        np.testing.assert_array_equal(found, expected)
+
     def test_no_texts(self, capsys, tmp_path):
         (tmp_path / "empty").write_text("")
         assert encode("--input", tmp_path / "empty", "--output", "-") == 0
