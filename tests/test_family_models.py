@@ -161,6 +161,18 @@ def test_alone_and_in_a_padded_batch(model, inputs):
         assert not batch[row, length:].any()
 
 
+@pytest.mark.parametrize("name", ["camembert", "mpnet", "roberta", "xlm_roberta"])
+def test_positions_count_what_a_mask_hides(model):
+    """By ids, as transformers counts them: only the id of padding stands nowhere."""
+    padding = model.config.get("pad_token_id", 1)
+    ids = np.array([[5, padding, 6, 7, 8, 9], [5, 6, 7, 8, padding, padding]])
+    mask = np.array([[0, 0, 1, 0, 1, 1], [1, 0, 1, 1, 1, 0]])
+    rows = padding + np.array([[1, 0, 2, 3, 4, 5], [1, 2, 3, 4, 0, 0]])
+    positions = fa.trace(model, ids, mask, names="positions")["positions"]
+    expected = model.position_embeddings.weight[rows]
+    assert_same_bits(positions, np.where(mask[..., None], expected, np.float32(0)))
+
+
 def test_of_weights_in_memory(model, folder, inputs):
     tensors = load_file(folder / "model.safetensors")
     other = EncoderModel.from_weights(stored(folder), tensors)

@@ -23,7 +23,7 @@ from ..nn import Embedding, Encoder, Layer, LayerNorm, Linear
 from ..nn.recorder import Kind, program_for
 from ..nn.relative import RelativeBias
 from ..nn.sequences import Sequences
-from ..padding import packing_of, pad, unpad
+from ..padding import Packing, packing_of, pad, unpad
 from .checkpoint import Settings
 from .cures import WEIGHTS, no_config
 from .families import family_of
@@ -262,7 +262,7 @@ class EncoderModel(Layer):
         attention_mask : array_like of bool or of the integers 0 and 1, optional
             (batch, length); True or 1 at real positions, which all are unless given. A
             token keeps the position of its column, wherever the padding is; models that
-            count positions by ids, as RoBERTa does, count those of real tokens alone.
+            count positions by ids, as RoBERTa does, count those that are hidden, too.
         token_type_ids : array_like of int (batch, length), optional
             Which text of a pair a token is of, 0 to ``num_token_types - 1``; 0 unless
             given. A model with one type or none takes any.
@@ -315,9 +315,13 @@ class EncoderModel(Layer):
             types = unpad(given, packing)
             if self.num_token_types > 1:
                 _check_range(types, "token_type_ids", self.num_token_types)
+        # What is hidden counts where positions are counted by ids.
+        positions = self._positions(ids.ravel(), packing_of(batch, length))
+        positions = unpad(positions.reshape(ids.shape), packing)
         hidden = np.empty((len(tokens), self.hidden_size), float32)
         program = program_for(packing)
-        self.steps(program, tokens, types, Sequences(packing, packing), hidden)
+        sequences = Sequences(packing, packing)
+        self.steps(program, tokens, types, sequences, hidden, positions)
         program.run()
         return pad(hidden, packing)
 
@@ -328,15 +332,18 @@ class EncoderModel(Layer):
         token_type_ids: Indices,
         sequences: Sequences,
         out: NDArray[float32],
+        positions: Indices | None = None,
     ) -> None:
-        """Add the model to a program: packed ids (tokens,), out (tokens, hidden)."""
+        """Add the model to a program: packed ids (tokens,), out (tokens, hidden).
+
+        `positions` are rows of their table, which follow from the ids unless given.
+        """
         # By the names that a trace has for the rows of the tables.
         lookups = {"embeddings": (self.word_embeddings.table_for_lookup, input_ids)}
         if self.position_embeddings is not None:
-            rows = sequences.query_columns
-            if self._position_ids is not None:
-                rows = self._position_ids(input_ids, rows, sequences.queries.cu_seqlens)
-            lookups["positions"] = (self.position_embeddings.table_for_lookup, rows)
+            if positions is None:
+                positions = self._positions(input_ids, sequences.queries)
+            lookups["positions"] = (self.position_embeddings.table_for_lookup, positions)
         if self.token_type_embeddings is not None:
             types = token_type_ids if self.num_token_types > 1 else token_type_ids * 0
             lookups["token_types"] = (self.token_type_embeddings.table_for_lookup, types)
@@ -359,6 +366,12 @@ class EncoderModel(Layer):
             # Every layer may write where it reads: they all run in place, in out.
             buffers = self.encoder.buffers(len(out))
             self.encoder.steps(program, out, out, sequences, buffers)
+
+    def _positions(self, ids: Indices, packing: Packing) -> Indices:
+        """Say which row of the table of positions each packed token takes."""
+        if self._position_ids is None:
+            return packing.columns
+        return self._position_ids(ids, packing.columns, packing.cu_seqlens)
 
 
 def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
