@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from . import _rowwise
 from .arrays import as_choice, as_flag, as_index
+from .keywords import Renamed, check_options, in_our_words
 from .models import EncoderModel
 from .models.folder import Folder
 from .models.heads import Head, read_classifier
@@ -69,6 +70,8 @@ class CrossEncoder(TextModel):
 
     _kind: ClassVar[str] = "CrossEncoder"
     _takes_pairs: ClassVar[bool] = True
+    # Of sentence-transformers.
+    activation_fn = Renamed("activation, the name of one")
 
     def __init__(
         self,
@@ -121,6 +124,7 @@ class CrossEncoder(TextModel):
         """Bytes that the weights take, in the formats they have."""
         return self.model.nbytes + self.head.nbytes
 
+    @in_our_words
     def predict(
         self,
         inputs: str | tuple[str, str] | Iterable[str] | Iterable[tuple[str, str]],
@@ -269,6 +273,7 @@ class CrossEncoder(TextModel):
         >>> model.rank("Is it cold?", ["Yes.", "A cat."], top_k=1)  # doctest: +SKIP
         [{'corpus_id': 0, 'score': -3.2}]
         """
+        check_options(CrossEncoder.rank, options, CrossEncoder.predict)
         if len(self.labels) > 1:
             raise ValueError(
                 f"rank is about one score, and this model has {len(self.labels)} labels: "

@@ -4,7 +4,7 @@ Here what people pass becomes arrays and plans: any number of dimensions, defaul
 errors in the caller's words. The arithmetic is in csrc/.
 """
 
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,11 +21,14 @@ from .arrays import (
     output,
     rows_of,
 )
+from .keywords import unexpected
 
 GELU_FORMS = {"none": "gelu", "tanh": "gelu_tanh"}
 
 
-def matmul(a: ArrayLike, b: ArrayLike, *, out: Float32 | None = None) -> Float32:
+def matmul(
+    a: ArrayLike, b: ArrayLike, *, out: Float32 | None = None, **others: Never
+) -> Float32:
     """Multiply matrices, c[..., i, j] = sum_p a[..., i, p] b[..., p, j].
 
     Parameters
@@ -64,6 +67,8 @@ def matmul(a: ArrayLike, b: ArrayLike, *, out: Float32 | None = None) -> Float32
     array([[3., 2.],
            [7., 4.]], dtype=float32)
     """
+    if others:
+        raise unexpected(matmul, others)
     a, b = as_float32(a, "a"), as_strided(b, "b")
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(
@@ -96,6 +101,7 @@ def linear(
     *,
     activation: str | None = None,
     out: Float32 | None = None,
+    **others: Never,
 ) -> Float32:
     """Apply a dense layer, y = activation(x weight^T + bias).
 
@@ -138,6 +144,8 @@ def linear(
     >>> fa.linear([1, -2], [[1, 1], [1, 0]], [0.5, 0.5], activation="relu")
     array([0. , 1.5], dtype=float32)
     """
+    if others:
+        raise unexpected(linear, others)
     x, weight = as_float32(x, "x"), as_strided(weight, "weight")
     if weight.ndim != 2:
         raise ValueError(
@@ -162,7 +170,9 @@ def linear(
     return landed(target, y)
 
 
-def softmax(x: ArrayLike, *, axis: int = -1, out: Float32 | None = None) -> Float32:
+def softmax(
+    x: ArrayLike, *, axis: int = -1, out: Float32 | None = None, **others: Never
+) -> Float32:
     """Turn scores into weights that add up to 1, e^(x - max x) / sum e^(x - max x).
 
     Parameters
@@ -201,6 +211,8 @@ def softmax(x: ArrayLike, *, axis: int = -1, out: Float32 | None = None) -> Floa
     array([[0.5, 0.5],
            [1. , 0. ]], dtype=float32)
     """
+    if others:
+        raise unexpected(softmax, others)
     x = as_float32(x, "x")
     if x.ndim == 0:
         raise ValueError("x must have at least one dimension, got a scalar")
@@ -223,6 +235,7 @@ def layer_norm(
     *,
     eps: float = 1e-5,
     out: Float32 | None = None,
+    **others: Never,
 ) -> Float32:
     """Normalise the last axis, y = (x - mean) / sqrt(var + eps) * weight + bias.
 
@@ -267,6 +280,8 @@ def layer_norm(
     array([[-1.,  1.],
            [-1.,  1.]], dtype=float32)
     """
+    if others:
+        raise unexpected(layer_norm, others)
     return normalized(x, weight, bias, eps, out)
 
 
@@ -276,6 +291,7 @@ def rms_norm(
     *,
     eps: float = 1e-6,
     out: Float32 | None = None,
+    **others: Never,
 ) -> Float32:
     """Normalise the last axis without centring, y = x / sqrt(mean(x^2) + eps) * weight.
 
@@ -318,10 +334,14 @@ def rms_norm(
     array([[ 1., -2.],
            [ 0.,  0.]], dtype=float32)
     """
+    if others:
+        raise unexpected(rms_norm, others)
     return normalized(x, weight, None, eps, out, rms=True)
 
 
-def gelu(x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None) -> Float32:
+def gelu(
+    x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None, **others: Never
+) -> Float32:
     """Apply the Gaussian error linear unit, x Phi(x), to every element.
 
     Parameters
@@ -362,6 +382,8 @@ def gelu(x: ArrayLike, *, approximate: str = "none", out: Float32 | None = None)
     >>> fa.gelu([-1, 0, 1]).round(4)
     array([-0.1587,  0.    ,  0.8413], dtype=float32)
     """
+    if others:
+        raise unexpected(gelu, others)
     x = as_float32(x, "x")
     form = GELU_FORMS[as_choice(approximate, "approximate", GELU_FORMS)]
     y = output(out, x.shape, *beside(out, x))

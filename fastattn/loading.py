@@ -7,6 +7,7 @@ from typing import Any
 from ._gemm import FORMATS
 from .arrays import as_choice
 from .cross_encoder import CrossEncoder
+from .keywords import in_our_words
 from .models.download import folder_of
 from .models.kinds import kinds_of
 from .sparse_encoder import SparseEncoder
@@ -20,6 +21,7 @@ CLASSES: dict[str, type[TextModel]] = {
 }
 
 
+@in_our_words
 def load(
     name_or_folder: str | os.PathLike[str],
     *,

@@ -4,7 +4,7 @@ Here what people pass becomes arrays and plans; the arithmetic is in csrc/.
 """
 
 import math
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ from .arrays import (
 )
 from .bfloat16 import BITS, widened
 from .functional import broadcast
+from .keywords import unexpected
 from .scores import Scores, Window
 
 Array = NDArray[Any]  # float32, float16 or bfloat16
@@ -48,6 +49,7 @@ def attention(
     return_lse: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
+    **others: Never,
 ) -> Any:
     """Attend: out = softmax(biases(softcap(scale query key^T))) value.
 
@@ -160,6 +162,8 @@ def attention(
     >>> np.array_equal(last, whole[:, :, 1:])
     True
     """
+    if others:
+        raise unexpected(attention, others)
     options = causal, window, scale, softcap, alibi_slopes, distance_bias
     places = query_offset, key_lengths
     lse = as_flag(return_lse, "return_lse")
@@ -183,6 +187,7 @@ def attention_varlen(
     return_lse: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
+    **others: Never,
 ) -> Any:
     """Attend inside each of several sequences that are packed one behind the other.
 
@@ -233,6 +238,8 @@ def attention_varlen(
     >>> fa.attention_varlen(x, x, v, [0, 2, 3])[:, 0, 0]
     array([2., 2., 7.], dtype=float32)
     """
+    if others:
+        raise unexpected(attention_varlen, others)
     q, k, v, _ = _operands(query, key, value, packed=True)
     starts_q, starts_k = _starts(cu_seqlens_q, cu_seqlens_k)
     sequences = starts_q.size - 1
@@ -273,6 +280,7 @@ def attention_weights(
     key_lengths: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
+    **others: Never,
 ) -> Array:
     """Compute the probabilities that :func:`attention` gives the keys, to look at them.
 
@@ -307,6 +315,8 @@ def attention_weights(
     array([[1. , 0. ],
            [0.5, 0.5]], dtype=float32)
     """
+    if others:
+        raise unexpected(attention_weights, others)
     options = causal, window, scale, softcap, alibi_slopes, distance_bias
     places = query_offset, key_lengths
     weights: Array = _dense(

@@ -9,6 +9,7 @@ from numpy import float32, int64
 from numpy.typing import NDArray
 
 from .arrays import as_choice, as_index
+from .keywords import in_our_words
 from .models import EncoderModel
 from .models.folder import Folder
 from .models.router import DOCUMENT, QUERY
@@ -143,6 +144,7 @@ class SparseEncoder(TextModel):
         query = 0 if self.query_weights is None else self.query_weights.model.nbytes
         return self.model.nbytes + self.words.nbytes + query
 
+    @in_our_words
     def encode(
         self,
         inputs: str | Iterable[str],

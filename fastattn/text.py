@@ -14,6 +14,7 @@ from . import similarity
 from ._threads import thread_count
 from .arrays import as_choice, as_flag, as_index
 from .errors import TruncationWarning
+from .keywords import check_options, in_our_words
 from .models import EncoderModel, read_model
 from .models.chain import KINDS, Chain, read_chain
 from .models.folder import Folder, errors_of_library
@@ -180,6 +181,7 @@ class TextEncoder(TextModel):
         # sentence-transformers lets a folder cut at more values than there are.
         return min(self.truncate_dim or self.modules.dim, self.modules.dim)
 
+    @in_our_words
     def encode(
         self,
         inputs: str | Iterable[str],
@@ -383,6 +385,7 @@ class TextEncoder(TextModel):
         >>> [block.shape for block in model.encode_stream(lines)]
         [(1024, 384), (476, 384)]
         """
+        check_options(TextEncoder.encode_stream, options, TextEncoder.encode)
         call = self._call(**options)
         return self._stream(parts(as_iterable(inputs)), call)
 

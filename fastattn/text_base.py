@@ -23,6 +23,7 @@ from ._program import Program
 from ._threads import thread_count
 from .arrays import as_choice, as_flag, as_index
 from .errors import ModelFormatError, TruncationWarning
+from .keywords import Renamed, in_our_words
 from .models import Config, EncoderModel
 from .models.batches import batches, pack, windows
 from .models.download import folder_of
@@ -71,6 +72,19 @@ class TextModel:
     _kind: ClassVar[str]
     _takes_pairs: ClassVar[bool] = False
 
+    # Of sentence-transformers.
+    max_seq_length = Renamed("max_length")
+    default_prompt_name = Renamed("prompt, the text of it")
+
+    def __new__(cls, model: Any = None, *parts: Any, **settings: Any) -> Self:
+        """Make one of its parts; what is given a name or a folder is `load`."""
+        if isinstance(model, str | os.PathLike):
+            raise TypeError(
+                f"{cls.__name__} is made of parts, which fastattn.load reads: "
+                f"fastattn.load({os.fspath(model)!r})"
+            )
+        return super().__new__(cls)
+
     def __init__(
         self,
         model: EncoderModel,
@@ -87,6 +101,7 @@ class TextModel:
         self.prompts = prompts
 
     @classmethod
+    @in_our_words
     def load(
         cls,
         name_or_folder: str | os.PathLike[str],

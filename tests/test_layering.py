@@ -12,7 +12,7 @@ PACKAGE, CSRC = ROOT / "fastattn", ROOT / "csrc"
 # Each may use what stands left of it, or beside it. The package itself stands where the
 # functions do, which it exports; layers and texts it imports when they are asked for.
 LAYERS = [
-    {"arena", "arrays", "bfloat16", "cpus", "errors"},
+    {"arena", "arrays", "bfloat16", "cpus", "errors", "keywords"},
     {"_threads"},
     {"_cpu"},
     {"_program"},

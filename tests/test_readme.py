@@ -4,6 +4,7 @@ import inspect
 import re
 import runpy
 from pathlib import Path
+from typing import Never
 
 import pytest
 from support.criterion import assert_accurate
@@ -57,9 +58,11 @@ def table_names(page, heading):
 
 
 def parameters(function):
+    """List what a function takes, but for what it refuses by name."""
     return {
         each.name: (each.kind, each.default)
         for each in inspect.signature(function).parameters.values()
+        if each.annotation is not Never
     }
 
 

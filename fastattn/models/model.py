@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Never, TypeAlias
 
 import numpy as np
 from numpy import float32, int64
@@ -19,6 +19,7 @@ from .. import _rowwise
 from .._gemm import FORMATS
 from .._program import Program
 from ..arrays import as_choice, as_integers
+from ..keywords import unexpected
 from ..nn import Embedding, Encoder, Layer, LayerNorm, Linear
 from ..nn.recorder import Kind, program_for
 from ..nn.relative import RelativeBias
@@ -251,6 +252,7 @@ class EncoderModel(Layer):
         input_ids: ArrayLike,
         attention_mask: ArrayLike | None = None,
         token_type_ids: ArrayLike | None = None,
+        **others: Never,
     ) -> NDArray[float32]:
         """Compute the hidden states of token ids.
 
@@ -293,6 +295,8 @@ class EncoderModel(Layer):
         >>> model.model(input_ids, mask).shape
         (2, 3, 384)
         """
+        if others:
+            raise unexpected(type(self).__call__, others, type(self).__name__)
         ids = as_integers(input_ids, "input_ids")
         if ids.ndim != 2:
             raise ValueError(f"input_ids must have shape (batch, length), got {ids.shape}")

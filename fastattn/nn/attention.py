@@ -1,7 +1,7 @@
 """Multi-head attention: of a sequence to itself, or to another one."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +10,7 @@ from .. import _rowwise
 from .._program import Program
 from ..arrays import as_flag
 from ..init import Initializer, Seed, initializer
+from ..keywords import in_our_words, unexpected
 from ..padding import packing_of, pad, unpad
 from ..scores import Scores, Window
 from .buffers import Buffers, Heads, Sizes
@@ -144,6 +145,7 @@ class MultiHeadAttention(Layer):
            [0.33, 0.33, 0.33, 0.  , 0.  ]], dtype=float32)
     """
 
+    @in_our_words
     def __init__(
         self,
         hidden_size: int,
@@ -299,6 +301,7 @@ class MultiHeadAttention(Layer):
         causal: bool = False,
         cache: KeyValueCache | None = None,
         return_weights: bool = False,
+        **others: Never,
     ) -> Any:
         """Apply the layer to a batch of sequences, or to one sequence.
 
@@ -360,6 +363,8 @@ class MultiHeadAttention(Layer):
         influence. A query that may attend to nothing gets the bias of the output
         projection.
         """
+        if others:
+            raise unexpected(type(self).__call__, others, type(self).__name__)
         batch, single = as_batch(x, "x", self.hidden_size)
         made_from = self._source(source, batch, single)
         sequences = self._sequences(

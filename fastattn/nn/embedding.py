@@ -9,6 +9,7 @@ from .. import _rowwise
 from .._program import Program
 from ..arrays import as_float32, as_integers, as_number
 from ..init import Seed, initializer, torch_embedding
+from ..keywords import in_our_words
 from ..positions import sinusoidal_positions
 from .layer import Layer, positive
 from .norm import Norm
@@ -45,6 +46,7 @@ class Embedding(Layer):
     (2, 3, 8)
     """
 
+    @in_our_words
     def __init__(
         self,
         num_embeddings: int,
@@ -185,6 +187,7 @@ class PositionalEncoding(Layer):
     (1, 3, 8)
     """
 
+    @in_our_words
     def __init__(self, dim: int, max_length: int = 5000, *, base: float = 10000.0) -> None:
         super().__init__()
         self.dim = positive(dim, "dim")

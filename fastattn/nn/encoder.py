@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from .._program import Program
 from ..arrays import as_flag
 from ..init import Seed
+from ..keywords import in_our_words
 from .attention import MultiHeadAttention
 from .buffers import Buffers, Sizes
 from .feed_forward import FeedForward
@@ -92,6 +93,7 @@ class EncoderLayer(SequenceLayer):
     (2, 3, 8)
     """
 
+    @in_our_words
     def __init__(
         self,
         hidden_size: int,
@@ -345,6 +347,7 @@ class Encoder(SequenceLayer):
     True
     """
 
+    @in_our_words
     def __init__(
         self,
         hidden_size: int,

@@ -9,6 +9,7 @@ from .._program import Program
 from .._rowwise import ACTIVATIONS
 from ..arrays import as_choice, as_flag
 from ..init import Seed
+from ..keywords import in_our_words
 from .layer import Layer, run_on_rows
 from .linear import Linear, finish_part
 from .norm import Norms
@@ -74,6 +75,7 @@ class FeedForward(Layer):
     ['gate_proj.weight', 'up_proj.weight', 'down_proj.weight']
     """
 
+    @in_our_words
     def __init__(
         self,
         hidden_size: int,

@@ -9,6 +9,7 @@ from .. import _gemm, _rowwise
 from .._program import Program
 from ..arrays import as_flag
 from ..init import Seed, initializer, torch_bias, torch_weight
+from ..keywords import in_our_words
 from .layer import Layer, draw_packed, positive, run_on_rows
 from .norm import Norms, RowNorm
 from .recorder import Kind
@@ -54,6 +55,7 @@ class Linear(Layer):
     (3, 5, 2)
     """
 
+    @in_our_words
     def __init__(
         self,
         in_features: int,

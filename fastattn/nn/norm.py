@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _rowwise
 from .._program import Program
 from ..arrays import as_choice, as_flag, as_number
+from ..keywords import in_our_words
 from .layer import Layer, positive, run_on_rows
 from .torch_modules import attributes
 
@@ -92,6 +93,7 @@ class LayerNorm(RowNorm):
            [ 1., -1.]], dtype=float32)
     """
 
+    @in_our_words
     def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True) -> None:
         super().__init__()
         self.dim = positive(dim, "dim")
@@ -186,6 +188,7 @@ class RMSNorm(RowNorm):
            [ 1.,  1.]], dtype=float32)
     """
 
+    @in_our_words
     def __init__(self, dim: int, eps: float = 1e-6) -> None:
         super().__init__()
         self.dim = positive(dim, "dim")

@@ -7,12 +7,14 @@ tokens is its `steps`.
 
 import warnings
 from abc import abstractmethod
+from typing import Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._program import Program
 from ..arrays import as_flag, as_float32
+from ..keywords import unexpected
 from ..padding import Packing, packing_of, pad, unpad
 from .buffers import Buffers, Sizes
 from .layer import Layer
@@ -37,6 +39,7 @@ class SequenceLayer(Layer):
         lengths: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         causal: bool = False,
+        **others: Never,
     ) -> NDArray[np.float32]:
         """Apply the layer to a batch of sequences, or to one sequence.
 
@@ -76,6 +79,8 @@ class SequenceLayer(Layer):
         right and with any number of threads; what stands at padded positions, NaN too,
         has no influence. A token that may attend to nothing gets zeros from attention.
         """
+        if others:
+            raise unexpected(SequenceLayer.__call__, others, type(self).__name__)
         batch, single = as_batch(x, "x", self.hidden_size)
         packing = real_tokens(batch, lengths, padding_mask)
         sequences = Sequences.of(
