@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,6 +28,7 @@ from .files import (
     check_output,
     check_unicode,
     json_line,
+    ranked_line,
     read_field,
     read_lines,
     words_json,
@@ -38,6 +39,13 @@ from .quantize import PRECISIONS, SCALAR
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
+
+# The kinds of models that a command takes.
+TAKES = {
+    "encode": ("TextEncoder", "SparseEncoder"),
+    "explain": ("TextEncoder",),
+    "rank": ("CrossEncoder",),
+}
 
 # A table of the similarities of so many texts fits a terminal.
 TABLE_TEXTS = 10
@@ -52,6 +60,7 @@ WRITTEN = tuple(name for name in PRECISIONS if name not in SCALAR)
 
 # What the names of files may end in.
 VECTOR_FILES = (".npy",)
+RANKED_FILES = (".jsonl",)
 PAGE_FILES = (".html", ".htm")
 
 
@@ -133,43 +142,44 @@ def parser() -> Parser:
     top = Parser(prog="fastattn", description="Transformer encoders on CPUs.")
     top.add_argument("--version", action="version", version=f"fastattn {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    info = commands.add_parser("info", help="show this machine and this installation")
-    info.set_defaults(run=run_info)
-    encode = commands.add_parser("encode", help="turn texts into vectors")
-    encode.set_defaults(run=run_encode)
+
+    def command(run: Callable[[argparse.Namespace], None], name: str, does: str) -> Parser:
+        description = f"{does[0].upper()}{does[1:]}."
+        made: Parser = commands.add_parser(name, help=does, description=description)
+        made.set_defaults(run=run)
+        return made
+
+    command(run_info, "info", "show this machine and this installation")
+    encode = command(run_encode, "encode", "turn texts into vectors")
     add = encode.add_argument
-    add("--output", metavar="FILE", help="a .npy file; - is standard output, JSON Lines")
-    add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
     add("--prompt-name", metavar="NAME", help="a prompt of the model, before each text")
     add("--truncate-dim", type=int, metavar="D", help="leading values kept of a vector")
-    add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
     add("--precision", choices=WRITTEN, help="values are written as [float32]")
-    rank = commands.add_parser("rank", help="order texts by how they answer a query")
-    rank.set_defaults(run=run_rank)
+    rank = command(run_rank, "rank", "order texts by how they answer a query")
     rank.add_argument("query", metavar="QUERY", help="what the texts are to answer")
     rank.add_argument("--top", type=int, metavar="K", help="show so many, the best")
-    for command in (encode, rank):
-        add = command.add_argument
+    for each, (ending, *_) in ((encode, VECTOR_FILES), (rank, RANKED_FILES)):
+        add = each.add_argument
         add("texts", nargs="*", metavar="TEXT", help="a text")
+        output = f"a {ending} file; - is standard output, JSON Lines"
+        add("--output", metavar="FILE", help=output)
+        add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
+        add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
         add("--input", metavar="FILE", help="one text a line; - is standard input")
         add("--field", metavar="NAME", help="the input is JSON Lines: take this field")
         add("--threads", type=int, metavar="N", help="threads to compute with")
-    explain = commands.add_parser("explain", help="draw what attends to what in a text")
-    explain.set_defaults(run=run_explain)
+    explain = command(run_explain, "explain", "draw what attends to what in a text")
     add = explain.add_argument
     add("text", metavar="TEXT", help="the text")
     add("--pair", metavar="TEXT", help="a second text behind it")
     page = "attention.html"
     add("-o", "--output", metavar="FILE", default=page, help="[%(default)s]")
-    download = commands.add_parser("download", help="get a model from the Hugging Face hub")
-    download.set_defaults(run=run_download)
+    download = command(run_download, "download", "get a model from the Hugging Face hub")
     download.add_argument("name", metavar="NAME", help="as on the hub: organisation/model")
     download.add_argument("--revision", metavar="R", help="a branch, a tag or a commit")
     models = (encode, DEFAULT_MODEL), (explain, DEFAULT_MODEL), (rank, DEFAULT_RERANKER)
-    for command, name in models:
-        command.add_argument(
-            "--model", default=name, help="a folder or a name [%(default)s]"
-        )
+    for each, name in models:
+        each.add_argument("--model", default=name, help="a folder or a name [%(default)s]")
     return top
 
 
@@ -185,21 +195,9 @@ def run_encode(options: argparse.Namespace) -> None:
     elif options.precision is not None:
         raise ValueError("--precision is about vectors that are written: give --output")
     texts = read_texts(options)
-    from .loading import load
-
-    model = load(options.model, weights=options.weights)
-    kind = type(model).__name__
-    if kind not in ENCODE:
-        raise ValueError(
-            f"{options.model} holds a {kind}, which gives scores: see fastattn rank"
-        )
-    keywords: dict[str, Any] = {
-        "num_threads": options.threads,
-        "prompt_name": options.prompt_name,
-    }
-    if options.batch_tokens is not None:
-        keywords["batch_tokens"] = options.batch_tokens
-    ENCODE[kind](model, texts, options, keywords)
+    model = load_for("encode", options.model, weights=options.weights)
+    keywords = shared_keywords(options) | {"prompt_name": options.prompt_name}
+    ENCODE[type(model).__name__](model, texts, options, keywords)
 
 
 def encode_vectors(
@@ -270,16 +268,29 @@ ENCODE = {"TextEncoder": encode_vectors, "SparseEncoder": encode_words}
 def run_rank(options: argparse.Namespace) -> None:
     """Show texts in the order in which they answer a query."""
     check_unicode(options.query, "the query")
+    if options.output is not None:
+        check_output(options.output, RANKED_FILES, "JSON Lines")
     texts = read_texts(options)
-    from .cross_encoder import CrossEncoder
-
-    model = CrossEncoder.load(options.model)
+    model = load_for("rank", options.model, weights=options.weights)
     with warnings_in_one_line():
         ranked = model.rank(
-            options.query, texts, top_k=options.top, num_threads=options.threads
+            options.query,
+            texts,
+            top_k=options.top,
+            return_documents=True,
+            **shared_keywords(options),
         )
-    for entry in ranked:
-        print(score_line(entry["score"], texts[entry["corpus_id"]]))
+    lines = [ranked_line(**entry) for entry in ranked]
+    if options.output is None:
+        for entry in ranked:
+            print(score_line(entry["score"], entry["text"]))
+    elif options.output == STANDARD:
+        for line in lines:
+            print(line)
+    else:
+        content = "".join(f"{line}\n" for line in lines).encode()
+        write_whole(options.output, lambda file: file.write(content))
+        print(f"{options.output}: {len(lines)} texts, the best first")
 
 
 def run_explain(options: argparse.Namespace) -> None:
@@ -288,9 +299,8 @@ def run_explain(options: argparse.Namespace) -> None:
     check_unicode(options.text, "the text")
     check_unicode(options.pair or "", "the text of --pair")
     from .page import explain
-    from .text import TextEncoder
 
-    model = TextEncoder.load(options.model)
+    model = load_for("explain", options.model)
     name = Path(options.model).name
     with warnings_in_one_line():
         page = explain(model, options.text, options.pair, name=name)
@@ -307,6 +317,29 @@ def run_download(options: argparse.Namespace) -> None:
     from .models.download import download
 
     print(download(options.name, revision=options.revision))
+
+
+def load_for(command: str, name: str, **settings: Any) -> Any:
+    """Load a model for a command, of the kind that it takes."""
+    from .loading import CLASSES
+    from .models.download import folder_of
+    from .models.kinds import kinds_of
+
+    folder = folder_of(name, None, False)
+    kinds = kinds_of(folder)
+    for kind in kinds:
+        if kind in TAKES[command]:
+            return CLASSES[kind].load(name, **settings)
+    fit = [f"fastattn {other}" for other, takes in TAKES.items() if kinds[0] in takes]
+    raise ValueError(f"{folder.path}: holds a {kinds[0]}: give it to {' or '.join(fit)}")
+
+
+def shared_keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Give the keywords of options that commands share."""
+    keywords = {"num_threads": options.threads}
+    if options.batch_tokens is not None:
+        keywords["batch_tokens"] = options.batch_tokens
+    return keywords
 
 
 @contextmanager

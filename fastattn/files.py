@@ -127,6 +127,12 @@ def words_json(text: str, words: Iterable[tuple[str, float]]) -> str:
     return f'{{"text": {json.dumps(text)}, "words": {{{", ".join(weights)}}}}}'
 
 
+def ranked_line(corpus_id: int, score: float, text: str) -> str:
+    """Write an entry of a ranking as a line of JSON, the score as short as it can be."""
+    values = f'"corpus_id": {corpus_id}, "score": {float32(score)}'
+    return f'{{{values}, "text": {json.dumps(text)}}}'
+
+
 def write_whole(name: str, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it is there as a whole or not at all.
 

@@ -28,6 +28,21 @@ class TestInfo:
         assert capsys.readouterr().out == expected
         assert fa.show_config("dicts")["instruction set"] in expected
 
+    @pytest.mark.parametrize(
+        ("command", "description"),
+        [
+            ("info", "Show this machine and this installation."),
+            ("encode", "Turn texts into vectors."),
+            ("rank", "Order texts by how they answer a query."),
+            ("explain", "Draw what attends to what in a text."),
+            ("download", "Get a model from the Hugging Face hub."),
+        ],
+    )
+    def test_help(self, capsys, command, description):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert f"\n\n{description}\n\n" in capsys.readouterr().out
+
     def test_version(self, capsys):
         with pytest.raises(SystemExit) as info:
             main(["--version"])

@@ -1,5 +1,8 @@
 """``fastattn rank``: texts in the order in which they answer a query."""
 
+import json
+
+import numpy as np
 import pytest
 from support.command_line import TEXTS, assert_one_line, rank
 from support.folders import DATA, TINY
@@ -30,7 +33,12 @@ class TestRank:
         [
             ((), "no texts: give some"),
             (("a", "--top", 0), "top_k must be at least 1"),
-            (("a", "--model", TINY), "holds a TextEncoder"),
+            (("a", "--output", "x.npy"), "must end in .jsonl (- is standard output: JSON"),
+            (("a", "--output", "no/x.jsonl"), "there is no folder"),
+            (
+                ("a", "--model", TINY),
+                "holds a TextEncoder: give it to fastattn encode or fastattn explain",
+            ),
         ],
     )
     def test_errors(self, capsys, arguments, problem):
@@ -40,4 +48,30 @@ class TestRank:
     def test_what_else_takes_no_reranker(self, capsys):
         for command in ("encode", "explain"):
             assert main([command, "a", "--model", str(RERANKER)]) == 2
-            assert_one_line(capsys, "holds a CrossEncoder")
+            assert_one_line(capsys, "holds a CrossEncoder: give it to fastattn rank\n")
+
+    def test_what_takes_no_sparse_model(self, capsys):
+        assert rank("a", "b", "--model", DATA / "sparse" / "bert") == 2
+        assert_one_line(capsys, "holds a SparseEncoder: give it to fastattn encode\n")
+
+    def test_written_as_json_lines(self, capsys, tmp_path):
+        path = tmp_path / "ranked.jsonl"
+        options = "--top", 2, "--batch-tokens", 8, "--threads", 1
+        assert rank("the cat", *TEXTS, "--output", path, *options) == 0
+        assert capsys.readouterr().out == f"{path}: 2 texts, the best first\n"
+        assert rank("the cat", *TEXTS, "--output", "-", *options) == 0
+        assert capsys.readouterr().out == path.read_text()
+        ranked = fa.load(RERANKER).rank("the cat", TEXTS, top_k=2, return_documents=True)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [list(line) for line in lines] == [["corpus_id", "score", "text"]] * 2
+        for line, entry in zip(lines, ranked, strict=True):
+            assert np.float32(line["score"]) == entry["score"]
+            assert line | {"score": entry["score"]} == entry
+
+    def test_weights_reach_load(self, capsys):
+        assert rank("the cat", *TEXTS, "--output", "-", "--weights", "int8") == 0
+        line, *_ = capsys.readouterr().out.splitlines()
+        model = fa.load(RERANKER, weights="int8")
+        assert np.float32(json.loads(line)["score"]) == max(
+            entry["score"] for entry in model.rank("the cat", TEXTS)
+        )
