@@ -203,7 +203,11 @@ attempt(fa.load, "a/gated", download=True)
 attempt(fa.download, "a--b/c")
 attempt(fa.download, "../up")
 attempt(fa.download, {NAME!r}, revision="../up")
+attempt(fa.download, {NAME!r}, revision="\\ud800")
 attempt(fa.download, {NAME!r}, token=3)
+attempt(fa.download, {NAME!r}, token="h\\xe9")
+attempt(fa.download, {NAME!r}, token="hf_a\\n")
+attempt(fa.download, {NAME!r}, token="")
 attempt(fa.load, "csrc", revision="main", download=True)
 attempt(fa.load, {NAME!r}, download="yes")
 """,
@@ -216,7 +220,9 @@ attempt(fa.load, {NAME!r}, download="yes")
             "FileNotFoundError: no model a--b/c: ",
             "FileNotFoundError: no such folder: ../up",
             "ValueError: revision must be a branch, a tag or a commit, got '../up'",
+            "ValueError: revision must be a branch, a tag or a commit, got '\\ud800'",
             "TypeError: token must be a str, got int",
+            *["ValueError: token must be letters, digits and signs of ASCII, without"] * 3,
             "ValueError: csrc is a folder: revision='main' is about a model of the hub",
             "TypeError: download must be ",
         ]

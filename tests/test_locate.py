@@ -93,7 +93,7 @@ class TestLocate:
 
     @pytest.mark.parametrize(
         "revision",
-        ["", ".", "..", "../../other", "/tmp", "a//b", "a b", "a\n", "a/.b", "a/"],
+        ["", ".", "..", "../../up", "/tmp", "a//b", "a b", "a\n", "a/.b", "a/", "\udfff"],
     )
     def test_what_is_no_revision(self, home, revision):
         make_snapshot(home / ".cache/huggingface/hub", "some/one")

@@ -87,8 +87,7 @@ def download(
     >>> (folder / "model.safetensors").is_file()
     True
     """
-    if token is not None and not isinstance(token, str):
-        raise TypeError(f"token must be a str, got {type(token).__name__}")
+    _check_token(token)
     found = find(name, revision, whole=True)
     if found is not None:
         return found
@@ -109,6 +108,18 @@ def folder_of(name: str | os.PathLike[str], revision: str | None, from_hub: bool
     if as_flag(from_hub, "download"):
         return Folder(download(name, revision=revision))
     return Folder(locate(name, revision))
+
+
+def _check_token(token: str | None) -> None:
+    """Make sure that a token can stand in a request; nothing shows it."""
+    if token is None:
+        return
+    if not isinstance(token, str):
+        raise TypeError(f"token must be a str, got {type(token).__name__}")
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ValueError(
+            "token must be letters, digits and signs of ASCII, without spaces or line ends"
+        )
 
 
 def _fetch(name: str, revision: str | None, token: str | None) -> Path:

@@ -18,8 +18,11 @@ ORGANISATION = "sentence-transformers"
 # The branch that is meant where no revision is named.
 BRANCH = "main"
 
-# What git allows in no name of a branch or a tag, and what would lead out of a folder.
-NOT_IN_A_REVISION = re.compile(r"[\0-\x20\x7f~^:?*\[\\]|\.\.|//|^/|/$|(^|/)\.|^$")
+# What git allows in no name of a branch or a tag, what is half of a UTF-16 pair, and what
+# would lead out of a folder.
+NOT_IN_A_REVISION = re.compile(
+    r"[\0-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|//|^/|/$|(^|/)\.|^$"
+)
 
 
 def locate(name: str | os.PathLike[str], revision: str | None = None) -> Path:
