@@ -371,8 +371,8 @@ class CrossEncoder(TextModel):
     ) -> Scores:
         """Compute one batch: the scores of each input."""
         program, hidden, starts = self._hidden_states(texts, num_threads)
-        scores = np.empty((len(texts), len(self.labels)), float32)
-        self.head.steps(program, hidden, starts, scores)
+        ids = np.concatenate([text.ids for text in texts])
+        scores = self.head.steps(program, hidden, ids, starts)
         if activation == "softmax":
             _rowwise.softmax(program, scores, scores)
         elif activation != "identity":

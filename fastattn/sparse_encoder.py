@@ -410,8 +410,7 @@ class SparseEncoder(TextModel):
     def _compute(self, texts: list[Tokens], num_threads: int | None) -> Iterator[Row]:
         """Compute one batch: the weights of each text that are not zero, and where."""
         program, hidden, starts = self._hidden_states(texts, num_threads)
-        compared = np.empty((len(hidden), self.words.width), float32)
-        self.words.steps(program, hidden, compared)
+        compared = self.words.steps(program, hidden)
         program.run()
         for weights in self.words.weigh(compared, starts, self.splade, num_threads):
             for row in weights:

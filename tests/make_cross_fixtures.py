@@ -67,6 +67,12 @@ SIZES = {
 }
 # Positions are counted behind that of padding.
 COUNTED = {"max_position_embeddings": MAX_LENGTH + 2, "pad_token_id": 1}
+# Of its layers some share keys and values.
+HEADS = {"num_key_value_heads": 1, "head_dim": 10}
+
+# The id of the token that ends a text.
+SEP = 3
+
 # Of their defaults the tokenizer has none.
 NO_TOKENS = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"))
 
@@ -103,6 +109,10 @@ MODELS: Mapping[str, tuple[str, dict[str, object]]] = {
     "gte": ("Gte", ONE),
     "jina_v3": ("JinaEmbeddingsV3", THREE),
     "eurobert": ("EuroBert", {"classifier_pooling": "mean"} | ONE),
+    "eurobert_late": ("EuroBert", {"classifier_pooling": "late"} | THREE),
+    # What ends a text is padding, too, by its id.
+    "qwen3": ("Qwen3", {"pad_token_id": SEP} | HEADS | ONE),
+    "gemma3": ("Gemma3Text", HEADS | THREE),
 }
 
 
@@ -110,7 +120,7 @@ def settings(name: str, vocab_size: int) -> PretrainedConfig:
     """Make the settings of a model."""
     kind, fields = MODELS[name]
     fields = SIZES | fields | {"vocab_size": vocab_size}
-    if kind in ("ModernBert", "EuroBert"):
+    if kind in ("ModernBert", "EuroBert", "Qwen3", "Gemma3Text"):
         fields |= NO_TOKENS
     return getattr(transformers, f"{kind}Config")(**fields)
 
@@ -127,6 +137,10 @@ def write_tokenizer(folder: Path) -> int:
             pair="[CLS] $A [SEP] [SEP] $B [SEP]",
             special_tokens=ids,
         )
+    if folder.name in ("qwen3", "gemma3"):
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A [SEP]", pair="$A $B [SEP]", special_tokens=[("[SEP]", SEP)]
+        )
     # Without them, this class of tokenizer gives the model no types of tokens.
     names = ["input_ids", "token_type_ids", "attention_mask"]
     typed = {"model_input_names": names} if folder.name in ("bert", "albert") else {}
@@ -137,7 +151,7 @@ def write_tokenizer(folder: Path) -> int:
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": MAX_LENGTH,
-            "pad_token": "[PAD]",
+            "pad_token": "[SEP]" if folder.name == "qwen3" else "[PAD]",
             "unk_token": "[UNK]",
             "cls_token": "[CLS]",
             "sep_token": "[SEP]",

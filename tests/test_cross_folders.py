@@ -136,6 +136,24 @@ class TestKind:
         with pytest.raises(fa.ModelFormatError, match="LogitScore"):
             fa.load(folder)
 
+    def test_modules_behind_the_transformer(self, folder):
+        as_version_6(folder)
+        listed = json.loads((folder / "modules.json").read_text())
+        kind = "sentence_transformers.base.modules.dense.Dense"
+        write_json(folder / "modules.json", [*listed, {"path": "1_Dense", "type": kind}])
+        message = "type is Dense, and of a CrossEncoder modules behind the transformer are"
+        with pytest.raises(fa.ModelFormatError, match=rf"modules\.json: {message}"):
+            fa.load(folder)
+
+    @pytest.mark.parametrize("name", ["tokenizer_config.json", "chat_template.jinja"])
+    def test_a_chat_template(self, folder, name):
+        """Where there is no modules.json, pairs would be put into it."""
+        change_json(folder / name, chat_template="{{ messages }}")
+        with pytest.raises(fa.ModelFormatError, match=rf"{name}: .*take it out of the"):
+            fa.load(folder)
+        as_version_6(folder)
+        fa.load(folder)
+
     def test_another_task(self, folder):
         as_version_6(folder)
         settings = {"transformer_task": "feature-extraction"}

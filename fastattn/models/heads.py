@@ -17,6 +17,7 @@ from .families.family import (
     Classifier,
     Family,
     HeadLayer,
+    Indices,
     SameRows,
     inside,
 )
@@ -53,13 +54,13 @@ class DenseStack(Layer):
                 children[f"{self._key}{i}.norm."] = norm
         return children
 
-    def steps(self, program: Program, x: Array, out: Array) -> None:
-        """Add the layers to a program: x (rows, inputs), out (rows, outputs)."""
-        last = len(self._layers) - 1
-        for i, (linear, activation, norm) in enumerate(self._layers):
-            y = out if i == last else np.empty((len(x), linear.out_features), float32)
+    def steps(self, program: Program, x: Array, part: slice = slice(None)) -> Array:
+        """Add the layers, or some, to a program: of x (rows, inputs), (rows, outputs)."""
+        for linear, activation, norm in self._layers[part]:
+            y = np.empty((len(x), linear.out_features), float32)
             linear.steps(program, x, y, activation=activation, norm=norm)
             x = y
+        return x
 
 
 class Head(Layer):
@@ -85,8 +86,9 @@ class Head(Layer):
         super().__init__()
         self.labels = labels
         self.pooling = classifier.pooling
-        self.hidden_size = hidden_size
         self.places = places
+        self._padding = classifier.padding
+        self._of_tokens = classifier.of_tokens
         layers = classifier.sizes(hidden_size, len(labels))
         self._stack = DenseStack("head.", hidden_size, layers)
 
@@ -94,12 +96,35 @@ class Head(Layer):
         return self._stack._children()
 
     def steps(
-        self, program: Program, hidden: Array, cu_seqlens: NDArray[int64], out: Array
-    ) -> None:
-        """Add the head to a program: hidden (tokens, hidden), out (texts, labels)."""
-        vectors = np.empty((len(out), self.hidden_size), float32)
-        _rowwise.pool(program, hidden, cu_seqlens, self.pooling, vectors)
-        self._stack.steps(program, vectors, out)
+        self, program: Program, hidden: Array, ids: Indices, cu_seqlens: Indices
+    ) -> Array:
+        """Add the head to a program: of hidden (tokens, hidden), (texts, labels).
+
+        `ids` are those of the tokens, and `cu_seqlens` says where those of each text start.
+        """
+        if self._padding is not None:
+            cu_seqlens = ends_without(ids, cu_seqlens, self._padding)
+        first, rest = slice(self._of_tokens), slice(self._of_tokens, None)
+        rows = self._stack.steps(program, hidden, first)
+        vectors = np.empty((len(cu_seqlens) - 1, rows.shape[1]), float32)
+        read = rows[: cu_seqlens[-1]]
+        _rowwise.pool(program, read, cu_seqlens, self.pooling, vectors)
+        return self._stack.steps(program, vectors, rest)
+
+
+def ends_without(ids: Indices, cu_seqlens: Indices, padding: int) -> Indices:
+    """Let each text end before the padding at its end, of whose tokens the last is wanted.
+
+    Padding is known by its id; of a text that is nothing else the first token is left. What
+    was cut off begins the next text then, whose last token is what it was.
+    """
+    starts, filled = cu_seqlens[:-1], np.diff(cu_seqlens) > 0
+    ends = np.zeros(len(cu_seqlens), int64)
+    behind = np.where(ids != padding, np.arange(1, len(ids) + 1), 0)
+    if filled.any():
+        last = np.maximum.reduceat(behind, starts[filled])
+        ends[1:][filled] = np.maximum(last, starts[filled] + 1)
+    return np.maximum.accumulate(ends)
 
 
 def read_classifier(folder: Folder, weights: str) -> tuple[EncoderModel, Head]:

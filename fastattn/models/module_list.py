@@ -8,7 +8,7 @@ from ..errors import ModelFormatError
 from .checkpoint import Settings, read_json
 from .cures import refuse_adapter
 from .folder import Folder, printable
-from .refused import WITHOUT_MODULES, refuse_architecture, refuse_module
+from .refused import WITHOUT_MODULES, refuse_architecture, refuse_chat, refuse_module
 from .sentence import name_of_settings
 
 # Whose modules they are.
@@ -93,6 +93,7 @@ def list_modules(
             )
         config = Settings.read(folder, "config.json", optional=True)
         refuse_architecture(config, WITHOUT_MODULES)
+        refuse_chat(folder)
         return ModuleList(path, folder, None)
     entries = read_json(folder, "modules.json")
     if not isinstance(entries, list):

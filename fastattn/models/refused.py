@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import ModelFormatError
 from .checkpoint import Settings
-from .folder import printable
+from .folder import Folder, printable
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,9 @@ TABLE = Kind(
 # Both are refused where there is no modules.json.
 WITHOUT_MODULES = CHAT, TABLE
 
+# Where a template of chats stands beside tokenizer_config.json.
+CHAT_FILES = ("chat_template.jinja", "chat_template.json")
+
 TYPES = {model_type: kind for kind in KINDS for model_type in kind.types}
 
 
@@ -152,6 +155,22 @@ def refuse_architecture(settings: Settings, kinds: Iterable[Kind] = KINDS) -> No
         for kind in kinds if isinstance(name, str) else ():
             if name.startswith(kind.architectures) or name.endswith(kind.architectures):
                 raise _error(settings, "architectures", name, kind)
+
+
+def refuse_chat(folder: Folder) -> None:
+    """Refuse a template of chats, into which sentence-transformers puts texts.
+
+    It does so where there is no modules.json, which says what they are put into.
+    """
+    general = Settings.read(folder, "tokenizer_config.json", optional=True)
+    problem = (
+        "is not read, and sentence-transformers puts texts into it where there is no "
+        "modules.json: take it out of the folder for texts to be read as they are"
+    )
+    if general.has("chat_template"):
+        raise general.error("chat_template", problem)
+    for name in filter(folder.has, CHAT_FILES):
+        raise ModelFormatError(f"{folder.path / name}: {problem}")
 
 
 def refuse_module(entry: Settings) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .chain import KINDS
 from .checkpoint import Settings
 from .folder import Folder, printable
 from .module_list import PACKAGE, list_modules
@@ -41,7 +42,16 @@ def read_scoring(folder: Folder) -> Scoring:
     """Read what is said about scores: in modules.json, and in the files around it."""
     # Without modules.json nobody reads this file, so that its prompts do not hold.
     general = read_general(folder, KIND)
-    transformer = list_modules(folder, ()).transformer
+    listed = list_modules(folder, KINDS)
+    for module in listed.rest or ():
+        if KINDS[module.kind] is not None:
+            raise module.entry.error(
+                "type",
+                f"is {module.kind}, and of a {KIND} modules behind the transformer are not "
+                "read: take one whose transformer ends in the head, as transformers has it "
+                "(ForSequenceClassification)",
+            )
+    transformer = listed.transformer
     config = Settings.read(transformer, "config.json")
     return Scoring(transformer, general, _activation(folder, config))
 

@@ -50,9 +50,9 @@ class Words(Layer):
     def _children(self) -> Mapping[str, Layer]:
         return {**self._stack._children(), "decoder.": self._decoder}
 
-    def steps(self, program: Program, hidden: Array, out: Array) -> None:
-        """Add what words are compared with: out is (tokens, width)."""
-        self._stack.steps(program, hidden, out)
+    def steps(self, program: Program, hidden: Array) -> Array:
+        """Add what words are compared with: of hidden (tokens, hidden), (tokens, width)."""
+        return self._stack.steps(program, hidden)
 
     def weigh(
         self, x: Array, starts: NDArray[int64], splade: Splade, num_threads: int | None

@@ -37,16 +37,18 @@ def read(settings: Settings) -> Architecture:
     return decoder.architecture([{"rotary": rotary}] * sizes["num_layers"])
 
 
-# Which vector of a text the head takes -> what that is here.
-POOLINGS = {"bos": "cls", "mean": "mean"}
+# Which vector of a text the head takes -> what that is here, and in front of which layer.
+# Late, the mean is that of the labels of tokens, which comes to the same in front of the
+# last layer, of the mean that it is given.
+POOLINGS = {"bos": ("cls", 0), "mean": ("mean", 0), "late": ("mean", 1)}
 
 
 def classifier(settings: Settings) -> Classifier:
     """Describe the two dense layers behind the first token, or the mean."""
-    # Another is transformers' default: one that stands nowhere is none of these.
-    pooling = settings.get_choice("classifier_pooling", POOLINGS)
+    choice = settings.get_choice("classifier_pooling", POOLINGS, "late")
+    pooling, of_tokens = POOLINGS[choice]
     layers = HeadLayer(dense="dense", activation="gelu"), HeadLayer(dense="classifier")
-    return Classifier(layers=layers, pooling=POOLINGS[pooling])
+    return Classifier(layers=layers, pooling=pooling, of_tokens=of_tokens)
 
 
 FAMILY = Family(

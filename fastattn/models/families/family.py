@@ -195,10 +195,17 @@ class Classifier:
         All keep the size of a vector but the last, which gives the labels.
     pooling : str
         Which vector of a text they take.
+    of_tokens : int
+        How many of the layers, the first, are applied to the vectors of tokens, so that
+        those behind them take one of what they give.
+    padding : int, optional
+        The id of tokens that do not count at the end of a text, where the last is taken.
     """
 
     layers: Sequence[HeadLayer]
     pooling: str = "cls"
+    of_tokens: int = 0
+    padding: int | None = None
 
     def sizes(self, hidden_size: int, labels: int) -> Iterator[tuple[HeadLayer, int]]:
         """Give each layer with the size of what it gives."""

@@ -6,6 +6,7 @@ Representations", section 2; Gemma Team 2025, "Gemma 3 Technical Report", sectio
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from ..checkpoint import Settings
@@ -19,7 +20,7 @@ from .family import (
     read_sizes,
     require,
 )
-from .llama_like import BOTH_SIDES, CAUSAL, SIZES, Decoder, read_heads
+from .llama_like import BOTH_SIDES, CAUSAL, SIZES, Decoder, read_heads, score
 
 NORMS = {
     "norm1.": "input_layernorm",
@@ -77,6 +78,8 @@ def _attention(settings: Settings, count: int, dim: int) -> Iterator[dict[str, A
 FAMILY = Family(
     read=read,
     prefixes=("model.",),
-    unused=("lm_head.",),
+    # Heads.
+    unused=("lm_head.", "score."),
+    classifier=partial(score, padding=0),
     tokenizer_class="GemmaTokenizer",
 )

@@ -8,7 +8,14 @@ from dataclasses import replace
 from functools import partial
 
 from ..checkpoint import Settings
-from .family import EPS_RANGE, Architecture, Family, head_dim_of, read_sizes
+from .family import (
+    EPS_RANGE,
+    Architecture,
+    Family,
+    dense_classifier,
+    head_dim_of,
+    read_sizes,
+)
 from .post_norm import Names, Parts, post_norm
 
 # The fields of config.json that are sizes, with their defaults.
@@ -83,6 +90,7 @@ ONE = Family(
     prefixes=("bert.",),
     # A counter, and what pre-training and classifying need on top.
     unused=("embeddings.position_ids", "pooler.", "cls.", "classifier."),
+    classifier=dense_classifier("bert.pooler.dense", "tanh", "classifier"),
     tokenizer_class="BertTokenizer",
 )
 

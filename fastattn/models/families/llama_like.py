@@ -14,6 +14,8 @@ from ..checkpoint import Settings
 from .family import (
     HIGHEST,
     Architecture,
+    Classifier,
+    HeadLayer,
     SameRows,
     Shape,
     affine,
@@ -55,6 +57,17 @@ def read_heads(
         "num_kv_heads": num_kv_heads,
         "head_dim": head_dim,
     }
+
+
+def score(settings: Settings, padding: int | None = None) -> Classifier:
+    """Describe the dense layer behind the last token that is no padding by its id.
+
+    `padding` is that id where config.json does not say it.
+    """
+    if settings.has("pad_token_id"):
+        padding = settings.get("pad_token_id", int)
+    layer = HeadLayer(dense="score", bias=False)
+    return Classifier(layers=(layer,), pooling="lasttoken", padding=padding)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from ...scores import Window
 from ..checkpoint import Settings
 from .attention import FULL, SLIDING, read_kinds, read_rotary
 from .family import ACTIVATIONS, EPS_RANGE, HIGHEST, Architecture, Family, read_sizes
-from .llama_like import BOTH_SIDES, CAUSAL, SIZES, Decoder, read_heads
+from .llama_like import BOTH_SIDES, CAUSAL, SIZES, Decoder, read_heads, score
 
 
 def read(settings: Settings) -> Architecture:
@@ -53,5 +53,6 @@ FAMILY = Family(
     prefixes=("model.",),
     # Heads.
     unused=("lm_head.", "score."),
+    classifier=score,
     tokenizer_class="Qwen2Tokenizer",
 )
