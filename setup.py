@@ -162,6 +162,7 @@ setup(
         extension("_cpu", *KERNELS, headers=HEADERS),  # first: it takes longest
         extension("_threads"),
         extension("_program"),
+        extension("_packed"),
         extension("_gemm"),
         extension("_rowwise"),
         extension("_attention"),

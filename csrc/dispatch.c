@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* dispatch.c: the tables of this build, best first, and whether this machine can run
- * them. __builtin_cpu_supports also asks whether the operating system saves the registers
- * that an instruction set needs. */
+/* dispatch.c: the tables and engines of this build, best first, and whether this machine
+ * can run the tables. __builtin_cpu_supports also asks whether the operating system saves
+ * the registers that an instruction set needs. */
 #include "fastattn.h"
 
 #if defined(__x86_64__)
@@ -50,3 +50,18 @@ int fa_kernels_supported(int index)
 #endif
     return 1;
 }
+
+extern const fa_engine fa_engine_avx512vnni, fa_engine_avx512bf16, fa_engine_avxvnni;
+extern const fa_engine fa_engine_avx2, fa_engine_sse2, fa_engine_portable;
+
+static const fa_engine *const ENGINES[] = {
+#if defined(__x86_64__)
+    &fa_engine_avx512vnni, &fa_engine_avx512bf16, &fa_engine_avxvnni,
+    &fa_engine_avx2,       &fa_engine_sse2,
+#endif
+    &fa_engine_portable,
+};
+
+int fa_num_engines(void) { return (int)(sizeof ENGINES / sizeof *ENGINES); }
+
+const fa_engine *fa_engine_at(int index) { return ENGINES[index]; }

@@ -89,6 +89,47 @@ typedef struct {
 } fa_format_facts;
 static const fa_format_facts FA_FORMAT_FACTS[] = {FA_FORMATS(FA_FACTS)};
 
+/* In what the products of a dense layer are taken, where it is not float32, X(NAME, name,
+ * terms, most, largest): so many terms of a sum stand side by side in 4 bytes, a group; a
+ * sum of more than `most` would not fit; and the largest magnitude of a weight. What they
+ * compute, to the bit, is linear_in in reference.py. */
+#define FA_PRECISIONS(X)                                                                   \
+    X(INT8, int8, 4, 33287, 0x1p126)                                                       \
+    X(INT16, int16, 2, INT64_MAX, 0x1p127)                                                 \
+    X(BFLOAT16, bfloat16, 2, INT64_MAX, 0x1p127)
+#define FA_PRECISION(NAME, ...) FA_IN_##NAME,
+typedef enum { FA_PRECISIONS(FA_PRECISION) FA_NUM_PRECISIONS } fa_precision;
+#define FA_PRECISION_FACT(NAME, name, terms, most, largest) {#name, terms, most, largest},
+typedef struct {
+    const char *name;
+    int64_t terms, most;
+    double largest;
+} fa_precision_facts;
+static const fa_precision_facts FA_PRECISION_FACTS[] = {FA_PRECISIONS(FA_PRECISION_FACT)};
+
+/* An engine multiplies tiles of such groups: C[i, j] = the sum over the groups of A[i, g]
+ * times those of B[g, j], from zero, as int32 or, of bfloat16, as float32. Integers of 8
+ * bits are unsigned in A and signed in B. It is chosen apart from the table of
+ * operations. */
+enum { FA_TILE_ROWS = 16, FA_TILE_PANELS = 4 }; /* the most of any engine */
+typedef struct {
+    int64_t rows, panels, groups;
+    const char *a;
+    int64_t lda; /* bytes */
+    const char *b;
+    int64_t b_panel; /* bytes; in a panel, the 16 columns of a group are adjacent */
+    int32_t *c;      /* (panels, FA_TILE_ROWS, FA_PANEL) */
+} fa_group_tile;
+typedef struct {
+    int64_t rows, panels; /* its largest tile, or 0: it does not multiply these */
+    void (*multiply)(const fa_group_tile *tile);
+} fa_multiplier;
+typedef struct {
+    const char *name;
+    int (*supported)(void); /* by this CPU and its operating system */
+    fa_multiplier in[FA_NUM_PRECISIONS];
+} fa_engine;
+
 /* pack: copy B (k, n) into panels, columns [column, column + n) of a packed matrix.
  *
  *      B, 3 x 20                      panel 0           panel 1
@@ -120,6 +161,37 @@ typedef struct {
     float *b; /* (n, k): B transposed, as a weight is */
 } fa_unpack_plan;
 
+/* quantize_weight: copy B (k, n) into panels of groups, columns [column, column + n) of a
+ * packed matrix, with a scale for each column and, of int8, the sum of its integers. */
+typedef struct {
+    int64_t k, n;
+    const float *b;
+    int64_t ldb, b_col; /* B[p, j] = b[p * ldb + j * b_col] */
+    fa_precision precision;
+    void *packed;  /* (panels, groups, FA_PANEL) of 4 bytes */
+    float *scales; /* (panels, FA_PANEL) */
+    int32_t *sums; /* (panels, FA_PANEL) */
+    int64_t column;
+} fa_quantize_weight_plan;
+
+/* Rows of groups: what products of a precision read of A (m, k). */
+typedef struct {
+    void *groups;
+    int64_t ld;     /* bytes between rows */
+    float *scales;  /* (m,) of integers; NaN for a row that is not finite */
+    int32_t *zeros; /* (m,) of int8: the integer that stands for 0 */
+} fa_quantized_rows;
+
+/* quantize_rows: A (m, k), each column times its `factors`, into such rows. */
+typedef struct {
+    int64_t m, k;
+    const float *a;
+    int64_t lda;
+    const float *factors; /* (k,) or NULL */
+    fa_precision precision;
+    fa_quantized_rows rows;
+} fa_quantize_rows_plan;
+
 /* gemm: C = norm(activation(A B + bias) * factor + residual), each part optional.
  *
  * fold: C[i] = the max, or the sum, of 0 and of activation(A B + bias) over the rows that i
@@ -130,11 +202,15 @@ typedef struct {
     const float *a;
     int64_t lda;
     fa_format format;
-    const void *b;         /* packed panels, FA_ALIGN-aligned */
-    const float *scales;   /* of the columns of integers, or NULL */
-    const float *unpacked; /* or NULL; else float32 in place of panels: */
-    int64_t ldb, b_col;    /* B[p, j] = unpacked[p * ldb + j * b_col] */
-    const float *bias;     /* (n,) or NULL */
+    const void *b;                   /* packed panels, FA_ALIGN-aligned */
+    const float *scales;             /* of the columns of integers, or NULL */
+    const float *unpacked;           /* or NULL; else float32 in place of panels: */
+    int64_t ldb, b_col;              /* B[p, j] = unpacked[p * ldb + j * b_col] */
+    const fa_multiplier *multiplier; /* or NULL; else A is `rows` and b panels of groups, */
+    fa_precision precision;          /* with `scales` of integers and the sums of the */
+    fa_quantized_rows rows;          /* columns of int8 */
+    const int32_t *sums;
+    const float *bias; /* (n,) or NULL */
     fa_activation activation;
     const float *factor; /* (m, n) or NULL; may be C itself */
     int64_t ldf;
@@ -300,7 +376,8 @@ typedef struct {
 /* An instruction set is a table of operations. */
 typedef struct {
     const char *name;
-    fa_op pack, unpack, gemm, fold, matmul, softmax, layer_norm, activate, embed, pool;
+    fa_op pack, unpack, quantize_weight, quantize_rows, gemm, fold, matmul, softmax,
+        layer_norm, activate, embed, pool;
     fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads;
 } fa_kernels;
 
@@ -308,5 +385,9 @@ typedef struct {
 int fa_num_kernels(void);
 const fa_kernels *fa_kernels_at(int index);
 int fa_kernels_supported(int index); /* by this CPU and its operating system */
+
+/* Its engines, best first; the last one has every precision and runs everywhere. */
+int fa_num_engines(void);
+const fa_engine *fa_engine_at(int index);
 
 #endif

@@ -33,6 +33,13 @@ INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 INLINE vf vload(const float *p) { return *(const vf_unaligned *)p; }
 INLINE void vstore(float *p, vf x) { *(vf_unaligned *)p = x; }
 
+INLINE vi vload_int(const int32_t *p)
+{
+    vi x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
 /* x - 0 and not x + 0, which would turn -0 into +0. */
 INLINE vf vsplat(float x) { return x - (vf){0}; }
 
@@ -131,6 +138,14 @@ INLINE void vstore_low_halves(void *p, vu x, int64_t count)
     const vu16 halves = __builtin_convertvector(x, vu16);
     if (count >= LANES) memcpy(p, &halves, sizeof halves);
     else if (count > 0) memcpy(p, &halves, (size_t)count * 2);
+}
+
+/* Store the lowest byte of the first `count` (at most LANES) elements. */
+INLINE void vstore_low_bytes(void *p, vi x, int64_t count)
+{
+    const vi8 bytes = __builtin_convertvector(x, vi8);
+    if (count >= LANES) memcpy(p, &bytes, sizeof bytes);
+    else if (count > 0) memcpy(p, &bytes, (size_t)count);
 }
 
 /* LANES adjacent float16, widened. Where there is no instruction: the exponent and mantissa

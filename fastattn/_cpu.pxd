@@ -1,5 +1,5 @@
 # What the other extension modules share: the kernels' header, and who runs a step.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
 
 cdef extern from "fastattn.h":
@@ -26,11 +26,14 @@ cdef extern from "fastattn.h":
         pass
     ctypedef enum fa_format:
         FA_FORMAT_FLOAT32
+    ctypedef enum fa_precision:
+        pass
     enum:
         FA_NUM_ACTIVATIONS
         FA_NUM_POOLINGS
         FA_NUM_DTYPES
         FA_NUM_FORMATS
+        FA_NUM_PRECISIONS
     const char *const *FA_ACTIVATION_NAMES
     const char *const *FA_POOLING_NAMES
 
@@ -39,6 +42,20 @@ cdef extern from "fastattn.h":
         int64_t bytes
         double largest
     const fa_format_facts *FA_FORMAT_FACTS
+
+    ctypedef struct fa_precision_facts:
+        const char *name
+        int64_t terms, most
+        double largest
+    const fa_precision_facts *FA_PRECISION_FACTS
+
+    ctypedef struct fa_multiplier:
+        int64_t rows, panels
+
+    ctypedef struct fa_engine:
+        const char *name
+        int (*supported)() noexcept nogil
+        const fa_multiplier *in_ "in"
 
     ctypedef enum fa_mask_kind:
         FA_NO_MASK, FA_BOOL_MASK, FA_FLOAT_MASK
@@ -59,6 +76,30 @@ cdef extern from "fastattn.h":
         const float *scales
         float *b
 
+    ctypedef struct fa_quantize_weight_plan:
+        int64_t k, n
+        const float *b
+        int64_t ldb, b_col
+        fa_precision precision
+        void *packed
+        float *scales
+        int32_t *sums
+        int64_t column
+
+    ctypedef struct fa_quantized_rows:
+        void *groups
+        int64_t ld
+        float *scales
+        int32_t *zeros
+
+    ctypedef struct fa_quantize_rows_plan:
+        int64_t m, k
+        const float *a
+        int64_t lda
+        const float *factors
+        fa_precision precision
+        fa_quantized_rows rows
+
     ctypedef enum fa_fold:
         FA_FOLD_MAX, FA_FOLD_SUM
 
@@ -71,6 +112,10 @@ cdef extern from "fastattn.h":
         const float *scales
         const float *unpacked
         int64_t ldb, b_col
+        const fa_multiplier *multiplier
+        fa_precision precision
+        fa_quantized_rows rows
+        const int32_t *sums
         const float *bias
         fa_activation activation
         const float *factor
@@ -201,12 +246,15 @@ cdef extern from "fastattn.h":
 
     ctypedef struct fa_kernels:
         const char *name
-        fa_op pack, unpack, gemm, fold, matmul, softmax, layer_norm, activate, embed, pool
+        fa_op pack, unpack, quantize_weight, quantize_rows
+        fa_op gemm, fold, matmul, softmax, layer_norm, activate, embed, pool
         fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads
 
     int fa_num_kernels() noexcept nogil
     const fa_kernels *fa_kernels_at(int index) noexcept nogil
     int fa_kernels_supported(int index) noexcept nogil
+    int fa_num_engines() noexcept nogil
+    const fa_engine *fa_engine_at(int index) noexcept nogil
 
 
 cdef struct Step:
@@ -216,6 +264,7 @@ cdef struct Step:
 
 
 cdef const fa_kernels *kernels() noexcept
+cdef const fa_multiplier *multiplier_of(int precision) noexcept
 cdef int run_steps(
     Step *steps, Py_ssize_t num_steps, double total_work, object num_threads
 ) except -1

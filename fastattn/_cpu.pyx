@@ -88,6 +88,48 @@ def set_isa(str name):
     )
 
 
+# ---- Engines ------------------------------------------------------------------------
+
+cdef const fa_engine *engine_of[FA_NUM_PRECISIONS]
+
+
+cdef const fa_multiplier *multiplier_of(int precision) noexcept:
+    return &engine_of[precision].in_[precision]
+
+
+def available_engines():
+    """Name the engines of this build that this machine can run, best first."""
+    return [
+        fa_engine_at(i).name.decode() for i in range(fa_num_engines())
+        if fa_engine_at(i).supported()
+    ]
+
+
+def get_engines():
+    """Name the engine in use for each precision."""
+    return {
+        FA_PRECISION_FACTS[i].name.decode(): engine_of[i].name.decode()
+        for i in range(FA_NUM_PRECISIONS)
+    }
+
+
+def set_engine(str name):
+    """Use an engine and no better ones; what it cannot multiply, the next one does."""
+    cdef const fa_engine *engine
+    engines = available_engines()
+    if name not in engines:
+        raise ValueError(
+            f"engine {name!r} is unknown or not supported by this machine; "
+            f"it has: {', '.join(engines)}"
+        )
+    usable = engines[engines.index(name):]
+    for precision in range(FA_NUM_PRECISIONS):
+        for i in reversed(range(fa_num_engines())):
+            engine = fa_engine_at(i)
+            if engine.name.decode() in usable and engine.in_[precision].rows:
+                engine_of[precision] = engine
+
+
 def build_flags():
     """Name the compiler that made this build and the flags that it was given."""
     return f"{FA_COMPILER.decode()}: {FA_BUILD_FLAGS.decode()}"
@@ -230,3 +272,4 @@ cdef int run_steps(
 
 
 set_isa(os.environ.get("FASTATTN_ISA") or available_isas()[0])
+set_engine(os.environ.get("FASTATTN_ENGINE") or available_engines()[0])

@@ -1,43 +1,12 @@
-"""Packed weights and the products with them."""
-
-from typing import Any, final
+"""Products with packed weights, and with matrices that nobody packed."""
 
 from numpy import float32, int64
 from numpy.typing import NDArray
 
+from ._packed import PackedMatrix
 from ._program import Program
 
-PANEL: int  # rows of a weight that are packed together
 UNPACKED_ROWS: int  # up to so many rows, `matmul` does not pack twice what it reads
-# Name of a format -> the kernels' number for it, bytes of an element, largest magnitude.
-FORMATS: dict[str, tuple[int, int, float]]
-
-@final
-class PackedMatrix:
-    """Weights (out_features, in_features) in the layout that the kernels read."""
-
-    format: str
-    nbytes: int
-
-    def __init__(self, *weights: NDArray[float32], format: str = "float32") -> None:
-        """Pack one weight, or several on top of each other, of any strides."""
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(out_features, in_features)."""
-    def unpack(self) -> NDArray[float32]:
-        """Copy the weights into a float32 array (out_features, in_features)."""
-    def __reduce__(self) -> tuple[Any, ...]: ...
-
-def pack(program: Program, weight: NDArray[float32], packed: PackedMatrix) -> None:
-    """Add the step that packs `weight` (out_features, in_features) into `packed`."""
-
-def empty_packed(
-    out_features: int, in_features: int, *, temporary: bool = False
-) -> PackedMatrix:
-    """Make a packed matrix whose weights are still to be packed, and 0 until then.
-
-    With `temporary` its memory is not that of weights that stay: it costs less to get.
-    """
 
 def linear(
     program: Program,

@@ -1,34 +1,21 @@
-"""Packed weights and the products with them."""
-from functools import partial
-
+"""Products with packed weights, and with matrices that nobody packed."""
 import numpy as np
 
-cimport cython
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t
 
 from ._cpu cimport (
-    FA_ALIGN, FA_FOLD_MAX, FA_FOLD_SUM, FA_FORMAT_FACTS, FA_FORMAT_FLOAT32, FA_IDENTITY,
-    FA_NUM_DTYPES, FA_NUM_FORMATS, FA_PANEL, FA_UNPACKED_ROWS, fa_activation, fa_format,
-    fa_gemm_plan, fa_matmul_plan, fa_pack_plan, fa_unpack_plan, kernels,
+    FA_FOLD_MAX, FA_FOLD_SUM, FA_IDENTITY, FA_PANEL, FA_UNPACKED_ROWS, fa_activation,
+    fa_gemm_plan, fa_matmul_plan, fa_precision, fa_quantize_rows_plan, kernels,
+    multiplier_of,
 )
+from ._packed cimport PackedMatrix
 from ._program cimport ELEMENT_WORK, Program, row_stride
 
-from . import _rowwise, arena
+from . import _rowwise
 
 from .arrays import as_choice
 
-PANEL = FA_PANEL
 UNPACKED_ROWS = FA_UNPACKED_ROWS
-
-
-cdef tuple facts_of(int format):
-    return format, FA_FORMAT_FACTS[format].bytes, FA_FORMAT_FACTS[format].largest
-
-
-# How weights are stored, as the kernels' list says: the number of the format, the bytes of
-# an element, and the largest magnitude that is taken, which rounds to something finite.
-FORMATS = {FA_FORMAT_FACTS[i].name.decode(): facts_of(i) for i in range(FA_NUM_FORMATS)}
 
 cdef enum:
     # The least number of rows for which layer normalisation is fused into the product: the
@@ -38,139 +25,50 @@ cdef enum:
     FUSED_NORM_ROWS = 1024
 
 
-@cython.final
-cdef class PackedMatrix:
-    """Weights (out_features, in_features) in the layout that the kernels read.
-
-    Immutable once packed, and the same for every instruction set.
-    """
-    cdef Py_buffer memory
-    cdef char *panels
-    cdef float *scales  # of integers, behind the panels
-    cdef fa_format kind
-    cdef readonly str format
-    cdef readonly int64_t nbytes
-    cdef int64_t n, k, itemsize
-
-    def __init__(self, *weights, str format="float32"):
-        """Pack one weight, or several on top of each other, of any strides.
-
-        Weights of another format than float32 must be finite, and stay so in it.
-        """
-        if self.panels != NULL:
-            raise TypeError("packed weights are immutable: make new ones")
-        as_choice(format, "format", FORMATS)
-        program = Program()
-        rows = [weight.shape[0] for weight in weights]
-        self.reserve(sum(rows), weights[0].shape[1], format, arena.take)
-        column = 0
-        for weight, size in zip(weights, rows, strict=True):
-            add_pack(program, weight, self, column)
-            column += size
-        program.run()
-        if self.kind != FA_FORMAT_FLOAT32:
-            check_magnitudes(weights, format)
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.memory)
-
-    cdef int reserve(self, int64_t n, int64_t k, str format, object allocate) except -1:
-        """Have zeroed memory allocated; panels start on a cache line."""
-        cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
-        cdef int kind = FORMATS[format][0]
-        cdef bint scaled = kind >= FA_NUM_DTYPES
-        self.kind, self.format = <fa_format>kind, format
-        self.itemsize = FA_FORMAT_FACTS[kind].bytes
-        if k and panels > (<int64_t>1 << 60) // FA_PANEL // k:
-            raise MemoryError(f"weights of shape ({n}, {k}) are too large")
-        cdef int64_t size = panels * FA_PANEL * k * self.itemsize
-        self.nbytes = size + (panels * FA_PANEL * <int64_t>sizeof(float) if scaled else 0)
-        PyObject_GetBuffer(
-            allocate(self.nbytes + FA_ALIGN), &self.memory, PyBUF_WRITABLE
-        )
-        self.panels = <char *>self.memory.buf
-        self.panels += -<uintptr_t>self.panels % FA_ALIGN
-        if scaled:
-            self.scales = <float *>(self.panels + size)
-        self.n, self.k = n, k
-        return 0
-
-    @property
-    def shape(self):
-        """(out_features, in_features)."""
-        return self.n, self.k
-
-    def unpack(self):
-        """Copy the weights into a float32 array (out_features, in_features).
-
-        Packed again in the same format, they are the same to the bit.
-        """
-        cdef Program program = Program()
-        cdef fa_unpack_plan *plan = <fa_unpack_plan *>program.allocate(
-            sizeof(fa_unpack_plan)
-        )
-        weight = np.empty(self.shape, np.float32)
-        plan.k, plan.n, plan.format = self.k, self.n, self.kind
-        plan.packed, plan.scales = self.panels, self.scales
-        plan.b = <float *>program.view(weight, "weight", "float32", 2, True).buf
-        program.add(&kernels().unpack, plan, ELEMENT_WORK * <double>plan.n * plan.k)
-        program.run()
-        return weight
-
-    def __reduce__(self):
-        return partial(PackedMatrix, format=self.format), (self.unpack(),)
-
-
-cdef int check_magnitudes(tuple weights, str format) except -1:
-    """Refuse weights that would not be finite in a format."""
-    bound = FORMATS[format][2]
-    for weight in weights:
-        largest = max(weight.max(initial=0), -weight.min(initial=0))
-        if not largest <= bound:  # nor is NaN
-            raise ValueError(
-                f"{format} takes weights of at most {bound:g} in magnitude, got {largest:g}"
-            )
-
-
-def empty_packed(int64_t out_features, int64_t in_features, *, bint temporary=False):
-    """Make a packed matrix whose weights are still to be packed, and 0 until then."""
-    cdef PackedMatrix packed = PackedMatrix.__new__(PackedMatrix)
-    allocate = partial(np.zeros, dtype=np.uint8) if temporary else arena.take
-    packed.reserve(out_features, in_features, "float32", allocate)
-    return packed
-
-
-cdef int add_pack(
-    Program program, object weight, PackedMatrix packed, int64_t column
-) except -1:
-    cdef Py_buffer *view = program.view(weight, "weight", "float32", 2)
-    cdef fa_pack_plan *plan = <fa_pack_plan *>program.allocate(sizeof(fa_pack_plan))
-    if view.shape[1] != packed.k or column + view.shape[0] > packed.n:
-        raise ValueError(
-            f"weight of shape ({view.shape[0]}, {view.shape[1]}) does not fit "
-            f"packed weights of shape {packed.shape} at row {column}"
-        )
-    plan.k, plan.n = packed.k, view.shape[0]
-    plan.b = <const float *>view.buf
-    plan.ldb, plan.b_col = view.strides[1] // 4, view.strides[0] // 4
-    plan.format, plan.column = packed.kind, column
-    plan.packed, plan.scales = packed.panels, packed.scales
-    program.hold(packed)
-    return program.add(&kernels().pack, plan, ELEMENT_WORK * <double>plan.n * plan.k)
-
-
-def pack(Program program not None, weight, PackedMatrix packed not None):
-    """Add the step that packs `weight` (out_features, in_features) into `packed`."""
-    if tuple(weight.shape) != packed.shape:
-        raise ValueError(f"weight must have shape {packed.shape}, got {weight.shape}")
-    add_pack(program, weight, packed, 0)
-
-
 cdef fa_activation number_of(activation) except *:
     if activation is None:
         return FA_IDENTITY
     as_choice(activation, "activation", _rowwise.ACTIVATIONS)
     return <fa_activation><int>_rowwise.ACTIVATIONS[activation]
+
+
+cdef int set_operands(
+    Program program, object x, PackedMatrix weight, int64_t start, fa_gemm_plan *plan
+) except -1:
+    """Point a plan to x and to the rows of a weight from `start` on."""
+    cdef Py_buffer *view = program.matrix(x, "x", -1, weight.k)
+    plan.m, plan.k = view.shape[0], weight.k
+    plan.a, plan.lda = <const float *>view.buf, row_stride(view)
+    # A panel is FA_PANEL rows of the weight.
+    plan.format, plan.b = weight.kind, weight.panels + start * weight.row_bytes
+    if weight.scales != NULL:
+        plan.scales = weight.scales + start
+    program.hold(weight)
+    if weight.number >= 0:
+        plan.multiplier = multiplier_of(weight.number)
+        plan.precision, plan.sums = <fa_precision>weight.number, weight.sums + start
+        add_quantize(program, weight, plan)
+    return 0
+
+
+cdef int add_quantize(
+    Program program, PackedMatrix weight, fa_gemm_plan *plan
+) except -1:
+    """Add the step that makes the rows of a plan into what an engine reads."""
+    cdef fa_quantize_rows_plan *rows = <fa_quantize_rows_plan *>program.allocate(
+        sizeof(fa_quantize_rows_plan)
+    )
+    cdef int64_t beside = sizeof(float) + sizeof(int32_t)
+    cdef char *memory = <char *>program.hand_over(plan.m * (weight.row_bytes + beside))
+    plan.rows.groups, plan.rows.ld = memory, weight.row_bytes
+    plan.rows.scales = <float *>(memory + plan.m * weight.row_bytes)
+    plan.rows.zeros = <int32_t *>(plan.rows.scales + plan.m)
+    rows.m, rows.k, rows.a, rows.lda = plan.m, plan.k, plan.a, plan.lda
+    rows.factors = program.vector(weight.inverses, "factors", weight.k)
+    rows.precision, rows.rows = plan.precision, plan.rows
+    return program.add(
+        &kernels().quantize_rows, rows, ELEMENT_WORK * <double>plan.m * plan.k
+    )
 
 
 def linear(
@@ -179,8 +77,7 @@ def linear(
 ):
     """Add out = norm(activation(x weight^T + bias) * factor + residual)."""
     cdef fa_gemm_plan *plan = <fa_gemm_plan *>program.allocate(sizeof(fa_gemm_plan))
-    cdef Py_buffer *x_view = program.matrix(x, "x", -1, weight.k)
-    cdef int64_t m = x_view.shape[0], start = 0, stop = weight.n
+    cdef int64_t start = 0, stop = weight.n
     if rows is not None:
         start, stop = rows
         if start % FA_PANEL or not 0 <= start <= stop <= weight.n:
@@ -188,17 +85,12 @@ def linear(
                 f"rows must start at a multiple of {FA_PANEL} and end at most at "
                 f"{weight.n}, got {rows}"
             )
-    cdef int64_t n = stop - start
+    set_operands(program, x, weight, start, plan)
+    cdef int64_t m = plan.m, n = stop - start
     cdef Py_buffer *out_view = program.matrix(out, "out", m, n, True)
     cdef Py_buffer *factor_view
     cdef Py_buffer *residual_view
-    plan.m, plan.n, plan.k = m, n, weight.k
-    plan.a, plan.lda = <const float *>x_view.buf, row_stride(x_view)
-    # A panel is FA_PANEL rows of the weight.
-    plan.format = weight.kind
-    plan.b = weight.panels + start * weight.k * weight.itemsize
-    if weight.scales != NULL:
-        plan.scales = weight.scales + start
+    plan.n = n
     plan.bias = program.vector(bias, "bias", n)
     plan.activation = number_of(activation)
     plan.c, plan.ldc = <float *>out_view.buf, row_stride(out_view)
@@ -214,7 +106,6 @@ def linear(
         plan.norm_weight = program.vector(norm[0], "norm weight", n)
         plan.norm_bias = program.vector(norm[1], "norm bias", n)
         plan.norm_eps = norm[2]
-    program.hold(weight)
     # A few rows take as long as 16: they wait for the weights.
     program.add(&kernels().gemm, plan, <double>max(m, 16) * n * weight.k)
     if norm is not None and not plan.norm:
@@ -230,11 +121,9 @@ def fold(
     With `add` it is their sum.
     """
     cdef fa_gemm_plan *plan = <fa_gemm_plan *>program.allocate(sizeof(fa_gemm_plan))
-    cdef Py_buffer *x_view = program.matrix(x, "x", -1, weight.k)
     cdef Py_buffer *out_view = program.matrix(out, "out", -1, weight.n, True)
-    plan.m, plan.n, plan.k = x_view.shape[0], weight.n, weight.k
-    plan.a, plan.lda = <const float *>x_view.buf, row_stride(x_view)
-    plan.format, plan.b, plan.scales = weight.kind, weight.panels, weight.scales
+    set_operands(program, x, weight, 0, plan)
+    plan.n = weight.n
     plan.bias = program.vector(bias, "bias", plan.n)
     plan.activation = number_of(activation)
     plan.c, plan.ldc = <float *>out_view.buf, row_stride(out_view)
@@ -242,7 +131,6 @@ def fold(
     program.cu_seqlens(cu_seqlens, "cu_seqlens", plan.num_owners, plan.m)
     owners = np.repeat(np.arange(plan.num_owners), np.diff(cu_seqlens))
     plan.owners = program.integers(owners, "owners", plan.m)
-    program.hold(weight)
     program.add(&kernels().fold, plan, <double>max(plan.m, 16) * plan.n * plan.k)
 
 

@@ -25,11 +25,14 @@ cdef class Program:
     cdef Block *last_block
     cdef char *free
     cdef size_t room
+    cdef void *handed_over
+    cdef size_t room_to_hand_over
     cdef list held
     cdef double work  # of all steps, as multiply-adds
     cdef readonly object recorder, num_threads
 
     cdef void *allocate(self, size_t size, size_t count=*) except NULL
+    cdef void *hand_over(self, size_t size) except NULL
     cdef void *new_block(self, size_t size) except NULL
     cdef Py_buffer *buffer(self, object array, str name, bint writable) except NULL
     cdef int hold(self, object owner) except -1

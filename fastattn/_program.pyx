@@ -71,6 +71,12 @@ cdef class Program:
         self.room -= size
         return memory
 
+    cdef void *hand_over(self, size_t size) except NULL:
+        """Memory for what a step makes for the next one alone; others use it again."""
+        if size > self.room_to_hand_over or self.handed_over == NULL:
+            self.handed_over, self.room_to_hand_over = self.allocate(size), size
+        return self.handed_over
+
     cdef void *new_block(self, size_t size) except NULL:
         cdef Block *block = <Block *>calloc(1, ALIGN + size)
         if block == NULL:

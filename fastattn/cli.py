@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__, show_config
-from ._gemm import FORMATS
+from ._packed import FORMATS
 from .display import (
     COLUMNS,
     closest_pairs,

@@ -44,6 +44,8 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
         "cpu": cpu_name(),
         "instruction set": _cpu.get_isa(),
         "instruction sets available": _cpu.available_isas(),
+        "engines": [f"{name} {engine}" for name, engine in _cpu.get_engines().items()],
+        "engines available": _cpu.available_engines(),
         "threads": _threads.get_num_threads(),
         "cpus available": available_cpus(),
         "cgroup quota": cgroup_quota(),

@@ -9,7 +9,7 @@ from typing import Any, Never
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _gemm, _rowwise
+from . import _gemm, _packed, _rowwise
 from ._program import Program
 from .arrays import (
     Float32,
@@ -403,9 +403,9 @@ def _multiply(
     if a.shape[-2] <= _gemm.UNPACKED_ROWS:
         _gemm.matmul(program, a, b, c, **epilogue)
         return
-    packed = _gemm.empty_packed(b.shape[-1], b.shape[-2], temporary=True)
+    packed = _packed.empty_packed(b.shape[-1], b.shape[-2], temporary=True)
     for index in np.ndindex(*b.shape[:-2]):
-        _gemm.pack(program, b[index].T, packed)
+        _packed.pack(program, b[index].T, packed)
         _gemm.linear(program, a[index], packed, c[index], **epilogue)
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ._gemm import FORMATS
+from ._packed import FORMATS
 from .arrays import as_choice
 from .cross_encoder import CrossEncoder
 from .keywords import in_our_words

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]  # float64 or float32
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST, TINY = float(np.finfo(np.float32).max), np.finfo(np.float32).tiny
+BLOCK = 384  # terms of a sum of products that is started from zero
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -35,11 +36,109 @@ def stored(weight: Array, format: str) -> Array:
         return (bits >> 16 << 16).view(np.float32)
     if format == "int8":  # with a scale for each row, rounded up to 16 bits
         most = np.abs(weight).max(axis=1, initial=0, keepdims=True)
-        mantissa, exponent = np.frexp(most / np.float32(127))
-        scale = np.ldexp(np.ceil(mantissa * 2**16) / 2**16, exponent)
-        scale = np.maximum(scale, np.finfo(np.float32).tiny)
+        scale = _rounded_up(most / np.float32(127), 16)
         return np.rint(weight / scale) * scale
     return weight
+
+
+def _rounded_up(scale: Array, bits: int) -> Array:
+    """Round a scale up to so many significant bits, and to a normal number."""
+    mantissa, exponent = np.frexp(scale)
+    rounded = np.ldexp(np.ceil(mantissa * 2**bits) / 2**bits, exponent)
+    return np.maximum(rounded, TINY)
+
+
+def linear_in(
+    precision: str,
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    factors: Array | None = None,
+) -> Array:
+    """Return x weight^T + bias with products of "int8", "int16" or "bfloat16" numbers.
+
+    It says the bits, not only the value: every operation here is one of float32, in this
+    order, and rounded by itself. `factors` (in_features,), of which 8 bits count, go from
+    the columns of x to those of the weight.
+    """
+    if factors is not None:
+        mantissa, exponent = np.frexp(factors)
+        factors = np.ldexp(np.rint(mantissa * 2**8) / 2**8, exponent).astype(np.float32)
+        x, weight = x * (np.float32(1) / factors), weight * factors
+    sums = np.zeros((len(x), len(weight)), np.float32)
+    if precision == "bfloat16":
+        rows, columns = _as_bfloat16(x), _as_bfloat16(weight)
+        for start in range(0, x.shape[1], BLOCK):
+            chain = np.zeros_like(sums)
+            # The second of two terms comes first. Products are exact.
+            terms = np.arange(start, min(start + BLOCK, x.shape[1]))
+            for k in sorted(terms, key=lambda k: (k // 2, -k)):
+                chain = chain + rows[:, k, None] * columns[None, :, k]
+            sums = sums + chain
+        return sums if bias is None else sums + bias
+    rows, row_scales = quantized_rows(x, precision)
+    columns, scales = quantized_weight(weight, precision)
+    block = BLOCK if precision == "int16" else max(x.shape[1], 1)
+    for start in range(0, x.shape[1], block):
+        part = rows[:, start : start + block] @ columns[:, start : start + block].T
+        sums = sums + part.astype(np.float32)  # int64 before
+    sums = sums * (row_scales * scales.T)
+    return sums if bias is None else sums + bias
+
+
+def quantized_rows(x: Array, precision: str) -> tuple[NDArray[np.int64], Array]:
+    """Return integers (m, k) and scales (m, 1): the rows are their products.
+
+    The scale of a row that is not finite is NaN.
+    """
+    if precision == "int8":  # 252 steps from the smallest, or 0, to the largest, or 0
+        low = x.min(axis=1, initial=0, keepdims=True)
+        high = x.max(axis=1, initial=0, keepdims=True)
+        scale = np.maximum(high / np.float32(252) - low / np.float32(252), TINY)
+    else:
+        low = np.zeros((len(x), 1), np.float32)
+        most = np.abs(x).max(axis=1, initial=0, keepdims=True)
+        scale = np.maximum(most / np.float32(2047), TINY)
+    finite = np.isfinite(x).all(axis=1, keepdims=True)
+    inverse = np.where(finite, np.float32(1) / scale, 0)
+    zero = np.rint(-(low * inverse)) + 1 if precision == "int8" else np.float32(0)
+    # Adding 1.5 * 2^23 rounds to an integer, an even one, counted with `zero`, of two.
+    magic = np.float32(3 << 22) + np.where(finite, zero, 0)
+    integers = np.where(finite, (np.where(finite, x, 0) * inverse + magic) - magic, 0)
+    return integers.astype(np.int64), np.where(finite, scale, np.float32(np.nan))
+
+
+def quantized_weight(weight: Array, precision: str) -> tuple[NDArray[np.int64], Array]:
+    """Return integers (n, k) and scales (n, 1): the weight is their products, about.
+
+    Of 8 bits, two neighbours of one sign add up to at most 129, which a sum of two products
+    with integers from 0 to 254 needs to fit 16 bits.
+    """
+    most, bits = {"int8": (127, 16), "int16": (2047, 13)}[precision]
+    largest = np.abs(weight).max(axis=1, initial=0, keepdims=True)
+    scale = _rounded_up(largest / np.float32(most), bits)
+    if precision == "int8":
+        scale = np.maximum(scale, _rounded_up(_largest_pair(weight) / np.float32(129), 16))
+    while True:
+        integers = np.rint(weight / scale)
+        wrong = (_largest_pair(integers) > 129) & (precision == "int8")
+        if not wrong.any():
+            return integers.astype(np.int64), scale
+        scale = np.where(wrong, _rounded_up(scale * np.float32(1.004), bits), scale)
+
+
+def _largest_pair(weight: Array) -> Array:
+    """Return the largest magnitude (n, 1) of neighbours of one sign, added up."""
+    even = np.pad(weight, ((0, 0), (0, weight.shape[1] % 2)))
+    pairs = even.reshape(len(weight), -1, 2)
+    sums = np.maximum(pairs, 0).sum(-1), np.maximum(-pairs, 0).sum(-1)
+    return np.maximum(*sums).max(axis=1, initial=0, keepdims=True)
+
+
+def _as_bfloat16(x: Array) -> Array:
+    """Return x rounded to bfloat16, with 0 for what is subnormal in it."""
+    rounded = np.where(np.isnan(x), x, stored(np.ascontiguousarray(x), "bfloat16"))
+    return np.where(np.abs(rounded) < TINY, np.float32(0), rounded)
 
 
 def softmax(x: Array, axis: int = -1) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy import float32, int64
 from numpy.typing import NDArray
 
-from ._gemm import FORMATS
+from ._packed import FORMATS
 from ._program import Program
 from ._threads import thread_count
 from .arrays import as_choice, as_flag, as_index

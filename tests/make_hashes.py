@@ -93,6 +93,10 @@ def layer_cases():
     for name, layer in layers.items():
         options = {} if name == "positions" else {"lengths": lengths}
         yield f"layer, {name}", weighted(layer)(x, **options)
+    for precision in ("int8", "int16", "bfloat16"):
+        layer = weighted(nn.Encoder(48, 3, 770, 2, activation="gelu"))
+        layer.compute_in(precision)
+        yield f"layer, {precision}", layer(x, lengths=lengths)
 
 
 def minilm_cases():

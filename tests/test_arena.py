@@ -9,7 +9,7 @@ from support.bits import assert_same_bits
 from support.processes import printed
 from support.strategies import normal, tile_edges
 
-from fastattn import _gemm, arena
+from fastattn import _packed, arena
 
 
 def test_takes_lie_side_by_side_and_are_zero():
@@ -34,10 +34,10 @@ def test_refuses_what_nobody_has():
 @given(shapes=st.lists(st.tuples(tile_edges, st.integers(0, 40)), max_size=9))
 def test_weights_keep_theirs_beside_others(shapes):
     weights = [normal(*shape, seed=i) for i, shape in enumerate(shapes)]
-    formats = itertools.cycle(_gemm.FORMATS)
+    formats = itertools.cycle(_packed.FORMATS)
     wanted = list(zip(weights, formats, strict=False))
-    alone = [_gemm.PackedMatrix(w, format=f).unpack() for w, f in wanted]
-    packed = [_gemm.PackedMatrix(w, format=f) for w, f in wanted]
+    alone = [_packed.PackedMatrix(w, format=f).unpack() for w, f in wanted]
+    packed = [_packed.PackedMatrix(w, format=f) for w, f in wanted]
     for matrix, expected in zip(packed, alone, strict=True):
         assert_same_bits(matrix.unpack(), expected)
 
@@ -51,10 +51,10 @@ def test_memory_is_given_back(side):
         from fastattn import _gemm
 
         weight = np.ones(({side}, {side}), np.float32)
-        _gemm.PackedMatrix(weight)
+        _packed.PackedMatrix(weight)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for _ in range(100):
-            packed = [_gemm.PackedMatrix(weight)]
+            packed = [_packed.PackedMatrix(weight)]
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(after - before < 80 * 2**10)
     """

@@ -18,7 +18,7 @@ from support.criterion import assert_accurate
 from support.folders import DATA, change_json, change_tensors, copy_tiny
 
 import fastattn as fa
-from fastattn._gemm import FORMATS
+from fastattn._packed import FORMATS
 from fastattn.models import EncoderModel, read_model
 from fastattn.models.checkpoint import Settings
 from fastattn.models.families import MODULES, family_of

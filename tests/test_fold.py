@@ -11,7 +11,7 @@ from support.criterion import assert_accurate
 from support.steps import fold, run
 from support.strategies import guarded, normal, sum_edges, tile_edges
 
-from fastattn import _gemm, nn, reference
+from fastattn import _gemm, _packed, nn, reference
 from fastattn._program import Program
 from fastattn._rowwise import ACTIVATIONS
 from fastattn.models.splade import splade_steps
@@ -50,9 +50,9 @@ class TestFold:
             if out.size:
                 assert_accurate(out.copy(), compute)
 
-    @pytest.mark.parametrize("format", _gemm.FORMATS)
+    @pytest.mark.parametrize("format", _packed.FORMATS)
     def test_weights_of_any_format(self, isa, format):
-        packed = _gemm.PackedMatrix(WEIGHT, format=format)
+        packed = _packed.PackedMatrix(WEIGHT, format=format)
         assert_same_bits(fold(X, packed, STARTS), fold(X, packed.unpack(), STARTS))
 
     @pytest.mark.parametrize("add", [False, True])
@@ -68,7 +68,7 @@ class TestFold:
 
     def test_max_is_that_of_the_product(self, isa):
         y = np.empty((130, 83), np.float32)
-        run(_gemm.linear, X, _gemm.PackedMatrix(WEIGHT), y, bias=BIAS)
+        run(_gemm.linear, X, _packed.PackedMatrix(WEIGHT), y, bias=BIAS)
         folded = fold(X, WEIGHT, STARTS, bias=BIAS)
         assert_same_bits(folded, reference.fold(y, STARTS))
 
@@ -82,7 +82,7 @@ class TestFold:
         assert_same_bits(np.delete(y, 2, 0), np.delete(clean, 2, 0))
 
     def test_refuses_what_does_not_fit(self):
-        packed, out = _gemm.PackedMatrix(WEIGHT), np.empty((5, 83), np.float32)
+        packed, out = _packed.PackedMatrix(WEIGHT), np.empty((5, 83), np.float32)
         with pytest.raises(ValueError, match="cu_seqlens must go from 0 to the 129 tokens"):
             _gemm.fold(Program(), X[:129], packed, STARTS, out)
         with pytest.raises(ValueError, match="x"):

@@ -14,7 +14,7 @@ from support.criterion import assert_accurate
 from support.steps import activate, layer_norm, linear
 from support.strategies import LAYOUTS, guarded, matrices, normal, sum_edges, tile_edges
 
-from fastattn import _gemm, _rowwise, reference
+from fastattn import _gemm, _packed, _rowwise, reference
 from fastattn._program import Program
 
 ACTIVATIONS = [None, *_rowwise.ACTIVATIONS]
@@ -69,7 +69,7 @@ class TestPackedMatrix:
     def test_unpacks_to_what_was_packed(self, isa, data):
         shape = data.draw(tile_edges), data.draw(sum_edges)
         weight = data.draw(matrices(shape))
-        packed = _gemm.PackedMatrix(weight)
+        packed = _packed.PackedMatrix(weight)
         assert packed.shape == shape
         assert_same_bits(packed.unpack(), np.asarray(weight))
 
@@ -77,13 +77,13 @@ class TestPackedMatrix:
     def test_reads_any_strides(self, isa, view):
         weight = normal(37, 58)
         weight = weight.T if view == "transposed" else weight[:, ::2]
-        assert_same_bits(_gemm.PackedMatrix(weight).unpack(), weight)
+        assert_same_bits(_packed.PackedMatrix(weight).unpack(), weight)
 
     @given(sizes=st.lists(tile_edges, min_size=1, max_size=4), k=st.integers(0, 40))
     @settings(max_examples=30)
     def test_several_weights_stand_on_top_of_each_other(self, isa, sizes, k):
         weights = [normal(n, k, seed=n) for n in sizes]
-        packed = _gemm.PackedMatrix(*weights)
+        packed = _packed.PackedMatrix(*weights)
         assert_same_bits(packed.unpack(), np.concatenate(weights))
 
     def test_padding_of_a_panel_does_not_reach_the_result(self, isa):
@@ -93,12 +93,12 @@ class TestPackedMatrix:
 
     def test_pickles(self):
         weight = normal(21, 34)
-        again = pickle.loads(pickle.dumps(_gemm.PackedMatrix(weight)))
+        again = pickle.loads(pickle.dumps(_packed.PackedMatrix(weight)))
         assert again.shape == (21, 34)
         assert_same_bits(again.unpack(), weight)
 
     def test_unpacked_weights_are_a_copy(self):
-        packed = _gemm.PackedMatrix(np.ones((3, 4), np.float32))
+        packed = _packed.PackedMatrix(np.ones((3, 4), np.float32))
         packed.unpack()[...] = 2
         assert (packed.unpack() == 1).all()
 
@@ -106,8 +106,8 @@ class TestPackedMatrix:
         x, weight = normal(5, 40), normal(33, 40, seed=1)
         out = np.empty((5, 33), np.float32)
         program = Program(num_threads=2)
-        packed = _gemm.empty_packed(33, 40)
-        _gemm.pack(program, weight, packed)
+        packed = _packed.empty_packed(33, 40)
+        _packed.pack(program, weight, packed)
         _gemm.linear(program, x, packed, out)
         program.run()
         assert_same_bits(out, linear(x, weight))
@@ -124,11 +124,11 @@ class TestPackedMatrix:
     )
     def test_refuses(self, weights, error):
         with pytest.raises(error):
-            _gemm.PackedMatrix(*weights)
+            _packed.PackedMatrix(*weights)
 
     def test_cannot_be_packed_again_under_a_program(self):
         x, weight = normal(5, 40), normal(33, 40, seed=1)
-        out, packed = np.empty((5, 33), np.float32), _gemm.PackedMatrix(weight)
+        out, packed = np.empty((5, 33), np.float32), _packed.PackedMatrix(weight)
         program = Program()
         _gemm.linear(program, x, packed, out)
         with contextlib.suppress(TypeError, ValueError):
@@ -139,9 +139,9 @@ class TestPackedMatrix:
 
     def test_refuses_sizes_that_overflow(self):
         with pytest.raises(MemoryError):
-            _gemm.empty_packed(2**60, 2**60)
+            _packed.empty_packed(2**60, 2**60)
         with pytest.raises(MemoryError):
-            _gemm.empty_packed(2**62, 2**62)
+            _packed.empty_packed(2**62, 2**62)
 
 
 class TestAccuracy:
@@ -160,7 +160,7 @@ class TestAccuracy:
     def test_with_every_epilogue(self, isa, shape):
         m, n, k = shape
         x, weight = normal(m, k), normal(n, k, seed=1) / np.float32(np.sqrt(k))
-        packed = _gemm.PackedMatrix(weight)
+        packed = _packed.PackedMatrix(weight)
         for epilogue in epilogues(m, n, seed=2):
             with guarded(m, n) as out:
                 linear(x, packed, out=out, **epilogue)
@@ -220,7 +220,7 @@ class TestSameBits:
     @pytest.mark.parametrize("shape", [*SHAPES, MANY_ROWS])
     def test_for_any_number_of_threads(self, isa, shape):
         m, n, k = shape
-        x, packed = normal(m, k), _gemm.PackedMatrix(normal(n, k, seed=1))
+        x, packed = normal(m, k), _packed.PackedMatrix(normal(n, k, seed=1))
         for norm in None, (None, None, 1e-5):
             alone = linear(x, packed, norm=norm)
             for threads in THREADS[1:]:
@@ -229,7 +229,7 @@ class TestSameBits:
 
     @pytest.mark.parametrize("rows", [1, 2, 3, 6, 7, 14, 15, 28, 57])
     def test_for_a_row_whatever_stands_beside_it(self, isa, rows):
-        x, packed = normal(129, 400), _gemm.PackedMatrix(normal(50, 400, seed=1))
+        x, packed = normal(129, 400), _packed.PackedMatrix(normal(50, 400, seed=1))
         bias = normal(50, seed=2)
         epilogue = {"bias": bias, "activation": "gelu", "norm": (None, bias, 1e-12)}
         together = linear(x, packed, **epilogue)
@@ -254,7 +254,7 @@ class TestSameBits:
     @pytest.mark.parametrize("shape", [*SHAPES, MANY_ROWS])
     def test_for_a_norm_in_the_epilogue_or_after_it(self, isa, shape):
         m, n, k = shape
-        x, packed = normal(m, k), _gemm.PackedMatrix(normal(n, k, seed=1))
+        x, packed = normal(m, k), _packed.PackedMatrix(normal(n, k, seed=1))
         norm = (normal(n, seed=2), normal(n, seed=3), 1e-12)
         separate = layer_norm(linear(x, packed), *norm)
         assert_same_bits(linear(x, packed, norm=norm), separate)
@@ -262,7 +262,7 @@ class TestSameBits:
     @pytest.mark.parametrize("shape", SHAPES)
     def test_on_every_instruction_set_with_fma(self, shape):
         m, n, k = shape
-        x, packed = normal(m, k), _gemm.PackedMatrix(normal(n, k, seed=1))
+        x, packed = normal(m, k), _packed.PackedMatrix(normal(n, k, seed=1))
         for epilogue in epilogues(m, n, seed=2):
             assert_same_on_fma_isas(lambda e=epilogue: linear(x, packed, **e))
 
@@ -297,7 +297,7 @@ def test_a_program_keeps_its_arrays_and_runs_again():
     out = np.empty((20, 40), np.float32)
     program = Program()
     _gemm.linear(
-        program, x.copy(), _gemm.PackedMatrix(weight.copy()), out, bias=bias.copy()
+        program, x.copy(), _packed.PackedMatrix(weight.copy()), out, bias=bias.copy()
     )
     gc.collect()
     for _ in range(2):
@@ -342,4 +342,4 @@ class TestRefuses:
         arguments = {"x": self.x, "out": np.empty((4, 5), np.float32), **changed}
         x, out = arguments.pop("x"), arguments.pop("out")
         with pytest.raises(error, match=named):
-            _gemm.linear(Program(), x, _gemm.PackedMatrix(self.weight), out, **arguments)
+            _gemm.linear(Program(), x, _packed.PackedMatrix(self.weight), out, **arguments)

@@ -16,6 +16,7 @@ LAYERS = [
     {"_threads"},
     {"_cpu"},
     {"_program"},
+    {"_packed"},
     {"_gemm", "_rowwise", "_attention"},
     {
         "functional",
@@ -43,7 +44,7 @@ LAYERS = [
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 
 # What the language has no word for: only these files may name an instruction set.
-OF_AN_INSTRUCTION_SET = {"simd.h", "target.h", "dispatch.c", "isa"}
+OF_AN_INSTRUCTION_SET = {"simd.h", "target.h", "dispatch.c", "engines", "isa"}
 
 
 def files(*folders, suffixes):

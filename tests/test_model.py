@@ -11,7 +11,7 @@ from support.strategies import normal
 from support.tensors import Tensor, bits_of, wide
 
 import fastattn as fa
-from fastattn._gemm import FORMATS
+from fastattn._packed import FORMATS
 from fastattn.models import EncoderModel, read_model
 from fastattn.models.folder import Folder
 

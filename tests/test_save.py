@@ -11,7 +11,7 @@ from support.bits import assert_same_bits
 from support.folders import TINY, change_json, change_tensors, copy_tiny, write_smallest
 
 import fastattn as fa
-from fastattn._gemm import FORMATS
+from fastattn._packed import FORMATS
 from fastattn.models import EncoderModel, read_model, saving
 from fastattn.models.folder import Folder
 

@@ -11,7 +11,7 @@ from support.steps import linear
 from support.strategies import matrices, normal, sum_edges, tile_edges
 
 from fastattn import reference
-from fastattn._gemm import FORMATS, PackedMatrix
+from fastattn._packed import FORMATS, PackedMatrix
 
 NARROW = [format for format in FORMATS if format != "float32"]
 # Rows that tiles widen each for itself, and so many that it is done for all of them.

@@ -13,7 +13,7 @@ from support.strategies import normal
 
 import fastattn as fa
 from fastattn import nn
-from fastattn._gemm import FORMATS
+from fastattn._packed import FORMATS
 
 NARROW = [format for format in FORMATS if format != "float32"]
 LAYERS = {

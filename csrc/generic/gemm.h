@@ -27,7 +27,14 @@ enum {
 };
 _Static_assert(1 <= MR / 2 && MR / 2 <= REGISTERS / 4, "an epilogue of too many rows");
 
-/* How a gemm is cut: the same for every instruction set but for MR and PANELS. */
+/* The terms of a sum that an engine forms at once. */
+INLINE int64_t block_terms(const fa_gemm_plan *p)
+{
+    return p->multiplier && p->precision == FA_IN_INT8 ? p->k : KC;
+}
+
+/* How a gemm is cut: the same for every instruction set but for MR and PANELS, or for the
+ * tile of an engine. */
 typedef struct {
     int64_t row_tiles, row_blocks, bands; /* row tiles in blocks, those in bands */
     int64_t strips, groups; /* panels in strips of a tile's width, those in groups */
@@ -37,10 +44,12 @@ static gemm_grid grid_of(const fa_gemm_plan *p)
 {
     gemm_grid g;
     const int64_t panels = ceil_div(p->n, FA_PANEL);
-    g.row_tiles = ceil_div(p->m, MR);
-    g.row_blocks = ceil_div(g.row_tiles, MC / MR);
+    const int64_t most = p->multiplier ? p->multiplier->rows : MR;
+    g.row_tiles = ceil_div(p->m, most);
+    g.row_blocks = ceil_div(g.row_tiles, MC / most);
     g.bands = ceil_div(g.row_blocks, BAND_BLOCKS);
-    g.strips = ceil_div(panels, panels_for(ceil_div(p->m, g.row_tiles ? g.row_tiles : 1)));
+    const int64_t rows = ceil_div(p->m, g.row_tiles ? g.row_tiles : 1);
+    g.strips = ceil_div(panels, p->multiplier ? p->multiplier->panels : panels_for(rows));
     g.groups = g.row_blocks ? ceil_div(TASKS_WANTED, g.row_blocks) : 1;
     g.groups = min64(g.groups, g.strips);
     if (p->norm && g.strips) g.groups = 1; /* a norm needs its whole row */
@@ -56,7 +65,7 @@ static int64_t gemm_tasks(const void *plan)
 static int64_t gemm_scratch(const void *plan)
 {
     const fa_gemm_plan *p = plan;
-    const int64_t sums = MC * MAX_PANELS * FA_PANEL;
+    const int64_t sums = MC * (p->multiplier ? FA_TILE_PANELS : MAX_PANELS) * FA_PANEL;
     return (int64_t)sizeof(float) * (sums + strip_floats(p, KC));
 }
 
@@ -157,7 +166,7 @@ static void fold_rows(const fa_gemm_plan *p, const float *sums, int64_t c_panel,
 }
 
 /* A strip of panels, as wide as a tile, for the row tiles first_tile .. last_tile. The
- * sums of the strip stay in scratch, panel by panel, until the last KC terms are in; the
+ * sums of the strip stay in scratch, panel by panel, until the last terms are in; the
  * epilogue then runs on each tile while it is in the first-level cache. */
 static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_tile,
                        int64_t last_tile, int64_t strip, float *sums)
@@ -168,27 +177,33 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
     const int64_t first_row = part_start(p->m, g->row_tiles, first_tile);
     const int64_t column = panel * FA_PANEL;
     const int64_t columns = min64(p->n - column, panels * FA_PANEL);
-    const int64_t c_panel = MC * FA_PANEL;
+    const int64_t c_panel = MC * FA_PANEL, block = block_terms(p);
     tile_plan t = {.lda = p->lda, .ldc = FA_PANEL, .c_panel = c_panel};
     int64_t start = 0;
     do { /* at least once: with k = 0 the sums are zero */
-        t.k = min64(p->k - start, KC);
+        t.k = min64(p->k - start, block);
         t.beta = start ? ONES : 0;
-        prepare_strip(p, panel, panels, start, last_tile - first_tile,
-                      sums + MAX_PANELS * c_panel, &t);
+        if (!p->multiplier) {
+            prepare_strip(p, panel, panels, start, last_tile - first_tile,
+                          sums + MAX_PANELS * c_panel, &t);
+        }
         for (int64_t tile = first_tile; tile < last_tile; tile++) {
             const int64_t row = part_start(p->m, g->row_tiles, tile);
             const int64_t rows = part_start(p->m, g->row_tiles, tile + 1) - row;
             t.a = p->a + row * p->lda + start;
             t.c = sums + (row - first_row) * FA_PANEL;
-            prefetch_next_panels(p, panel, panels, start, tile - first_tile,
-                                 last_tile - first_tile, &t);
-            multiply_packed((int)rows, panels, &t);
+            if (p->multiplier) {
+                multiply_groups(p, row, rows, panel, panels, start, t.k, t.c, c_panel);
+            } else {
+                prefetch_next_panels(p, panel, panels, start, tile - first_tile,
+                                     last_tile - first_tile, &t);
+                multiply_packed((int)rows, panels, &t);
+            }
             if (start + t.k < p->k) continue;
             if (p->owners) fold_rows(p, t.c, c_panel, row, rows, column, columns);
             else epilogue(p, t.c, c_panel, row, rows, column, columns);
         }
-        start += KC;
+        start += block;
     } while (start < p->k);
 }
 

@@ -18,6 +18,8 @@ static int64_t no_scratch(const void *plan)
 #include "packing.h"
 #include "activation.h"
 #include "layer_norm.h"
+#include "quantize.h"
+#include "group_tile.h"
 #include "gemm.h"
 #include "fold.h"
 #include "matmul.h"
@@ -45,6 +47,9 @@ const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
     .name = FA_QUOTE(ISA),
     .pack = {pack_tasks, pack_scratch, pack_run},
     .unpack = {unpack_tasks, unpack_scratch, unpack_run},
+    .quantize_weight = {quantize_weight_tasks, quantize_weight_scratch,
+                        quantize_weight_run},
+    .quantize_rows = {quantize_rows_tasks, no_scratch, quantize_rows_run},
     .gemm = {gemm_tasks, gemm_scratch, gemm_run},
     .fold = {fold_tasks, gemm_scratch, fold_run},
     .matmul = {matmul_tasks, matmul_scratch, matmul_run},

@@ -167,7 +167,7 @@ static void unpack_run(const void *plan, int64_t task, void *scratch)
 /* The floats of scratch that prepare_strip takes, for at most k rows. */
 INLINE int64_t strip_floats(const fa_gemm_plan *p, int64_t k)
 {
-    const int in_place = p->format == FA_FORMAT_FLOAT32 && !p->unpacked;
+    const int in_place = p->multiplier || (p->format == FA_FORMAT_FLOAT32 && !p->unpacked);
     return in_place ? 0 : k * MAX_PANELS * FA_PANEL;
 }
 

@@ -16,7 +16,7 @@ from numpy import float32, int64
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _rowwise
-from .._gemm import FORMATS
+from .._packed import FORMATS
 from .._program import Program
 from ..arrays import as_choice, as_integers
 from ..keywords import unexpected

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _gemm
-from .._gemm import PANEL, PackedMatrix
+from .._packed import PANEL, PackedMatrix
 from .._program import Program
 from .buffers import Heads
 

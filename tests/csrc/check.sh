@@ -16,7 +16,7 @@ compile() {
     shift
     "$@" -std=gnu11 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi \
         -fno-tree-loop-vectorize -Werror=implicit-function-declaration \
-        ./*.c ../../csrc/dispatch.c ../../csrc/isa/*.c -lm -pthread -o "$build/$program"
+        ./*.c ../../csrc/dispatch.c ../../csrc/{engines,isa}/*.c -lm -pthread -o "$build/$program"
 }
 
 # replay NAME TABLES COMMAND ...: on a machine on which dispatch finds these tables.

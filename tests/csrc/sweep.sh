@@ -9,7 +9,7 @@ build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 cc -std=gnu11 -O2 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi \
     -fno-tree-loop-vectorize -Werror=implicit-function-declaration \
-    ./*.c ../../csrc/dispatch.c ../../csrc/isa/*.c -lm -pthread -o "$build/driver"
+    ./*.c ../../csrc/dispatch.c ../../csrc/{engines,isa}/*.c -lm -pthread -o "$build/driver"
 "$build/driver" sweep "${1:-1}" | tee "$build/rows"
 # Numbers at the start of a cell: its errors, and its bound.
 awk -F ' *[|] *' '

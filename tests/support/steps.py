@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastattn import _gemm, _rowwise
+from fastattn import _gemm, _packed, _rowwise
 from fastattn._program import Program
 
 Array = NDArray[Any]
@@ -21,16 +21,16 @@ def run(step: Callable[..., Any], *arguments: Any, num_threads: int = 1, **keywo
 
 
 def linear(x, weight, out=None, **keywords: Any) -> Array:
-    if not isinstance(weight, _gemm.PackedMatrix):
-        weight = _gemm.PackedMatrix(weight)
+    if not isinstance(weight, _packed.PackedMatrix):
+        weight = _packed.PackedMatrix(weight)
     out = np.empty((len(x), weight.shape[0]), np.float32) if out is None else out
     run(_gemm.linear, x, weight, out, **keywords)
     return out
 
 
 def fold(x, weight, cu_seqlens, out=None, **keywords: Any) -> Array:
-    if not isinstance(weight, _gemm.PackedMatrix):
-        weight = _gemm.PackedMatrix(weight)
+    if not isinstance(weight, _packed.PackedMatrix):
+        weight = _packed.PackedMatrix(weight)
     if out is None:
         out = np.empty((len(cu_seqlens) - 1, weight.shape[0]), np.float32)
     run(_gemm.fold, x, weight, cu_seqlens, out, **keywords)

@@ -6,13 +6,15 @@
  * Scales have 16 significant bits, so that the product of one with an integer is exact.
  * What is unpacked then packs to the same integers and scales. */
 
-/* The scale that takes `most` to 127, rounded up. Zeros get the smallest normal number,
- * which spares them a division by zero. */
-INLINE vf int8_scale(vf most)
+/* A scale rounded up, to so many bits fewer than a float has. Zeros get the smallest normal
+ * number, which spares them a division by zero. */
+INLINE vf scale_up(vf scale, const int fewer)
 {
-    const vf scale = (vf)(((vi)(most / 127.0f) + 0xff) & ~0xff);
-    return vmax(scale, vsplat(0x1p-126f));
+    const int32_t last = (1 << fewer) - 1;
+    return vmax((vf)(((vi)scale + last) & ~last), vsplat(0x1p-126f));
 }
+
+enum { INT8_FEWER_BITS = 8 };
 
 static void pack_int8(int64_t k, int64_t columns, const float *wide, void *packed,
                       float *scales)
@@ -23,7 +25,7 @@ static void pack_int8(int64_t k, int64_t columns, const float *wide, void *packe
         for (int64_t i = 0; i < k; i++) {
             most = vmax(vabs(vload_tail(wide + i * FA_PANEL + j, count)), most);
         }
-        const vf scale = int8_scale(most);
+        const vf scale = scale_up(most / 127.0f, INT8_FEWER_BITS);
         vstore_tail(scales + j, scale, count);
         for (int64_t i = 0; i < k; i++) {
             /* Adding 1.5 * 2^23 rounds to nearest even, into the last bits. */

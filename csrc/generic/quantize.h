@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* quantize.h: weights and rows as products in int8, int16 and bfloat16 read them.
+ *
+ * Four or two terms of a sum stand side by side in 4 bytes, a group: in a panel of weights
+ * the 16 columns of a group are adjacent, then comes the next group. What is beyond the
+ * last term is 0.
+ *
+ *     int8, k = 6     group 0                       group 1
+ *     panel           b00 b10 b20 b30 b01 .. b3,15  b40 b50 0 0 .. b4,15 b5,15 0 0
+ *     row of A        a0 a1 a2 a3                   a4 a5 0 0
+ *
+ * Everything is plain multiplication, addition and division, none of them fused, so that
+ * every table gives the bits of reference.py. */
+
+enum {
+    ROW_STEPS = 252, /* from the smallest to the largest of a row of int8 */
+    INT8_MOST = 127,
+    /* Two neighbours of one sign in a column, at most: times 254 they fit 16 bits. */
+    PAIR_MOST = 129,
+    INT16_MOST = 2047, /* a sum of KC products fits 32 bits */
+    /* Integers of 11 bits times a scale are exact in a float, as those of 7 are. */
+    INT16_FEWER_BITS = 11,
+};
+
+/* Adding it rounds to the nearest integer, an even one of two, into the last bits. */
+#define TO_INTEGER 0x1.8p23f
+
+INLINE int64_t num_groups(fa_precision precision, int64_t k)
+{
+    return ceil_div(k, FA_PRECISION_FACTS[precision].terms);
+}
+
+/* bfloat16 as the instructions for it read it: what is subnormal counts as 0. */
+INLINE vu flushed_bfloat16(vf x)
+{
+    const vu bits = bfloat16_bits(x);
+    return uselect((vu)((bits & 0x7f80) == 0), (vu){0}, bits);
+}
+
+/* Row p of a panel of k rows, the first `count` columns; 0 beyond the last row. */
+INLINE vf weights_at(int64_t k, int64_t p, const float *wide, int64_t count)
+{
+    return p < k ? vload_tail(wide + p * FA_PANEL, count) : vsplat(0.0f);
+}
+
+INLINE vf largest_weight(int64_t k, const float *wide, int64_t count)
+{
+    vf most = {0};
+    for (int64_t p = 0; p < k; p++) {
+        most = vmax(vabs(weights_at(k, p, wide, count)), most);
+    }
+    return most;
+}
+
+/* The largest magnitude of two neighbours of one sign, added up: of the weights, or of the
+ * integers that they are with a scale. */
+INLINE vf largest_pair(int64_t k, const float *wide, int64_t count, const int rounded,
+                       vf scale)
+{
+    const vf zero = {0};
+    vf most = {0};
+    for (int64_t p = 0; p < k; p += 2) {
+        vf x = weights_at(k, p, wide, count), y = weights_at(k, p + 1, wide, count);
+        if (rounded) {
+            x = (x / scale + TO_INTEGER) - TO_INTEGER;
+            y = (y / scale + TO_INTEGER) - TO_INTEGER;
+        }
+        most = vmax(vmax(x, zero) + vmax(y, zero), most);
+        most = vmax(vmax(-x, zero) + vmax(-y, zero), most);
+    }
+    return most;
+}
+
+/* The scale of each column: the smallest that keeps the integers within their bounds, or
+ * little more. */
+INLINE vf weight_scales(const fa_precision precision, int64_t k, const float *wide,
+                        int64_t count)
+{
+    if (precision == FA_IN_BFLOAT16) return vsplat(1.0f);
+    const vf most = largest_weight(k, wide, count);
+    if (precision == FA_IN_INT16) return scale_up(most / INT16_MOST, INT16_FEWER_BITS);
+    const vf pair = largest_pair(k, wide, count, 0, most);
+    vf scale = scale_up(vmax(most / INT8_MOST, pair / PAIR_MOST), INT8_FEWER_BITS);
+    for (;;) { /* what is rounded up can still be too much together */
+        const vi wrong = largest_pair(k, wide, count, 1, scale) > (float)PAIR_MOST;
+        if (!any_lane(wrong)) return scale;
+        scale = vselect(wrong, scale_up(scale * 1.004f, INT8_FEWER_BITS), scale);
+    }
+}
+
+INLINE void quantize_panel(const fa_precision precision, int64_t k, const float *wide,
+                           int64_t columns, char *packed, float *scales, int32_t *sums)
+{
+    const int terms = (int)FA_PRECISION_FACTS[precision].terms, bits = 32 / terms;
+    for (int64_t j = 0; j < columns; j += LANES) {
+        const int64_t count = min64(columns - j, LANES);
+        const vf scale = weight_scales(precision, k, wide + j, count);
+        vi sum = {0};
+        for (int64_t g = 0; g * terms < k; g++) {
+            vu group = {0};
+            for (int t = 0; t < terms; t++) {
+                const vf x = weights_at(k, g * terms + t, wide + j, count);
+                vu number;
+                if (precision == FA_IN_BFLOAT16) number = flushed_bfloat16(x);
+                else number = (vu)(x / scale + TO_INTEGER) - (vu)vsplat(TO_INTEGER);
+                sum += (vi)number;
+                group |= (number << (32 - bits)) >> (32 - bits) << (bits * t);
+            }
+            vstore_tail((float *)(packed + g * FA_ALIGN) + j, (vf)group, count);
+        }
+        vstore_tail(scales + j, scale, count);
+        if (precision == FA_IN_INT8) vstore_tail((float *)(sums + j), (vf)sum, count);
+    }
+}
+
+static int64_t quantize_weight_tasks(const void *plan)
+{
+    const fa_quantize_weight_plan *p = plan;
+    return ceil_div(p->column % FA_PANEL + p->n, FA_PANEL);
+}
+
+static int64_t quantize_weight_scratch(const void *plan)
+{
+    return (int64_t)sizeof(float) * ((const fa_quantize_weight_plan *)plan)->k * FA_PANEL;
+}
+
+/* A task is a panel. */
+static void quantize_weight_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_quantize_weight_plan *p = plan;
+    const int64_t panel = p->column / FA_PANEL + task;
+    const panel_part part = part_of(panel, p->column, p->n);
+    const int64_t at = panel * FA_PANEL + part.lane;
+    char *packed = (char *)p->packed + 4 * part.lane;
+    packed += panel * num_groups(p->precision, p->k) * FA_ALIGN;
+    assert_task(task, quantize_weight_tasks(p), scratch);
+    read_panel(p->k, part.columns, p->b + part.first * p->b_col, p->ldb, p->b_col, scratch);
+#define CASE(NAME, ...)                                                                    \
+    case FA_IN_##NAME:                                                                     \
+        quantize_panel(FA_IN_##NAME, p->k, scratch, part.columns, packed, p->scales + at,  \
+                       p->sums + at);                                                      \
+        break;
+    switch (p->precision) {
+        FA_PRECISIONS(CASE)
+    case FA_NUM_PRECISIONS: break;
+    }
+#undef CASE
+}
+
+/* Some elements of a row, times the factors of their columns. */
+INLINE vf row_part(const fa_quantize_rows_plan *p, const float *row, int64_t j)
+{
+    const vf x = vload_tail(row + j, p->k - j);
+    return p->factors ? x * vload_tail(p->factors + j, p->k - j) : x;
+}
+
+/* How a row becomes integers: round(x / scale) + zero. */
+typedef struct {
+    float scale, inverse, zero;
+} row_scale;
+
+INLINE row_scale scale_of_numbers(const fa_precision precision,
+                                  const fa_quantize_rows_plan *p, const float *row)
+{
+    vf low = {0}, high = {0};
+    vi odd = {0};
+    for (int64_t j = 0; j < p->k; j += LANES) {
+        const vf x = row_part(p, row, j);
+        odd |= x - x != (vf){0};
+        high = vmax(precision == FA_IN_INT8 ? x : vabs(x), high);
+        if (precision == FA_IN_INT8) low = vmin(x, low);
+    }
+    if (any_lane(odd)) return (row_scale){NAN, 0.0f, 0.0f};
+    float l = 0.0f, h = 0.0f;
+    for (int i = 0; i < LANES; i++) {
+        l = low[i] < l ? low[i] : l;
+        h = high[i] > h ? high[i] : h;
+    }
+    row_scale s = {.scale = h / INT16_MOST};
+    if (precision == FA_IN_INT8) s.scale = h / ROW_STEPS - l / ROW_STEPS;
+    if (s.scale < FLT_MIN) s.scale = FLT_MIN;
+    s.inverse = 1.0f / s.scale;
+    /* From 1 on: what two roundings add keeps integers between 0 and 254. */
+    if (precision == FA_IN_INT8) s.zero = (TO_INTEGER - l * s.inverse) - TO_INTEGER + 1.0f;
+    return s;
+}
+
+INLINE void quantize_row(const fa_precision precision, const fa_quantize_rows_plan *p,
+                         int64_t i)
+{
+    const int64_t size = 4 / FA_PRECISION_FACTS[precision].terms;
+    const float *row = p->a + i * p->lda;
+    char *groups = (char *)p->rows.groups + i * p->rows.ld;
+    row_scale s = {0};
+    memset(groups + p->k * size, 0, (size_t)(p->rows.ld - p->k * size));
+    if (precision != FA_IN_BFLOAT16) {
+        s = scale_of_numbers(precision, p, row);
+        p->rows.scales[i] = s.scale;
+    }
+    if (precision == FA_IN_INT8) p->rows.zeros[i] = (int32_t)s.zero;
+    const vf inverse = vsplat(s.inverse), magic = vsplat(TO_INTEGER + s.zero);
+    for (int64_t j = 0; j < p->k; j += LANES) {
+        const vf x = row_part(p, row, j);
+        if (precision == FA_IN_INT8) {
+            vstore_low_bytes(groups + j, (vi)(x * inverse + magic), p->k - j);
+        } else {
+            const vu number = precision == FA_IN_BFLOAT16 ? flushed_bfloat16(x)
+                                                          : (vu)(x * inverse + magic);
+            vstore_low_halves(groups + 2 * j, number, p->k - j);
+        }
+    }
+}
+
+enum { QUANTIZE_TASK = 16 }; /* rows: a few microseconds at the widths of encoders */
+
+static int64_t quantize_rows_tasks(const void *plan)
+{
+    return ceil_div(((const fa_quantize_rows_plan *)plan)->m, QUANTIZE_TASK);
+}
+
+static void quantize_rows_run(const void *plan, int64_t task, void *scratch)
+{
+    const fa_quantize_rows_plan *p = plan;
+    const row_range rows = rows_of_task(task, QUANTIZE_TASK, p->m);
+    assert_task(task, quantize_rows_tasks(p), scratch);
+    for (int64_t i = rows.start; i < rows.end; i++) {
+#define CASE(NAME, ...)                                                                    \
+    case FA_IN_##NAME: quantize_row(FA_IN_##NAME, p, i); break;
+        switch (p->precision) {
+            FA_PRECISIONS(CASE)
+        case FA_NUM_PRECISIONS: break;
+        }
+#undef CASE
+    }
+}
