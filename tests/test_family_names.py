@@ -198,13 +198,6 @@ class TestJinaV3:
         with pytest.raises(fa.ModelFormatError, match="position_embedding_type must be"):
             EncoderModel.from_weights(absolute, tensors)
 
-    def test_adapters_are_refused(self):
-        config, tensors = read("jina_v3")
-        name = "encoder.layers.0.mixer.Wqkv.parametrizations.weight.original"
-        tensors[name] = tensors.pop("encoder.layers.0.mixer.Wqkv.weight")
-        with pytest.raises(fa.ModelFormatError, match="lora_adaptations are adapters"):
-            EncoderModel.from_weights(config | {"model_type": "xlm-roberta"}, tensors)
-
 
 class TestT5:
     def test_what_follows_the_encoder_takes_no_part(self):

@@ -28,10 +28,11 @@ from ..padding import Packing, packing_of, pad, unpad
 from .checkpoint import Settings
 from .cures import WEIGHTS, no_config
 from .families import family_of
-from .families.family import Architecture, Family, Indices, SameRows
+from .families.family import TASK, Architecture, Family, Indices, SameRows
 from .folder import Folder
 from .refused import refuse_architecture
 from .saving import Writer, json_file, write_folder
+from .sentence import TRANSFORMER
 from .tensors import Tensors, tensor_names
 from .weights import GivenTensors, find_weights, weights_file
 
@@ -395,8 +396,26 @@ def describe(folder: Folder) -> tuple[Settings, Family, Architecture]:
     family = family_of(settings)
     if family.variants:
         family = family.with_tensors(tensor_names(folder))
+    settings = _with_task(folder, settings, family)
     # What config.json says is checked before there is anything else to read.
-    return settings, family, family.read(settings)
+    architecture = family.read(settings)
+    # What has been merged is no adapter any more where the model is written.
+    kept = {k: v for k, v in settings.fields.items() if k not in (TASK, *family.adapters)}
+    return Settings(settings.path, kept), family, architecture
+
+
+def _with_task(folder: Folder, settings: Settings, family: Family) -> Settings:
+    """Add the task whose adapter is wanted, which stands in another file, to a config.json.
+
+    It is a setting of the code that such a model comes with for sentence-transformers.
+    """
+    others = (Settings.read(folder, name) for name in TRANSFORMER if folder.has(name))
+    beside = next(others, settings)
+    if not beside.has(TASK):
+        return settings
+    if not family.adapters:
+        raise beside.error(TASK, "is about adapters for tasks, and the model has none")
+    return Settings(settings.path, settings.fields | {TASK: beside.get(TASK, str)})
 
 
 def find_parts(weights: Sequence[SameRows], tensors: Tensors) -> Parts:

@@ -17,6 +17,9 @@ PACKAGE = "sentence_transformers"
 # What may stand first in place of a Transformer.
 STATIC = "StaticEmbedding"
 
+# The code of Jina v3, which is not run: what it does to adapters is done by its family.
+CUSTOM = "custom_st.Transformer"
+
 # What leads queries and documents to modules of their own, as it is called today and was
 # called before.
 ROUTERS = ("Router", "Asym")
@@ -122,9 +125,16 @@ def listed_as(folder: Folder, entry: Settings) -> Listed:
     name: str = entry.get("type", str)
     package, _, kind = name.rpartition(".")
     listed = Listed(kind, _subfolder(folder, entry), entry)
-    if package.split(".")[0] != PACKAGE:
+    if package.split(".")[0] != PACKAGE and not _has_adapters(listed):
         raise listed.unknown()
     return listed
+
+
+def _has_adapters(listed: Listed) -> bool:
+    """Say whether a module is the code of Jina v3, a Transformer with adapters."""
+    if listed.entry.fields["type"] != CUSTOM or not listed.folder.has("config.json"):
+        return False
+    return Settings.read(listed.folder, "config.json").has("lora_adaptations")
 
 
 def _subfolder(folder: Folder, entry: Settings) -> Folder:

@@ -52,7 +52,8 @@ WITHOUT_EFFECT = {
     *("low_cpu_mem_usage", "revision", "trust_remote_code", "use_cache", "use_fast"),
     *("use_safetensors",),
 }
-OTHER_FIELDS = ("max_seq_length", "do_lower_case", "unpad_inputs")
+# Fields that are read elsewhere, the last of them with config.json.
+OTHER_FIELDS = ("max_seq_length", "do_lower_case", "unpad_inputs", "default_task")
 
 
 class General(NamedTuple):

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import as_array, is_half
 from ..errors import ModelFormatError
+from ..functional import linear
 from .families.family import SameRows
 from .saving import Writer
-from .tensors import Entry, Stored, Tensors
+from .tensors import PIECE, Entry, Stored, Tensors
 
 
 class GivenTensors(Tensors):
@@ -63,10 +64,43 @@ class GivenTensors(Tensors):
 
 
 @dataclass(frozen=True)
+class Adapted:
+    """A tensor, and what is added to it for a task: see :class:`LowRank`."""
+
+    tensor: Stored
+    left: Stored
+    right: Stored
+    task: int
+    scale: float
+
+    def release(self) -> None:
+        """Let pages that were read leave memory, until they are read again."""
+        self.tensor.release()
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        """Add the product, some rows at a time."""
+        rows = np.asarray(self.tensor)
+        # Widened, it has memory of its own already.
+        if rows.flags.owndata:
+            rows.flags.writeable = True
+        else:
+            rows = rows.copy()
+        left = np.asarray(self.left)[self.task] * float32(self.scale)
+        right = np.ascontiguousarray(np.asarray(self.right)[self.task].T)
+        step = max(1, PIECE // rows.shape[1])
+        for start in range(0, len(rows), step):
+            some = slice(start, start + step)
+            rows[some] += linear(left[some], right)
+        return np.array(rows, dtype, copy=copy)
+
+
+@dataclass(frozen=True)
 class Rows:
     """One of some equal parts of the rows of tensors, read when NumPy asks for it."""
 
-    tensors: Sequence[Stored]
+    tensors: Sequence[Stored | Adapted]
     part: int
     parts: int
     offset: float = 0.0
@@ -88,11 +122,23 @@ def find_weights(places: Iterable[SameRows], tensors: Tensors) -> dict[str, Rows
     """Find all weights of a model among the tensors, by their keys; none is left over."""
     found = {}
     for place in places:
-        stored = [tensors.find(name, shape) for name, shape in place.tensors.items()]
+        stored = [_find(place, name, tensors) for name in place.tensors]
         for part, key in enumerate(place.weights):
             found[key] = Rows(stored, part, len(place.weights), place.offset)
     tensors.finish()
     return found
+
+
+def _find(place: SameRows, name: str, tensors: Tensors) -> Stored | Adapted:
+    """Find a tensor, with what is added to it."""
+    tensor = tensors.find(name, place.tensors[name])
+    added = place.added.get(name)
+    if added is None:
+        return tensor
+    left, right = tensors.find(*added.left), tensors.find(*added.right)
+    if added.task is None:
+        return tensor
+    return Adapted(tensor, left, right, added.task, added.scale)
 
 
 def weights_file(

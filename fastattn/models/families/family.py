@@ -35,6 +35,9 @@ HIGHEST = {
 # From the smallest float32 that divides without overflow to a norm that is hardly one.
 EPS_RANGE = (2.0**-126, 1.0)
 
+# The field that names the task of which an adapter is merged into the weights.
+TASK = "default_task"
+
 # The class of transformers that takes tokenizer.json as it is.
 AS_IT_IS = "TokenizersBackend"
 
@@ -48,6 +51,26 @@ ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """What is added to a matrix for one of several tasks: ``scale * left @ right``.
+
+    Attributes
+    ----------
+    left, right : pair of str and tuple of int
+        Name and shape of a tensor: (tasks, rows, rank) and (tasks, rank, columns).
+    task : int or None
+        For which task, by its number; nothing is added for None.
+    scale : float
+        What the product is multiplied by.
+    """
+
+    left: tuple[str, Shape]
+    right: tuple[str, Shape]
+    task: int | None
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -65,11 +88,14 @@ class SameRows:
         Names in the file, and shapes.
     offset : float
         How much more the weights are than what the file holds.
+    added : dict of str to LowRank
+        What is added to tensors, by their names.
     """
 
     weights: tuple[str, ...]
     tensors: Mapping[str, Shape]
     offset: float = 0.0
+    added: Mapping[str, LowRank] = field(default_factory=dict)
 
 
 def affine(
@@ -289,6 +315,9 @@ class Family:
         have; families without one have none that is read.
     words : callable, optional
         ``(settings)`` -> the WordHead that models have which predict masked words, alike.
+    adapters : tuple of str
+        The fields of config.json that are about adapters for tasks, of which the one of
+        TASK is merged into the weights; families without adapters have none.
     tokenizer_class : str, optional
         By which of its classes transformers makes the tokenizer where no file names one;
         unless given, by one that takes tokenizer.json as it is. `AS_IT_IS` is that one
@@ -302,6 +331,7 @@ class Family:
     variants: Mapping[str, "Family"] = field(default_factory=dict)
     classifier: Callable[[Settings], Classifier] | None = None
     words: Callable[[Settings], WordHead] | None = None
+    adapters: tuple[str, ...] = ()
     tokenizer_class: str | None = None
 
     def with_tensors(self, names: Collection[str]) -> "Family":

@@ -12,8 +12,11 @@ from .attention import HIGHEST_BASE, read_rotary
 from .family import (
     ACTIVATIONS,
     EPS_RANGE,
+    TASK,
     Architecture,
     Family,
+    LowRank,
+    SameRows,
     dense_classifier,
     head_dim_of,
     read_sizes,
@@ -83,17 +86,59 @@ def read_original(settings: Settings) -> Architecture:
     return read(Settings(settings.path, settings.fields | rope))
 
 
-def refuse_adapters(settings: Settings) -> Architecture:
-    """Refuse a folder that holds an adapter for each of some tasks."""
-    raise settings.error(
-        "lora_adaptations",
-        "are adapters, which are not read: merge that of one task into the weights and "
-        "save these alone, or take jinaai/jina-embeddings-v3-hf",
-    )
+# What config.json says about adapters.
+ADAPTERS = (
+    *("lora_adaptations", "lora_rank", "lora_alpha", "lora_dropout_p"),
+    *("lora_main_params_trainable", "load_trained_adapters", "task_instructions"),
+)
+
+# More tasks, and a higher rank, than any model has.
+MOST = 2**10
+
+# How the names of a matrix, and of what is added to it, end.
+ORIGINAL = "parametrizations.weight.original"
+A, B = "parametrizations.weight.0.lora_A", "parametrizations.weight.0.lora_B"
+
+
+def read_adapted(settings: Settings) -> Architecture:
+    """Read config.json of a folder with an adapter for each of some tasks.
+
+    Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1: every
+    matrix is added ``alpha / rank`` times B A; of tables of embeddings, A B.
+    """
+    tasks = settings.get("lora_adaptations", list)
+    if not 1 <= len(tasks) <= MOST or not all(isinstance(task, str) for task in tasks):
+        raise settings.wrong("lora_adaptations", f"1 to {MOST} names of tasks", tasks)
+    task = None
+    if settings.has(TASK):
+        task = tasks.index(settings.get_choice(TASK, tasks))
+    rank = settings.get_size("lora_rank", MOST)
+    scale = settings.get_float("lora_alpha") / rank
+
+    def adapt(place: SameRows) -> SameRows:
+        added = {}
+        for name, shape in place.tensors.items():
+            if len(shape) < 2:
+                continue
+            rows, columns = shape
+            ends = (A, B) if name.startswith("embeddings.") else (B, A)
+            left, right = (name.removesuffix("weight") + end for end in ends)
+            added[name] = LowRank(
+                (left, (len(tasks), rows, rank)),
+                (right, (len(tasks), rank, columns)),
+                task,
+                scale,
+            )
+        return replace(place, added=added)
+
+    architecture = read_original(settings)
+    return replace(architecture, weights=[adapt(place) for place in architecture.weights])
 
 
 # How a name ends that only the tensors of a form have -> the form; all say "xlm-roberta".
 FORMS = {
-    "parametrizations.weight.original": replace(PUBLISHED, read=refuse_adapters),
+    ORIGINAL: replace(
+        PUBLISHED, read=read_adapted, spellings={ORIGINAL: "weight"}, adapters=ADAPTERS
+    ),
     "mixer.Wqkv.weight": replace(PUBLISHED, read=read_original),
 }
