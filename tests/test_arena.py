@@ -48,7 +48,7 @@ def test_memory_is_given_back(side):
     script = f"""
         import resource
         import numpy as np
-        from fastattn import _gemm
+        from fastattn import _packed
 
         weight = np.ones(({side}, {side}), np.float32)
         _packed.PackedMatrix(weight)
