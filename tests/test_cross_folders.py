@@ -115,7 +115,7 @@ class TestKind:
 
     def test_another_kind(self, folder):
         as_version_6(folder)
-        change_json(folder / GENERAL, model_type="MultiVectorEncoder")
+        change_json(folder / GENERAL, model_type="Encoder")
         with pytest.raises(fa.ModelFormatError, match="model_type must be"):
             fa.load(folder)
 

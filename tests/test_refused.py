@@ -35,6 +35,12 @@ def test_by_its_type(folder, field, value, what):
     refused(folder, field, value, what)
 
 
+@pytest.mark.parametrize("name", ["MultiVectorEncoder", "ColBERT"])
+def test_by_the_type_beside_it(folder, name):
+    change_json(folder / "config_sentence_transformers.json", model_type=name)
+    refused(folder, "model_type", name, "late interaction")
+
+
 @pytest.mark.parametrize(
     ("name", "what"),
     [

@@ -2,6 +2,7 @@
 
 from .checkpoint import Settings
 from .folder import Folder
+from .refused import refuse_type
 from .sentence import GENERAL
 
 # What sentence-transformers calls the kinds of models -> what they are called here.
@@ -27,6 +28,7 @@ def kinds_of(folder: Folder) -> tuple[str, ...]:
     """
     if folder.has("modules.json"):
         general = Settings.read(folder, GENERAL, optional=True)
+        refuse_type(general)
         return (KINDS[general.get_choice("model_type", KINDS, "SentenceTransformer")],)
     config = Settings.read(folder, "config.json", optional=True)
     classes = config.fields.get("architectures")
