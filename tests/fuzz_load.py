@@ -3,12 +3,13 @@
     pip install atheris
     python tests/fuzz_load.py -max_total_time=600 CORPUS
 
-An input is one file of the smallest model: the first byte says which, the rest is what
-stands in it. It must load or be refused by a ModelFormatError; of a model that loads,
-`encode` must give vectors or a ModelFormatError. Anything else is a finding, which the
-fuzzer writes to a file here; give that file as the argument to see it again. CORPUS, a
-folder, is filled with the undamaged files first. The options are those of libFuzzer. It
-changes bytes; every other time, a value of the JSON is replaced instead.
+An input is one file of the smallest model, or of the same with its weights in two files:
+the first byte says which, the rest is what stands in it. It must load or be refused by a
+ModelFormatError; of a model that loads, `encode` must give vectors or a ModelFormatError.
+Anything else is a finding, which the fuzzer writes to a file here; give that file as the
+argument to see it again. CORPUS, a folder, is filled with the undamaged files first. The
+options are those of libFuzzer. It changes bytes; every other time, a value of the JSON is
+replaced instead.
 """
 
 import json
@@ -25,7 +26,7 @@ import atheris
 with atheris.instrument_imports(include=["fastattn"]):
     from fastattn import ModelFormatError, load, set_num_threads
 
-from support.folders import write_smallest
+from support.folders import split_weights, write_smallest
 
 # All files load the same code, so that their coverage does not tell them apart. Words of
 # libFuzzer: seconds and megabytes that no input may take.
@@ -47,9 +48,12 @@ VALUES = (
 TEXTS = ["a b", "ab狐 b", "a b a b a b a b", ""]
 
 
-def files(folder: Path) -> list[Path]:
-    """List the files of a model in a fixed order."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def files(parent: Path) -> list[tuple[Path, Path]]:
+    """Write the models, and list their files in a fixed order, each with its folder."""
+    whole = write_smallest(parent / "model")
+    split = split_weights(write_smallest(parent / "split"))
+    listed = [(whole, path) for path in whole.rglob("*") if path.is_file()]
+    return sorted(listed) + sorted((split, path) for path in split.glob("model*"))
 
 
 def fill(corpus: Path, undamaged: list[bytes]) -> None:
@@ -96,20 +100,20 @@ def mutate(undamaged: list[bytes], data: bytes, max_size: int, seed: int) -> byt
 def main() -> None:
     set_num_threads(1)
     with tempfile.TemporaryDirectory() as parent:
-        folder = write_smallest(Path(parent) / "model")
-        paths = files(folder)
-        contents = [path.read_bytes() for path in paths]
+        paths = files(Path(parent))
+        contents = [path.read_bytes() for _, path in paths]
         undamaged = [bytes([i]) + content for i, content in enumerate(contents)]
 
         def load_damaged(data: bytes) -> None:
             number = data[0] % len(paths) if data else 0
-            paths[number].write_bytes(data[1:])
+            folder, path = paths[number]
+            path.write_bytes(data[1:])
             try:
                 load(folder).encode(TEXTS, on_truncation="ignore")
             except ModelFormatError:
                 pass
             finally:
-                paths[number].write_bytes(contents[number])
+                path.write_bytes(contents[number])
 
         for argument in sys.argv[1:]:
             if not argument.startswith("-") and not Path(argument).is_file():

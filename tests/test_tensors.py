@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from support.bits import assert_same_bits
-from support.folders import change_json, copy_tiny, memory_of, write_smallest
+from support.folders import change_json, copy_tiny, memory_of, write_shards, write_smallest
 from support.processes import printed
 from support.tensors import wide
 
@@ -195,17 +195,6 @@ class TestDamagedTensors:
                 read(path)
 
 
-def shards(folder: Path, files: dict[str, dict[str, np.ndarray]]) -> Path:
-    """Write tensors into several files, and the index that lists them."""
-    folder.mkdir(exist_ok=True)
-    for name, tensors in files.items():
-        save_file(tensors, folder / name)
-    listed = {tensor: name for name, tensors in files.items() for tensor in tensors}
-    index = folder / "model.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {"total_size": 0}, "weight_map": listed}))
-    return index
-
-
 A, B = np.arange(4, dtype=np.float32), np.ones((2, 3), np.float16)
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
@@ -213,7 +202,7 @@ FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safete
 class TestShards:
     @pytest.fixture
     def index(self, tmp_path):
-        return shards(tmp_path, {FIRST: {"a": A}, SECOND: {"b": B, "c": A[:1]}})
+        return write_shards(tmp_path, {FIRST: {"a": A}, SECOND: {"b": B, "c": A[:1]}})
 
     def test_they_are_one_set_of_tensors(self, index):
         tensors = read(index)
@@ -245,7 +234,7 @@ class TestShards:
         (folder / "model.safetensors").unlink()
         names = sorted(tensors)
         parts = {f"model-{i}.safetensors": names[i::3] for i in range(3)}
-        shards(
+        write_shards(
             folder, {n: {key: tensors[key] for key in keys} for n, keys in parts.items()}
         )
         assert_same_bits(fa.load(folder).encode(texts), expected)
@@ -340,7 +329,7 @@ def test_a_large_table_is_widened_without_a_second_copy(tmp_path, dtype):
         f'{{"embeddings.word_embeddings.weight": {entry(dtype, [rows, 4], 0, 8 * rows)}}}'
     )
     raw_file(folder / "table.safetensors", table, bytes(8 * rows))
-    shards(folder, {"rest.safetensors": tensors})
+    write_shards(folder, {"rest.safetensors": tensors})
     (folder / "model.safetensors").unlink()
     listed = dict.fromkeys(tensors, "rest.safetensors")
     listed["embeddings.word_embeddings.weight"] = "table.safetensors"

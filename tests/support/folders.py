@@ -92,6 +92,30 @@ def write_smallest(folder: Path) -> Path:
     return folder
 
 
+def write_shards(folder: Path, files: dict[str, Tensors]) -> Path:
+    """Write tensors into several files, and the index that lists them, whose path it is."""
+    folder.mkdir(exist_ok=True)
+    for name, tensors in files.items():
+        save_file(tensors, folder / name)
+    listed = {tensor: name for name, tensors in files.items() for tensor in tensors}
+    index = folder / "model.safetensors.index.json"
+    write_json(index, {"metadata": {"total_size": 0}, "weight_map": listed})
+    return index
+
+
+def split_weights(folder: Path) -> Path:
+    """Let the weights of a folder stand in two files, and give the folder."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    files = {
+        f"model-0000{i + 1}-of-00002.safetensors": {n: tensors[n] for n in names[i::2]}
+        for i in (0, 1)
+    }
+    write_shards(folder, files)
+    return folder
+
+
 def write_smallest_modules(folder: Path) -> None:
     """Write modules of every kind that follow the smallest model."""
     settings = {
