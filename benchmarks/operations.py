@@ -14,7 +14,7 @@ def attention_flops(batch, heads, length, dim, keys=None):
     return 4 * batch * heads * length * (length if keys is None else keys) * dim
 
 
-def encoder_layer_flops(batch, length, hidden, intermediate):
-    """Count those of an encoder layer without padding."""
-    dense = 4 * hidden**2 + 2 * hidden * intermediate
+def encoder_layer_flops(batch, length, hidden, intermediate, *, gated=False):
+    """Count those of an encoder layer without padding; a gate is a third matrix."""
+    dense = 4 * hidden**2 + (2 + gated) * hidden * intermediate
     return batch * length * (2 * dense + 4 * length * hidden)

@@ -10,8 +10,16 @@ from support.processes import ROOT
 sys.path.append(str(ROOT))
 
 import fastattn as fa
-from benchmarks.compare.cases import ATTENTION_SHAPES, Case, attention_case
-from benchmarks.compare.inputs import attention_arrays, attention_keywords, dense_mask
+from benchmarks.compare.cases import ATTENTION_SHAPES, Case, all_cases, attention_case
+from benchmarks.compare.inputs import (
+    attention_arrays,
+    attention_keywords,
+    dense_mask,
+    rerank_texts,
+)
+from benchmarks.compare.models import MODELS, WINDOWED, model_flops
+from benchmarks.compare.peers import Settings, Unsupported
+from benchmarks.compare.peers.fastattn import Fastattn
 from benchmarks.compare.results import Results
 from benchmarks.compare.runner import Disagreement, check_agreement
 from benchmarks.compare.targets import Outcome, times_peer
@@ -55,3 +63,28 @@ def test_the_shortest_time_counts_and_the_best_peer_is_compared_with():
     assert each.worst() == (str(second), 1.0)
     assert each.met() == 1
     assert Outcome("", "", 3.0, each.values, at_most=True).worst() == (str(first), 4.0)
+
+
+def test_models_without_weights_are_left_out(tmp_path):
+    fastattn = Fastattn(Settings(fa.get_num_threads(), "", str(tmp_path)))
+    cases = [case for case in all_cases() if case.group in ("models", "ragged")]
+    assert {case.option for case in cases} < set(MODELS)
+    for case in cases:
+        with pytest.raises(Unsupported, match="weights"):
+            getattr(fastattn, case.operation)(case)
+
+
+def test_what_windows_hide_is_no_work():
+    whole = [model_flops("BERT base", 1, length) for length in (512, 1024)]
+    assert whole[1] > 2 * whole[0]
+    # Eight layers of 22 see twice as many keys, at four operations for each of 768 numbers.
+    windowed = [model_flops(WINDOWED, 1, length) for length in (512, 1024)]
+    assert windowed[1] - 2 * windowed[0] == 8 * 4 * 1024 * 512 * 768
+
+
+def test_documents_of_a_reranker_have_all_lengths():
+    query, documents = rerank_texts(Case("ragged", "rerank", (50,)))
+    lengths = [len(document.split()) for document in documents]
+    assert len(query.split()) == 8
+    assert min(lengths) < 60
+    assert max(lengths) > 370

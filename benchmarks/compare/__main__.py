@@ -6,13 +6,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import fastattn as fa
 from fastattn.models.locate import locate
 
 from ..machine import measure_bandwidth, measure_peak
-from .cases import FIRST_VECTOR, GROUPS, OF_FASTATTN_ALONE, all_cases, quick_cases
+from .cases import (
+    FIRST_VECTOR,
+    GROUPS,
+    OF_FASTATTN_ALONE,
+    all_cases,
+    models_of,
+    quick_cases,
+)
 from .peers import PEERS, Settings
 from .plots import draw_plots
 from .report import write_report
@@ -74,7 +82,8 @@ def parse(arguments):
         "--output",
         type=Path,
         default=ROOT / "benchmarks",
-        help="folder that gets RESULTS.md and images/ (benchmarks)",
+        help="folder that gets RESULTS.md and images/, or a file in it ending in .md"
+        " (benchmarks)",
     )
     return parser.parse_args(arguments)
 
@@ -94,24 +103,33 @@ def measure_limits(results):
         )
 
 
-def export(peers, model, folder):
-    """Write the model for the peers that need it in their own format."""
-    if any("torch" in PEERS[peer].packages[1:] for peer in peers):
-        command = [sys.executable, "-m", f"{__package__}.export", model, folder]
-        subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+def export(names, peers, model, folder):
+    """Write models with random weights, and all models in the formats of the peers."""
+    if not all(find_spec(package) for package in ("torch", "transformers")):
+        return
+    packages = {package for peer in peers for package in PEERS[peer].packages}
+    command = [sys.executable, "-m", f"{__package__}.export", model, folder]
+    subprocess.run(
+        [*command, ",".join(sorted(packages)), *names],
+        cwd=ROOT,
+        check=True,
+        stdout=sys.stderr,
+    )
 
 
 def measure(options, peers, exports):
     """Run everything that was asked for."""
     results = Results(options.threads)
     model = str(locate(MODEL))
-    export(peers, model, exports)
     rounds, seconds = options.rounds, options.seconds
     cases = all_cases()
     if options.quick:
         rounds, seconds, cases = 1, QUICK_SECONDS, quick_cases()
     cases = [case for case in cases if case.group in options.only]
-    runner = Runner(results, Settings(0, model, exports), rounds, seconds, say)
+    export(models_of(cases), peers, model, exports)
+    runner = Runner(
+        results, Settings(0, model, exports), rounds, seconds, say
+    )
     measure_limits(results)
     for threads in options.threads:
         alone = OF_FASTATTN_ALONE if threads < results.most else ()
@@ -140,10 +158,13 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as exports:
         results = measure(options, peers, exports)
     minutes = (time.monotonic() - began) / 60
-    options.output.mkdir(parents=True, exist_ok=True)
-    images = draw_plots(results, options.output / "images")
-    write_report(results, options.output, images, missing, minutes)
-    say(f"wrote {options.output / 'RESULTS.md'} after {minutes:.1f} minutes")
+    report = options.output
+    if report.suffix != ".md":
+        report /= "RESULTS.md"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    images = draw_plots(results, report.parent / "images")
+    write_report(results, report, images, missing, minutes)
+    say(f"wrote {report} after {minutes:.1f} minutes")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What is measured: every row of the table of targets, and what the plots need."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ..machine import memory_bytes
 from ..operations import attention_flops, encoder_layer_flops, linear_flops
+from .models import MINILM, SHAPES, model_flops
 
 # all-MiniLM-L6-v2.
 HIDDEN, INTERMEDIATE, LAYERS = 384, 1536, 6
@@ -45,11 +46,13 @@ MINILM_MORE = ((1, 64), (1, 256), (1, 512), (2, 32), (4, 32), (16, 32))
 WEIGHT_SHAPES = ((1, 8), (1, 32), (8, 32), (8, 128))
 WEIGHT_FORMATS = ("float16", "bfloat16", "int8")
 TEXTS, FEW_TEXTS = 1000, 10
+# Texts in a call of larger models, and documents of a reranker's query.
+BASE_TEXTS, DOCUMENTS = 50, 50
 # What stands last is NumPy's own part of each of the calls before.
 TINY = ("softmax", "layer_norm", "linear", "matmul", "attention", "array")
 
 # With fewer threads than the most, these are measured of fastattn alone.
-OF_FASTATTN_ALONE = {"keywords", "texts"}
+OF_FASTATTN_ALONE = {"keywords", "texts", "models", "ragged"}
 
 
 class Case(NamedTuple):
@@ -58,7 +61,7 @@ class Case(NamedTuple):
     group: str  # the table it stands in
     operation: str  # the method of an implementation that prepares it
     shape: tuple[int, ...]
-    option: str = ""  # a keyword of attention, a format of weights, a function
+    option: str = ""  # a keyword of attention, a format of weights, a function, a model
     flops: float | None = None
     bytes: float | None = None  # read from memory, where that is the limit
 
@@ -108,6 +111,20 @@ def minilm_case(shape: tuple[int, int], group: str = "minilm", weights: str = ""
     return Case(group, "minilm", shape, weights, flops=flops, bytes=read)
 
 
+def model_case(name: str, shape: tuple[int, int]) -> Case:
+    """Make a case of the forward pass of one of the other models."""
+    return Case("models", "model", shape, name, flops=model_flops(name, *shape))
+
+
+def models_of(cases: Iterable[Case]) -> list[str]:
+    """List the models that cases are of."""
+    named = {"model", "texts", "rerank", "sparse"}
+    names = {case.option or MINILM for case in cases if case.operation in named}
+    if any(case.operation == "minilm" for case in cases):
+        names.add(MINILM)
+    return sorted(names)
+
+
 def all_cases() -> Iterator[Case]:
     """Yield every case, table by table."""
     for k, n in LINEAR_SHAPES:
@@ -127,7 +144,12 @@ def all_cases() -> Iterator[Case]:
         yield minilm_case(tokens, "sweep")
     for weights in WEIGHT_FORMATS:
         yield from (minilm_case(tokens, "weights", weights) for tokens in WEIGHT_SHAPES)
+    for name, shapes in SHAPES.items():
+        yield from (model_case(name, shape) for shape in shapes)
     yield Case("texts", "texts", (TEXTS,))
+    yield Case("ragged", "rerank", (DOCUMENTS,), "reranker")
+    yield Case("ragged", "sparse", (BASE_TEXTS,), "SPLADE")
+    yield Case("ragged", "texts", (BASE_TEXTS,), "BERT base")
     yield from (Case("tiny", "tiny", (1,), name) for name in TINY)
     yield FIRST_VECTOR
 
@@ -137,7 +159,8 @@ def quick_cases() -> Iterator[Case]:
     for group in GROUPS:
         cases = [case for case in all_cases() if case.group == group]
         for case in sorted(cases, key=lambda case: case.flops or 0)[:2]:
-            yield case._replace(shape=(FEW_TEXTS,)) if group == "texts" else case
+            few = group in ("texts", "ragged")
+            yield case._replace(shape=(FEW_TEXTS,)) if few else case
 
 
 GROUPS = tuple(dict.fromkeys(case.group for case in all_cases()))

@@ -1,65 +1,98 @@
-"""MiniLM for the peers that do not read its folder, written once per run.
+"""The models for the peers that do not read their folders, written once per run.
 
-``python -m benchmarks.compare.export MODEL FOLDER`` writes to FOLDER what the installed
-libraries need: minilm.onnx, minilm_fused.onnx and ctranslate2/.
+``python -m benchmarks.compare.export MODEL FOLDER PACKAGE,... NAME ...`` writes to FOLDER
+what these packages need of the models of these names: NAME/ with random weights and the
+tokenizer of MODEL, the folder of all-MiniLM-L6-v2, which has its own; NAME.onnx,
+NAME.fused.onnx and NAME.ctranslate2/.
 """
 
+import shutil
 import sys
-from importlib.util import find_spec
+import warnings
 from pathlib import Path
 
-from .cases import HIDDEN
+import torch
+import transformers
 
-NUM_HEADS = 12
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+from .models import INPUTS, MODELS, WORD_BIAS
+from .torch_models import TorchModel
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
-def export_onnx(model, path):
-    """Trace transformers' BERT; any batch and length."""
-    import torch
-    from transformers import BertModel
+def write_model(model, folder, tokenizer):
+    """Write a folder with weights as transformers draws them."""
+    torch.manual_seed(0)
+    kind = getattr(transformers, model.kind)
+    drawn = kind(kind.config_class(**model.settings))
+    if model.kind.endswith("MaskedLM"):
+        torch.nn.init.constant_(drawn.get_output_embeddings().bias, WORD_BIAS)
+    drawn.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        shutil.copy(Path(tokenizer, name), folder)
 
-    class LastHiddenState(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.bert = BertModel.from_pretrained(model, attn_implementation="eager").eval()
 
-        def forward(self, *inputs):
-            return self.bert(**dict(zip(INPUTS, inputs, strict=True))).last_hidden_state
-
+def export_onnx(model, folder, path):
+    """Trace a model; any batch and length."""
     ids = torch.ones(2, 8, dtype=torch.long)
+    names = INPUTS[: model.inputs]
     torch.onnx.export(
-        LastHiddenState(),
-        (ids, ids, ids * 0),
+        TorchModel(model, folder, attn_implementation="eager"),
+        (ids, ids, ids * 0)[: model.inputs],
         path,
-        input_names=list(INPUTS),
-        output_names=["hidden"],
-        dynamic_axes={name: {0: "batch", 1: "length"} for name in (*INPUTS, "hidden")},
+        input_names=list(names),
+        output_names=["output"],
+        dynamic_axes={name: {0: "batch", 1: "length"} for name in names},
         opset_version=17,
         dynamo=False,
     )
 
 
-def fuse(path, fused):
+def fuse(path, fused, config):
     """Let ONNX Runtime put attention, GELU and norms into kernels of their own."""
     from onnxruntime.transformers.optimizer import optimize_model
 
     optimized = optimize_model(
-        str(path), "bert", num_heads=NUM_HEADS, hidden_size=HIDDEN, opt_level=1
+        str(path),
+        "bert",
+        num_heads=config.num_attention_heads,
+        hidden_size=config.hidden_size,
+        opt_level=1,
     )
     optimized.save_model_to_file(str(fused))
 
 
-def main(model, folder):
-    folder = Path(folder)
-    if find_spec("onnx"):
-        export_onnx(model, folder / "minilm.onnx")
-        if find_spec("onnxruntime"):
-            fuse(folder / "minilm.onnx", folder / "minilm_fused.onnx")
-    if find_spec("ctranslate2"):
-        from ctranslate2.converters import TransformersConverter
+def convert(folder, output):
+    """Convert a model with CTranslate2."""
+    from ctranslate2.converters import TransformersConverter
 
-        TransformersConverter(model).convert(str(folder / "ctranslate2"))
+    TransformersConverter(str(folder)).convert(str(output))
+
+
+def export(name, folder, tokenizer, packages):
+    """Write a model in all formats that are needed."""
+    model, source = MODELS[name], folder / name
+    if model.settings is None:
+        source = tokenizer
+    else:
+        write_model(model, source, tokenizer)
+    config = transformers.AutoConfig.from_pretrained(source)
+    like_bert = config.model_type in ("bert", "xlm-roberta")
+    if "onnx" in packages:
+        path = folder / f"{name}.onnx"
+        export_onnx(model, source, path)
+        if like_bert and "onnxruntime" in packages:
+            fuse(path, folder / f"{name}.fused.onnx", config)
+    if like_bert and "ctranslate2" in packages and not model.kind.endswith("MaskedLM"):
+        convert(source, folder / f"{name}.ctranslate2")
+
+
+def main(tokenizer, folder, packages, *names):
+    # Of the tracer about constants, of transformers about weights that take no part.
+    warnings.simplefilter("ignore")
+    transformers.utils.logging.set_verbosity_error()
+    for name in names:
+        export(name, Path(folder), tokenizer, packages.split(","))
 
 
 if __name__ == "__main__":

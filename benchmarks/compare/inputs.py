@@ -81,6 +81,10 @@ def dense_mask(case):
     return None
 
 
+# Words of a reranker's query, and of the shortest and the longest document.
+QUERY_WORDS, DOCUMENT_WORDS = 8, (30, 400)
+
+
 def token_ids(case):
     """Return ids (batch, length) of whole words in MiniLM's vocabulary."""
     return np.random.default_rng(0).integers(2000, 29000, case.shape)
@@ -92,3 +96,13 @@ def texts(case):
     counts = np.exp(rng.normal(LOG_WORDS_MEAN, LOG_WORDS_DEVIATION, case.shape[0]))
     counts = np.clip(counts, 1, MOST_WORDS).astype(int)
     return [" ".join(rng.choice(WORDS, count)) for count in counts]
+
+
+def rerank_texts(case):
+    """Return a query, and documents of all lengths."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(*DOCUMENT_WORDS, case.shape[0], endpoint=True)
+    query, *documents = (
+        " ".join(rng.choice(WORDS, count)) for count in (QUERY_WORDS, *counts)
+    )
+    return query, documents

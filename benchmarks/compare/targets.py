@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from .cases import ATTENTION_SHAPES, DECODE, FIRST_VECTOR, MINILM_SHAPES
+from .models import WINDOWED
 from .results import geometric_mean
 
 # What the targets allow attention where there is no AVX-512: fewer registers.
@@ -135,6 +136,17 @@ def text_targets(results):
     yield Outcome(what, "at most 130 MB resident", 130, memory, at_most=True)
 
 
+def model_targets(results):
+    """Yield those of the other models: equal lengths, long windows, ragged work."""
+    cases = results.cases("models")
+    long = [case for case in cases if case.option == WINDOWED and case.shape[1] >= 2048]
+    equal = [case for case in cases if case not in long]
+    yield times_peer(results, "other models, equal lengths", 1.05, equal)
+    yield times_peer(results, f"{WINDOWED}, 2,048 tokens", 1.5, long)
+    ragged = results.cases("ragged")
+    yield times_peer(results, "other models, ragged, sorted for the peers", 1.25, ragged)
+
+
 def general_targets(results):
     compute, memory = {}, {}
     ratio = results.most and max(results.bandwidth[results.most]) / max(
@@ -167,5 +179,6 @@ def outcomes(results, avx512):
     yield from linear_targets(results)
     yield from attention_targets(results, avx512)
     yield from minilm_targets(results)
+    yield from model_targets(results)
     yield from text_targets(results)
     yield from general_targets(results)

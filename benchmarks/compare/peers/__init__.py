@@ -12,6 +12,8 @@ Modules here are imported in processes of their own; this one knows them by name
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from ..models import MINILM
+
 
 class Unsupported(Exception):
     """The implementation has no such operation; the message says why."""
@@ -23,6 +25,10 @@ class Settings(NamedTuple):
     threads: int
     model: str  # the folder of all-MiniLM-L6-v2
     exports: str  # the folder that export.py filled
+
+    def folder(self, name: str) -> str:
+        """Return the folder of a model, as transformers writes it."""
+        return self.model if name == MINILM else f"{self.exports}/{name}"
 
 
 class Peer(NamedTuple):

@@ -1,39 +1,44 @@
 """CTranslate2's encoder, from its own conversion of the model."""
 
+from functools import lru_cache
+from pathlib import Path
+
 import ctranslate2
 import numpy as np
+from safetensors.numpy import load_file
 
-from ..inputs import texts, token_ids
 from . import Unsupported
-from .sorted_texts import SortedTexts
+from .encoders import Encoders
 
 
-class CTranslate2:
-    """An encoder that computes in float32."""
+class CTranslate2(Encoders):
+    """Encoders that compute in float32; a reranker's last product is NumPy's."""
 
     def __init__(self, settings):
-        self.folder = settings.model
-        self.encoder = ctranslate2.Encoder(
-            f"{settings.exports}/ctranslate2",
+        self.settings = settings
+
+    @lru_cache(maxsize=1)  # noqa: B019 - an instance lives as long as its process
+    def forward(self, name):
+        folder = Path(f"{self.settings.exports}/{name}.ctranslate2")
+        if not folder.exists():
+            raise Unsupported("its converter knows no such model")
+        encoder = ctranslate2.Encoder(
+            str(folder),
             compute_type="float32",
-            intra_threads=settings.threads,
+            intra_threads=self.settings.threads,
             inter_threads=1,
         )
+        tensors = load_file(f"{self.settings.folder(name)}/model.safetensors")
+        head = [tensors.get(f"classifier.{part}") for part in ("weight", "bias")]
 
-    def forward(self, ids, mask):
-        ids, lengths = ids.astype(np.int32), mask.sum(axis=1).astype(np.int32)
-        outputs = self.encoder.forward_batch(
-            *map(ctranslate2.StorageView.from_array, (ids, lengths))
-        )
-        return np.asarray(outputs.last_hidden_state)
+        def forward(ids, mask, types):
+            arrays = (array.astype(np.int32) for array in (ids, mask.sum(axis=1)))
+            outputs = encoder.forward_batch(
+                *map(ctranslate2.StorageView.from_array, arrays),
+                types.tolist() if types.any() else None,
+            )
+            if head[0] is None:
+                return np.asarray(outputs.last_hidden_state)
+            return np.asarray(outputs.pooler_output) @ head[0].T + head[1]
 
-    def minilm(self, case):
-        if case.option:
-            raise Unsupported("weights in other formats are fastattn's")
-        ids = token_ids(case)
-        mask = np.ones_like(ids)
-        return lambda: self.forward(ids, mask)
-
-    def texts(self, case):
-        encoder, inputs = SortedTexts(self.folder, self.forward), texts(case)
-        return lambda: encoder.encode(inputs)
+        return forward

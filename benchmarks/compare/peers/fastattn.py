@@ -1,13 +1,21 @@
 """fastattn, as its README uses it."""
 
-import functools
-import inspect
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 import fastattn as fa
 
-from ..inputs import attention_arrays, attention_keywords, normal, texts, token_ids
+from ..inputs import (
+    attention_arrays,
+    attention_keywords,
+    normal,
+    rerank_texts,
+    texts,
+    token_ids,
+)
+from ..models import MINILM
 from . import Unsupported
 from .dense import DenseLayers
 
@@ -28,7 +36,13 @@ class Fastattn(DenseLayers):
 
     def __init__(self, settings):
         fa.set_num_threads(settings.threads)
-        self.folder = settings.model
+        self.settings = settings
+
+    @staticmethod
+    def to_numpy(result):
+        """Make an array of what a call gives."""
+        sparse = isinstance(result, fa.SparseVectors)
+        return result.toarray() if sparse else np.asarray(result)
 
     def dense(self, weight, bias):
         layer = fa.nn.Linear(*weight.shape[::-1], init="zeros")
@@ -41,20 +55,33 @@ class Fastattn(DenseLayers):
             arrays = [array.astype(half(case.option)) for array in arrays]
         return lambda: fa.attention(*arrays, **keywords)
 
-    @functools.cache  # noqa: B019 - an instance lives as long as its process
-    def model(self, weights=""):
-        if not weights:
-            return fa.load(self.folder)
-        if "weights" not in inspect.signature(fa.load).parameters:
-            raise Unsupported("fastattn.load has no keyword weights")
-        return fa.load(self.folder, weights=weights)
+    @lru_cache(maxsize=2)  # noqa: B019 - an instance lives as long as its process
+    def load(self, name, load=fa.load, weights="float32"):
+        folder = Path(self.settings.folder(name))
+        if not folder.exists():
+            raise Unsupported("torch and transformers make its weights")
+        return load(folder, weights=weights)
 
     def minilm(self, case):
-        encoder, ids = self.model(case.option).model, token_ids(case)
-        return lambda: encoder(ids)
+        model = self.load(MINILM, weights=case.option or "float32").model
+        ids = token_ids(case)
+        return lambda: model(ids)
+
+    def model(self, case):
+        model, ids = self.load(case.option).model, token_ids(case)
+        return lambda: model(ids)
 
     def texts(self, case):
-        model, inputs = self.model(), texts(case)
+        model, inputs = self.load(case.option or MINILM), texts(case)
+        return lambda: model.encode(inputs, normalize=True)
+
+    def rerank(self, case):
+        model, (query, documents) = self.load(case.option), rerank_texts(case)
+        pairs = [(query, document) for document in documents]
+        return lambda: model.predict(pairs)
+
+    def sparse(self, case):
+        model, inputs = self.load(case.option, fa.SparseEncoder.load), texts(case)
         return lambda: model.encode(inputs)
 
     def tiny(self, case):

@@ -1,11 +1,15 @@
 """The graphs of ONNX that two of the peers run."""
 
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from ..inputs import linear_inputs, texts, token_ids
+from ..inputs import linear_inputs
+from ..models import INPUTS, MODELS
 from . import Unsupported
-from .sorted_texts import SortedTexts
+from .encoders import Encoders
 
 OPSET = 17
 
@@ -26,14 +30,15 @@ def linear_graph(weight, bias):
     return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
 
 
-class Graphs:
+class Graphs(Encoders):
     """Operations of a class with the method `compile`.
 
     ``compile(graph)`` takes a path or a serialized model and returns a function from a
-    dict of inputs to the only output. The graph of MiniLM is the file `minilm_graph`.
+    dict of inputs to the only output. The graph of a model is a file whose name ends in
+    `ending`.
     """
 
-    minilm_graph = "minilm.onnx"
+    ending = ".onnx"
 
     def __init__(self, settings):
         self.settings = settings
@@ -43,24 +48,10 @@ class Graphs:
         run = self.compile(linear_graph(weight, bias))
         return lambda: run({"x": x})
 
-    def forward(self):
-        """Return MiniLM as a function of ids and mask."""
-        if not hasattr(self, "compiled"):
-            self.compiled = self.compile(f"{self.settings.exports}/{self.minilm_graph}")
-
-        def forward(ids, mask):
-            inputs = {"input_ids": ids, "attention_mask": mask}
-            return self.compiled({**inputs, "token_type_ids": np.zeros_like(ids)})
-
-        return forward
-
-    def minilm(self, case):
-        if case.option:
-            raise Unsupported("weights in other formats are fastattn's")
-        ids, forward = token_ids(case), self.forward()
-        mask = np.ones_like(ids)
-        return lambda: forward(ids, mask)
-
-    def texts(self, case):
-        encoder, inputs = SortedTexts(self.settings.model, self.forward()), texts(case)
-        return lambda: encoder.encode(inputs)
+    @lru_cache(maxsize=1)  # noqa: B019 - an instance lives as long as its process
+    def forward(self, name):
+        path = Path(f"{self.settings.exports}/{name}{self.ending}")
+        if not path.exists():
+            raise Unsupported("there is no such graph of this model")
+        run, names = self.compile(str(path)), INPUTS[: MODELS[name].inputs]
+        return lambda *arrays: run(dict(zip(names, arrays, strict=False)))

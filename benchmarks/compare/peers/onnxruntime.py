@@ -22,7 +22,7 @@ class OnnxRuntime(Graphs):
 class FusedOnnxRuntime(OnnxRuntime):
     """The graph that ``onnxruntime.transformers.optimizer`` makes of the export."""
 
-    minilm_graph = "minilm_fused.onnx"
+    ending = ".fused.onnx"
 
     def linear(self, case):
         raise Unsupported("there is nothing to fuse in one layer")

@@ -1,18 +1,19 @@
-"""torch, in eager mode as its users run it, and transformers' BERT."""
+"""torch, in eager mode as its users run it, and transformers' models."""
 
-import functools
+from functools import lru_cache
 
 import torch
 from torch.nn.functional import linear, scaled_dot_product_attention
-from transformers import BertModel
 
-from ..inputs import attention_arrays, dense_mask, texts, token_ids
+from ..inputs import attention_arrays, dense_mask
+from ..models import MODELS
+from ..torch_models import TorchModel
 from . import Unsupported
 from .dense import DenseLayers
-from .sorted_texts import SortedTexts
+from .encoders import Encoders
 
 
-class Torch(DenseLayers):
+class Torch(Encoders, DenseLayers):
     """Calls under ``inference_mode``."""
 
     array = staticmethod(torch.from_numpy)
@@ -21,7 +22,7 @@ class Torch(DenseLayers):
         torch.set_num_threads(settings.threads)
         self.mode = torch.inference_mode()  # lasts as long as this reference
         self.mode.__enter__()
-        self.folder = settings.model
+        self.settings = settings
 
     @staticmethod
     def to_numpy(result):
@@ -49,21 +50,7 @@ class Torch(DenseLayers):
             query, key, value = (x.to(dtype) for x in (query, key, value))
         return lambda: scaled_dot_product_attention(query, key, value, **keywords)
 
-    @functools.cached_property
-    def model(self):
-        return BertModel.from_pretrained(self.folder).eval()
-
-    def minilm(self, case):
-        if case.option:
-            raise Unsupported("weights in other formats are fastattn's")
-        ids = torch.from_numpy(token_ids(case))
-        mask = torch.ones_like(ids)
-        return lambda: self.model(ids, mask).last_hidden_state
-
-    def texts(self, case):
-        def forward(ids, mask):
-            outputs = self.model(torch.from_numpy(ids), torch.from_numpy(mask))
-            return outputs.last_hidden_state.numpy()
-
-        encoder, inputs = SortedTexts(self.folder, forward), texts(case)
-        return lambda: encoder.encode(inputs)
+    @lru_cache(maxsize=1)  # noqa: B019 - an instance lives as long as its process
+    def forward(self, name):
+        model = TorchModel(MODELS[name], self.settings.folder(name))
+        return lambda *arrays: model(*map(torch.from_numpy, arrays)).numpy()
