@@ -37,6 +37,22 @@ benchmarks/requirements-peers.txt has them all. Linux only.
 """
 
 
+def add_timing(parser):
+    """Add the options that say how long, and by which clock."""
+    parser.add_argument(
+        "--rounds", type=int, default=4, help="turns of each, the best counts (%(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0.1, help="length of a turn (%(default)s)"
+    )
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count the time that a process computes: for one thread, where others use the"
+        " machine, too",
+    )
+
+
 def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compare",
@@ -67,12 +83,7 @@ def parse(arguments):
         metavar="N",
         help="numbers of threads; the targets are about the largest (%(default)s)",
     )
-    parser.add_argument(
-        "--rounds", type=int, default=4, help="turns of each, the best counts (%(default)s)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=0.1, help="length of a turn (%(default)s)"
-    )
+    add_timing(parser)
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -85,7 +96,10 @@ def parse(arguments):
         help="folder that gets RESULTS.md and images/, or a file in it ending in .md"
         " (benchmarks)",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.cpu_time and options.threads != [1]:
+        parser.error("--cpu-time needs --threads 1")
+    return options
 
 
 def say(text):
@@ -128,7 +142,7 @@ def measure(options, peers, exports):
     cases = [case for case in cases if case.group in options.only]
     export(models_of(cases), peers, model, exports)
     runner = Runner(
-        results, Settings(0, model, exports), rounds, seconds, say
+        results, Settings(0, model, exports, options.cpu_time), rounds, seconds, say
     )
     measure_limits(results)
     for threads in options.threads:

@@ -25,6 +25,7 @@ class Settings(NamedTuple):
     threads: int
     model: str  # the folder of all-MiniLM-L6-v2
     exports: str  # the folder that export.py filled
+    cpu_time: bool = False  # whether the clock stands while others have the processor
 
     def folder(self, name: str) -> str:
         """Return the folder of a model, as transformers writes it."""
