@@ -141,6 +141,16 @@ class TestFolders:
         assert model.default_route == "query"
         np.testing.assert_array_equal(model.encode(TEXTS).toarray(), expected)
 
+    def test_the_transformer_beside_the_router(self, folder):
+        """As the models of OpenSearch are published."""
+        expected = fa.load(folder).encode(TEXTS).toarray()
+        for path in (folder / DOCUMENT[0]).iterdir():
+            path.rename(folder / path.name)
+        (folder / DOCUMENT[0]).rmdir()
+        settings = (folder / ROUTER).read_text().replace(DOCUMENT[0], "")
+        (folder / ROUTER).write_text(settings)
+        np.testing.assert_array_equal(fa.load(folder).encode(TEXTS).toarray(), expected)
+
     def test_no_default(self, folder):
         parameters = {"default_route": None, "allow_empty_key": False}
         change_json(folder / ROUTER, parameters=parameters)
@@ -150,11 +160,14 @@ class TestFolders:
         assert model.encode_query(TEXTS).shape == model.encode_document(TEXTS).shape
 
     def test_shared_modules(self, folder):
-        change_json(folder / ROUTER, structure={"query": DOCUMENT, "document": DOCUMENT})
+        parameters = {"default_route": None, "allow_empty_key": False}
+        structure = {"query": DOCUMENT, "document": DOCUMENT}
+        change_json(folder / ROUTER, structure=structure, parameters=parameters)
         model = fa.load(folder)
         assert model.query_weights is None
         found = model.encode_query(TEXTS).toarray()
-        np.testing.assert_array_equal(found, model.encode_document(TEXTS).toarray())
+        for encode in (model.encode, model.encode_document):
+            np.testing.assert_array_equal(found, encode(TEXTS).toarray())
 
     @pytest.mark.parametrize(
         ("file", "fields", "message"),

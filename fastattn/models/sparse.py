@@ -113,9 +113,10 @@ def _routed(said: SparseFolder, router: Listed, rest: Sequence[Listed]) -> Spars
     routes = read_router(router)
     transformer, *pooling = routes.document
     refuse_adapter(transformer.folder)
-    query = None
+    query: Listed | None = None
+    default: str | None = DOCUMENT
     if routes.query != routes.document:
-        query = routes.query[0]
+        query, default = routes.query[0], routes.default
         kinds = [module.kind for module in routes.query]
         if kinds != [TOKEN_WEIGHTS]:
             expected = f"a {TOKEN_WEIGHTS}, or the modules of {DOCUMENT}"
@@ -125,7 +126,7 @@ def _routed(said: SparseFolder, router: Listed, rest: Sequence[Listed]) -> Spars
         transformer=transformer.folder,
         splade=_splade_behind(routes.structure.path, transformer, pooling),
         query=query,
-        default=routes.default,
+        default=default,
     )
 
 
