@@ -182,6 +182,18 @@ class TestJinaBert:
             EncoderModel.from_weights(config, {})
 
 
+# How names of tensors differ from those of XLM-R in code that Jina's folders come with.
+FLASH = {
+    "embeddings.LayerNorm": "emb_ln",
+    "encoder.layer.": "encoder.layers.",
+    "attention.output.dense": "mixer.out_proj",
+    "attention.output.LayerNorm": "norm1",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+    "output.LayerNorm": "norm2",
+}
+
+
 class TestJinaV3:
     def test_folders_that_say_they_are_an_xlm_roberta(self):
         config, tensors = read("jina_v3")
@@ -194,9 +206,34 @@ class TestJinaV3:
         del original["rope_parameters"]
         other = EncoderModel.from_weights(original, tensors)
         assert_same_bits(other(IDS), model(IDS))
-        absolute = original | {"position_embedding_type": "absolute"}
+        other = original | {"position_embedding_type": "alibi"}
         with pytest.raises(fa.ModelFormatError, match="position_embedding_type must be"):
-            EncoderModel.from_weights(absolute, tensors)
+            EncoderModel.from_weights(other, tensors)
+
+    def test_absolute_positions(self):
+        """As the second version of Jina's reranker has them: an XLM-R by other names."""
+        config, tensors = read("xlm_roberta")
+        expected = EncoderModel.from_weights(config, tensors)
+        config = config | {
+            "position_embedding_type": "absolute",
+            "auto_map": {"AutoConfig": "configuration.XLMRobertaFlashConfig"},
+        }
+        del config["model_type"]
+        renamed = {}
+        for name, tensor in tensors.items():
+            for old, new in FLASH.items():
+                name = name.replace(old, new)
+            renamed[name] = tensor
+        for i in range(config["num_hidden_layers"]):
+            for kind in ("weight", "bias"):
+                layer = f"encoder.layer.{i}.attention.self."
+                parts = [tensors[f"{layer}{n}.{kind}"] for n in ("query", "key", "value")]
+                joined = f"encoder.layers.{i}.mixer.Wqkv.{kind}"
+                renamed[joined] = np.concatenate(parts)
+        renamed = {n: t for n, t in renamed.items() if ".attention.self." not in n}
+        model = EncoderModel.from_weights(config, renamed)
+        assert model.max_positions == expected.max_positions
+        assert_same_bits(model(IDS), expected(IDS))
 
 
 class TestT5:

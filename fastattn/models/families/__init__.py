@@ -31,6 +31,10 @@ MODULES = {
     "xlm-roberta": "xlm_roberta",
 }
 
+# Classes of configurations that write no `model_type`, in code that folders come with ->
+# the one that it would be.
+CODE = {"XLMRobertaFlashConfig": "xlm-roberta"}
+
 # Fields that change the weights of any family, and that none reads.
 NEVER = ("quantization_config", "pruned_heads")
 
@@ -41,6 +45,12 @@ def family_of(settings: Settings) -> Family:
         if settings.fields.get(field):
             raise settings.error(field, "is not read: get the model as it was before that")
     refuse_type(settings)
+    if not settings.has("model_type"):
+        code = settings.get_object("auto_map")
+        kind = code.get("AutoConfig", str, "").rpartition(".")[2]
+        if kind in CODE:
+            fields = settings.fields | {"model_type": CODE[kind]}
+            settings = Settings(settings.path, fields)
     name = MODULES[settings.get_choice("model_type", MODULES)]
     family: Family = import_module(f".{name}", __package__).FAMILY
     return family

@@ -17,11 +17,13 @@ from .family import (
     Family,
     LowRank,
     SameRows,
+    affine,
     dense_classifier,
     head_dim_of,
     read_sizes,
 )
 from .post_norm import NATIVE, NATIVE_ATTENTION, Names, Parts, post_norm
+from .roberta import counted
 
 # The fields of config.json that are sizes, with their defaults.
 SIZES = {
@@ -49,13 +51,14 @@ NAMES = Names(
 )
 
 
-def read(settings: Settings, names: Names = NAMES) -> Architecture:
+def read(settings: Settings, names: Names = NAMES, rotary: bool = True) -> Architecture:
     """Read config.json; what transformers has a default for may be missing."""
     sizes = read_sizes(settings, SIZES)
+    dim = head_dim_of(settings, sizes, SIZES)
     return post_norm(
         sizes,
         names,
-        rotary=read_rotary(settings, head_dim_of(settings, sizes, SIZES), 20000.0),
+        rotary=read_rotary(settings, dim, 20000.0) if rotary else None,
         activation=ACTIVATIONS[settings.get_choice("hidden_act", ACTIVATIONS, "gelu")],
         gated=False,
         eps=settings.get_float("layer_norm_eps", 1e-5, *EPS_RANGE),
@@ -79,8 +82,17 @@ FAMILY = replace(PUBLISHED, variants={NATIVE: IN_MEMORY})
 
 
 def read_original(settings: Settings) -> Architecture:
-    """Read config.json of the folders that come with code of their own."""
-    settings.get_choice("position_embedding_type", ["rotary"])
+    """Read config.json of the folders that come with code of their own.
+
+    The second version of Jina's reranker has its names, and positions as XLM-R.
+    """
+    kind = settings.get_choice("position_embedding_type", ["rotary", "absolute"])
+    if kind == "absolute":
+        found = read(settings, rotary=False)
+        name = "embeddings.position_embeddings"
+        shape = found.max_positions, found.hidden_size
+        table = affine(["position_embeddings."], {name: shape}, bias=False)
+        return counted(replace(found, weights=[*found.weights, *table]), settings)
     base = settings.get_float("rotary_emb_base", 10000.0, 1.0, HIGHEST_BASE)
     rope = {"rope_parameters": {"rope_theta": base}}
     return read(Settings(settings.path, settings.fields | rope))

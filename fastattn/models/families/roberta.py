@@ -10,7 +10,11 @@ from .family import EPS_RANGE, Architecture, Family, HeadLayer, WordHead, dense_
 
 def read(settings: Settings) -> Architecture:
     """Read config.json; what transformers has a default for may be missing."""
-    architecture = read_bert_like(settings)
+    return counted(read_bert_like(settings), settings)
+
+
+def counted(architecture: Architecture, settings: Settings) -> Architecture:
+    """Let positions be counted behind that of padding, which config.json names."""
     padding = settings.get("pad_token_id", int, 1)
     highest = architecture.max_positions - 2
     if not 0 <= padding <= highest:
