@@ -258,6 +258,34 @@ class TestLayerNorm:
         assert_same_bits(layer_norm(x, out=x), expected)
 
 
+class TestNormalize:
+    """What a pooling does at last: a mean of one row is that row."""
+
+    @pytest.mark.parametrize("n", [1, 2, 17, 384, 5000])
+    @pytest.mark.parametrize("power", [64, 100, 124])
+    def test_of_long_rows_too(self, isa, n, power):
+        x, starts = normal(3, n), np.arange(4)
+        long = np.ldexp(x, power)
+        assert_same_bits(pool(long, starts, "mean", True), pool(x, starts, "mean", True))
+
+    def test_at_the_ends_of_float32(self, isa):
+        rows = np.full((4, 384), LARGEST, np.float32)
+        rows[1, 1:] = 0
+        rows[2] = 1e-45
+        rows[3] = np.ldexp(normal(384), -80)
+        unit = pool(rows, np.arange(5), "mean", True)
+        # In float32 the formula itself would overflow.
+        assert_accurate(unit, lambda _: reference.normalize(rows.astype(float)))
+
+    @pytest.mark.parametrize("special", [np.nan, np.inf])
+    def test_special_values_fill_their_row_only(self, isa, special):
+        x = normal(3, 33)
+        x[1, 32] = special
+        y = pool(x, np.arange(4), "mean", True)
+        assert np.isnan(y[1, 32])
+        assert_same_bits(y[::2], pool(x[::2], np.arange(3), "mean", True))
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -72,22 +72,17 @@ static int64_t pool_tasks(const void *plan)
     return ((const fa_pool_plan *)plan)->num_sequences;
 }
 
-/* y = x / max(|x|, 1e-12), as torch.nn.functional.normalize. */
+/* y = y / max(|y|, 1e-12), as torch.nn.functional.normalize. */
 static void normalize_row(int64_t n, float *y)
 {
-    vf squares[VECTORS] = {{0}};
-    for (int64_t i = 0; i < n; i += FA_PANEL) {
-        UNROLL
-        for (int v = 0; v < VECTORS; v++) {
-            const vf x = vload_tail(y + i + v * LANES, n - i - v * LANES);
-            squares[v] = vfma(x, x, squares[v]);
-        }
+    float squares = block_sum(2, n, y, 0.0f);
+    /* Those that vanish leave a length that is below 1e-12 anyway. */
+    if (squares > FLT_MAX) {
+        scale_row(n, y, 0.0f, scale_of_row(n, y), NULL, NULL, y);
+        squares = block_sum(2, n, y, 0.0f);
     }
-    const float length = sqrtf(sum16(squares));
-    const vf reciprocal = vsplat(1.0f / (length < 1e-12f ? 1e-12f : length));
-    for (int64_t i = 0; i < n; i += LANES) {
-        vstore_tail(y + i, vload_tail(y + i, n - i) * reciprocal, n - i);
-    }
+    const float length = sqrtf(squares);
+    scale_row(n, y, 0.0f, 1.0f / (length < 1e-12f ? 1e-12f : length), NULL, NULL, y);
 }
 
 static void pool_run(const void *plan, int64_t task, void *scratch)
