@@ -1,8 +1,10 @@
 """Transformer encoders on CPUs, at the speed the hardware allows, from NumPy arrays.
 
 The functions are here, the layers in :mod:`fastattn.nn`, pictures in
-:mod:`fastattn.plot`; :func:`fastattn.load` reads a model folder and gives sentence
-vectors. Nothing optional is imported before it is used.
+:mod:`fastattn.plot`. :func:`fastattn.load` reads a model folder: a :class:`TextEncoder`
+gives vectors of texts, a :class:`CrossEncoder` scores pairs of texts, or texts, and a
+:class:`SparseEncoder` gives weights to words. Nothing optional is imported before it is
+used.
 """
 
 from importlib import import_module
@@ -81,7 +83,7 @@ LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import layers, pictures and the text encoder when they are first asked for."""
+    """Import layers, pictures and models when they are first asked for."""
     if name in ("nn", "plot"):
         return import_module(f".{name}", __name__)
     if name in LAZY:

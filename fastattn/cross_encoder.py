@@ -142,7 +142,8 @@ class CrossEncoder(TextModel):
         Parameters
         ----------
         inputs : (str, str), str, or iterable of either
-            A pair of texts as a tuple, or one text; or any number of one kind.
+            A pair of texts as a tuple, or one text; or any number of one kind. A list of
+            two str is two texts, each with scores of its own, and no pair.
         prompt : str, optional
             Put in front of every text, or of the first of a pair; unless given, what the
             folder says, which mostly is nothing.
@@ -199,9 +200,11 @@ class CrossEncoder(TextModel):
         Examples
         --------
         >>> import fastattn as fa
-        >>> model = fa.load("cross-encoder/ms-marco-MiniLM-L6-v2")  # doctest: +SKIP
-        >>> model.predict(("Is it cold?", "It is 3 degrees below zero."))  # doctest: +SKIP
-        np.float32(1.7)
+        >>> model = fa.load("cross-encoder/ms-marco-MiniLM-L6-v2")
+        >>> model.predict([("Is it cold?", "Yes."), ("Is it cold?", "A cat.")]).shape
+        (2,)
+        >>> model.predict(("Is it cold?", "Yes.")).shape
+        ()
         """
         items, of_pairs, single = _as_inputs(inputs)
         scores = self._scores(
@@ -269,9 +272,12 @@ class CrossEncoder(TextModel):
         Examples
         --------
         >>> import fastattn as fa
-        >>> model = fa.load("cross-encoder/ms-marco-MiniLM-L6-v2")  # doctest: +SKIP
-        >>> model.rank("Is it cold?", ["Yes.", "A cat."], top_k=1)  # doctest: +SKIP
-        [{'corpus_id': 0, 'score': -3.2}]
+        >>> model = fa.load("cross-encoder/ms-marco-MiniLM-L6-v2")
+        >>> ranked = model.rank("Is it cold?", ["Yes.", "A cat.", "No."], top_k=2)
+        >>> [sorted(entry) for entry in ranked]
+        [['corpus_id', 'score'], ['corpus_id', 'score']]
+        >>> ranked[0]["score"] >= ranked[1]["score"]
+        True
         """
         check_options(CrossEncoder.rank, options, CrossEncoder.predict)
         if len(self.labels) > 1:

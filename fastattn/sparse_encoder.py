@@ -208,9 +208,13 @@ class SparseEncoder(TextModel):
         Examples
         --------
         >>> import fastattn as fa
-        >>> model = fa.load("naver/splade-v3")  # doctest: +SKIP
-        >>> model.decode(model.encode("the cat"), top_k=2)  # doctest: +SKIP
-        [('cat', 2.5), ('cats', 1.6)]
+        >>> model = fa.load("naver/splade-v3")
+        >>> vectors = model.encode(["the cat", "a dog"])
+        >>> vectors.shape == (2, model.words.vocab_size)
+        True
+        >>> (heaviest, weight), *_ = model.decode(vectors, top_k=3)[0]
+        >>> weight == float(vectors.toarray()[0].max())
+        True
         """
         if self.default_route is None:
             raise ValueError(

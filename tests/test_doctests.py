@@ -3,8 +3,10 @@
 import doctest
 import importlib
 import pkgutil
+import shutil
 
 import pytest
+from support.folders import DATA
 
 import fastattn
 
@@ -14,6 +16,25 @@ MODULES = sorted(
     {module.name for module in pkgutil.walk_packages(fastattn.__path__, "fastattn.")}
     - SCRIPTS
 )
+
+
+# Models that examples load, which no package carries: tiny ones stand in for them.
+STAND_INS = {
+    "cross-encoder/ms-marco-MiniLM-L6-v2": DATA / "cross" / "electra",
+    "naver/splade-v3": DATA / "sparse" / "bert",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Put the stand-ins into a cache of the Hugging Face hub."""
+    cache = tmp_path_factory.mktemp("hub")
+    for name, folder in STAND_INS.items():
+        snapshots = cache / f"models--{name.replace('/', '--')}" / "snapshots"
+        shutil.copytree(folder, snapshots / "main")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_CACHE", str(cache))
+        yield
 
 
 @pytest.mark.parametrize("name", ["fastattn", *MODULES])

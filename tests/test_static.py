@@ -37,6 +37,16 @@ def load(tmp_path):
     return lambda name: fa.load(folder_of(name, tmp_path))
 
 
+def test_what_there_is_to_look_at(load):
+    """Vectors on the way, and no heads."""
+    model = load(NAMES[0])
+    trace = fa.trace(model, "a")
+    assert_same_bits([*trace.values()][-1], vectors(model, "a"))
+    assert trace.layers == ()
+    with pytest.raises(ValueError, match="a static model looks words up in a table: no"):
+        fa.explain(model, "a")
+
+
 @pytest.mark.parametrize("name", NAMES)
 class TestEveryModel:
     def test_numbers(self, load, name):

@@ -45,8 +45,8 @@ def explain(
     TypeError
         If the model is no TextEncoder or a text no str.
     ValueError
-        If a text holds a lone surrogate, or the model computes numbers of
-        1e5 and more.
+        If a text holds a lone surrogate, the model is a static one, which has no heads,
+        or it computes numbers of 1e5 and more.
 
     Warns
     -----
@@ -75,6 +75,11 @@ def explain(
         raise TypeError(f"model must be a TextEncoder, got {type(model).__name__}")
     if not isinstance(text, str):
         raise TypeError(f"text must be a str, got {type(text).__name__}")
+    if model.model.encoder is None:
+        raise ValueError(
+            "a static model looks words up in a table: no token attends to another, so "
+            "there is nothing to draw"
+        )
     traced = trace(model, text, pair=pair, names=NAMES)
     heads, _, dim = traced.layers[0]["queries"].shape
     special = traced.encoding.special_tokens_mask
