@@ -15,9 +15,9 @@ from .arrays import as_choice, as_index
 from .errors import TruncationWarning
 from .models import EncoderModel
 from .models.batches import pack
-from .models.folder import errors_of_library
 from .models.modules import TOKENS, Features
-from .models.tokenization import Tokenization, Tokens, check_unicode
+from .models.pairs import encode_pair
+from .models.tokenization import Tokenization, Tokens
 from .nn import Encoder, EncoderLayer, FeedForward, MultiHeadAttention
 from .nn.recorder import Complete, Recorder, program_for, recording
 from .text import TextEncoder
@@ -279,9 +279,7 @@ def _encoding(model: TextEncoder, text: str, pair: str | None) -> "Encoding":
     if pair is None:
         tokenization = Tokenization(model.tokenizer, model.prompt, 1)
         return tokenization.encodings([text], lambda _: "the text")[0]
-    check_unicode(text + pair, "the text")
-    with errors_of_library("tokenizer.json"):
-        return model.tokenizer.encode(model.prompt + text, pair)
+    return encode_pair(model.tokenizer, model.prompt, (text, pair))
 
 
 def _compute(model: TextEncoder, tokens: Tokens) -> None:

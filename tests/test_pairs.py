@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, processors
 import fastattn as fa
 from fastattn.models import read_model
 from fastattn.models.folder import Folder
-from fastattn.models.pairs import PairTokenization, Template, read_template
+from fastattn.models.pairs import PairTokenization, Template, encode_pair, read_template
 
 TEMPLATES = {
     "two types": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"),
@@ -51,6 +51,10 @@ def check(tokenizer, pairs, prompt="", threads=1):
         assert tokens.ids.tolist() == whole.ids
         assert tokens.types.tolist() == whole.type_ids
         assert tokens.cut == bool(whole.overflowing)
+        traced = encode_pair(tokenizer, prompt, (first, second))
+        assert bool(traced.overflowing) == tokens.cut
+        for known in ("ids", "type_ids", "tokens", "special_tokens_mask", "sequence_ids"):
+            assert getattr(traced, known) == getattr(whole, known)
 
 
 @settings(max_examples=40, deadline=None)
@@ -96,6 +100,8 @@ def test_of_long_texts_little_is_tokenized():
     counted = Counted(tokenizer)
     pairs = [("the cat " * 100_000, "!"), ("a", "the dog " * 100_000)]
     tokens_of(PairTokenization(template, counted, "", 1), pairs)
+    for pair in pairs:
+        encode_pair(counted, "", pair)
     assert counted.most < 1000
 
 

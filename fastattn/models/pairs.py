@@ -13,7 +13,7 @@ from numpy import int64
 from numpy.typing import NDArray
 
 from ..errors import ModelFormatError
-from .folder import Folder
+from .folder import Folder, errors_of_library
 from .model import EncoderModel
 from .tokenization import SLICE_TEXTS, Tokenization, Tokens, slice_length
 
@@ -158,6 +158,21 @@ class PairTokenization:
         if first.cut and second.cut:
             longer = self._sides[0].count(pair[0]) > self._sides[1].count(pair[1])
         return (half + 1, half) if longer else (half, half + 1)
+
+
+def encode_pair(tokenizer: "Tokenizer", prompt: str, pair: Pair) -> "Encoding":
+    """Tokenize one pair, no more of it than is read, and give all that the library says."""
+    sides = [Tokenization(tokenizer, text, 1, special=False) for text in (prompt, "")]
+    names = "the text", "pair"
+    excerpts = [side.excerpt(*text) for side, *text in zip(sides, pair, names, strict=True)]
+    truncation: Any = tokenizer.truncation
+    room = truncation["max_length"] - tokenizer.num_special_tokens_to_add(is_pair=True)
+    (first, _), (second, _) = excerpts
+    if room % 2 and all(cut for _, cut in excerpts):
+        # The longer text keeps one token more, and only all of both tells which that is.
+        first, second = prompt + pair[0], pair[1]
+    with errors_of_library("tokenizer.json"):
+        return tokenizer.encode(first, second)
 
 
 def read_template(folder: Folder, tokenizer: "Tokenizer", model: EncoderModel) -> Template:

@@ -80,7 +80,8 @@ class Tokenization:
                 encodings = self._encode(parts, positions=bool(cut))
                 for index in cut:
                     if not self._excerpts.settle(parts[index], encodings[index]):
-                        encodings[index] = self._encode_longer(texts[index])
+                        size = 2 * self.first_size(texts[index])
+                        _, encodings[index] = self._settled(texts[index], size)
         except ModelFormatError:
             for index, text in enumerate(texts):
                 check_unicode(text, name(index))
@@ -92,17 +93,23 @@ class Tokenization:
         (encoding,) = self._encode([self._prompt + text])
         return len(encoding) + sum(map(len, encoding.overflowing))
 
-    def _encode_longer(self, text: str) -> "Encoding":
-        """Tokenize longer parts of a text, until one settles its tokens or is the text."""
-        size = 2 * self.first_size(text)
+    def excerpt(self, text: str, name: str) -> tuple[str, bool]:
+        """Get a part of a text with all tokens that are kept, and say if there are more."""
+        check_unicode(text, name)
+        with errors_of_library("tokenizer.json"):
+            part, encoding = self._settled(text, self.first_size(text))
+        return part, bool(encoding.overflowing)
+
+    def _settled(self, text: str, size: int) -> "tuple[str, Encoding]":
+        """Tokenize parts of a text, of a size or longer, until one settles its tokens."""
         while size < self._length(text):
             part = self._part(text, size)
             (encoding,) = self._encode([part], positions=True)
             if self._excerpts.settle(part, encoding):
-                return encoding
+                return part, encoding
             size *= 2
-        (encoding,) = self._encode([self._prompt + text])
-        return encoding
+        whole = self._prompt + text
+        return whole, self._encode([whole])[0]
 
     def _encode(self, texts: list[str], positions: bool = False) -> "list[Encoding]":
         """Tokenize texts; without positions, nobody learns which words tokens are of."""
