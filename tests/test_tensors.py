@@ -16,7 +16,8 @@ import fastattn as fa
 from fastattn import ModelFormatError
 from fastattn.models.checkpoint import JSON_BYTES
 from fastattn.models.folder import Folder
-from fastattn.models.tensors import PIECE, Tensors, tensor_names
+from fastattn.models.tensor_files import TensorFiles
+from fastattn.models.tensors import PIECE, Tensors
 
 
 def raw_file(path: Path, header: str, data: bytes = b"") -> Path:
@@ -28,7 +29,7 @@ def raw_file(path: Path, header: str, data: bytes = b"") -> Path:
 
 def read(path: Path) -> Tensors:
     """Read the tensors of the folder of a file."""
-    return Tensors(Folder(path.parent), same_name)
+    return Tensors(TensorFiles(Folder(path.parent)), same_name)
 
 
 def entry(dtype: str, shape: list[int], start: int, stop: int) -> str:
@@ -123,14 +124,14 @@ class TestTensors:
 
     def test_rename(self, path):
         save_file({"a.w": np.ones(2, np.float32), "b": np.ones(1, np.int8)}, path)
-        tensors = Tensors(Folder(path.parent), {"a.w": "w", "b": None}.get)
+        tensors = Tensors(TensorFiles(Folder(path.parent)), {"a.w": "w", "b": None}.get)
         tensors.find("w", (2,))
         tensors.finish()
 
     def test_two_names_of_one_tensor(self, path):
         save_file({"a": np.ones(2, np.float32), "b": np.ones(2, np.float32)}, path)
         with pytest.raises(ModelFormatError, match="two tensors mean w"):
-            Tensors(Folder(path.parent), lambda name: "w")
+            Tensors(TensorFiles(Folder(path.parent)), lambda name: "w")
 
 
 class TestDamagedTensors:
@@ -206,7 +207,7 @@ class TestShards:
 
     def test_they_are_one_set_of_tensors(self, index):
         tensors = read(index)
-        assert sorted(tensor_names(Folder(index.parent))) == ["a", "b", "c"]
+        assert sorted(TensorFiles(Folder(index.parent)).names) == ["a", "b", "c"]
         np.testing.assert_array_equal(np.asarray(tensors.find("b", (2, 3))), B)
         a = np.asarray(tensors.find("a", (4,)))
         assert isinstance(memory_of(a), mmap.mmap)
@@ -220,7 +221,7 @@ class TestShards:
 
     def test_the_one_file_comes_first(self, index):
         save_file({"a": A + 1}, index.parent / "model.safetensors")
-        assert tensor_names(Folder(index.parent)) == ["a"]
+        assert [*TensorFiles(Folder(index.parent)).names] == ["a"]
         np.testing.assert_array_equal(np.asarray(read(index).find("a", (4,))), A + 1)
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float16])

@@ -23,7 +23,8 @@ from .families.family import (
 )
 from .folder import Folder
 from .model import Config, EncoderModel, Parts, build, describe, find_parts
-from .tensors import Tensors, tensor_names
+from .tensor_files import TensorFiles
+from .tensors import Tensors
 
 # Far more than any model has.
 MOST_LABELS = 2**16
@@ -129,14 +130,14 @@ def ends_without(ids: Indices, cu_seqlens: Indices, padding: int) -> Indices:
 
 def read_classifier(folder: Folder, weights: str) -> tuple[EncoderModel, Head]:
     """Read a model that classifies, whose matrices are then stored as `weights` says."""
-    described = settings, family, architecture = describe(folder)
+    described = settings, family, architecture, _ = describe(folder)
     if family.classifier is None:
         problem = f"{settings.get('model_type', str)} has no head that is read"
         raise settings.error("model_type", problem)
     labels, size = read_labels(settings), architecture.hidden_size
     classifier = family.classifier(settings)
     own = list(classifier.weights(size, len(labels)))
-    model, parts, places = read_headed(folder, weights, described, own)
+    model, parts, places = read_headed(weights, described, own)
     head = Head(classifier, size, labels, places)
     head.store_weights_as(weights)
     for part, layer in head._children().items():
@@ -145,19 +146,18 @@ def read_classifier(folder: Folder, weights: str) -> tuple[EncoderModel, Head]:
 
 
 def read_headed(
-    folder: Folder,
     weights: str,
-    described: tuple[Settings, Family, Architecture],
+    described: tuple[Settings, Family, Architecture, TensorFiles],
     own: Sequence[SameRows],
 ) -> tuple[EncoderModel, Parts, list[SameRows]]:
     """Read a model with a head, whose `own` weights come along, and where all stand."""
-    settings, family, architecture = described
+    settings, family, architecture, files = described
     names = {name for rows in own for name in rows.tensors}
-    tensors = Tensors(folder, partial(family.name_of, head=names))
+    tensors = Tensors(files, partial(family.name_of, head=names))
     parts = find_parts([*architecture.weights, *own], tensors)
     model = build(Config(settings.fields), architecture, parts, tensors, weights)
     # Where there is a head, the names of the encoder's tensors have a prefix.
-    prefix = family.prefix_among(tensor_names(folder))
+    prefix = family.prefix_among(files.names)
     places = [
         *inside("", prefix, architecture.weights),
         *(replace(p, tensors=family.prefixed(prefix, p.tensors)) for p in own),

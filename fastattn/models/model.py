@@ -33,7 +33,8 @@ from .folder import Folder
 from .refused import refuse_architecture
 from .saving import Writer, json_file, write_folder
 from .sentence import TRANSFORMER
-from .tensors import Tensors, tensor_names
+from .tensor_files import TensorFiles
+from .tensors import Tensors
 from .weights import GivenTensors, find_weights, weights_file
 
 # What is loaded at once, a layer of the encoder or another layer, and the rest of a key.
@@ -381,27 +382,27 @@ class EncoderModel(Layer):
 
 def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
     """Read the model of a folder, whose matrices are then stored as `weights` says."""
-    settings, family, architecture = describe(folder)
-    tensors = Tensors(folder, family.name_of)
+    settings, family, architecture, files = describe(folder)
+    tensors = Tensors(files, family.name_of)
     parts = find_parts(architecture.weights, tensors)
     return build(Config(settings.fields), architecture, parts, tensors, weights)
 
 
-def describe(folder: Folder) -> tuple[Settings, Family, Architecture]:
-    """Read the config.json of a folder, and what model it means."""
+def describe(folder: Folder) -> tuple[Settings, Family, Architecture, TensorFiles]:
+    """Read the config.json of a folder, and what model it means; find its weights."""
     if not folder.has("config.json"):
         raise no_config(folder)
     settings = Settings.read(folder, "config.json")
     refuse_architecture(settings)
-    family = family_of(settings)
+    family, files = family_of(settings), TensorFiles(folder)
     if family.variants:
-        family = family.with_tensors(tensor_names(folder))
+        family = family.with_tensors(files.names)
     settings = _with_task(folder, settings, family)
     # What config.json says is checked before there is anything else to read.
     architecture = family.read(settings)
     # What has been merged is no adapter any more where the model is written.
     kept = {k: v for k, v in settings.fields.items() if k not in (TASK, *family.adapters)}
-    return Settings(settings.path, kept), family, architecture
+    return Settings(settings.path, kept), family, architecture, files
 
 
 def _with_task(folder: Folder, settings: Settings, family: Family) -> Settings:

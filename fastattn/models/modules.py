@@ -23,6 +23,7 @@ from .cures import WEIGHTS
 from .families.family import HIGHEST, SameRows
 from .folder import Folder, printable
 from .saving import Writer, json_file
+from .tensor_files import TensorFiles
 from .tensors import Tensors
 from .weights import weights_file
 
@@ -132,7 +133,7 @@ class Module(nn.Layer):
 
     def load_weights(self, folder: Folder) -> None:
         """Read all weights out of the file that holds them and nothing else."""
-        tensors = Tensors(folder, str)
+        tensors = Tensors(TensorFiles(folder), str)
         found = {
             key: tensors.find(key, owner._weights[name].shape)
             for key, owner, name in self._owners()

@@ -18,6 +18,7 @@ from .model import Config, EncoderModel
 from .modules import Pooling
 from .saving import Writer
 from .sentence import GENERAL
+from .tensor_files import TensorFiles
 from .tensors import Tensors
 
 # The table of sentence-transformers, and that of model2vec, of which rows may be shared by
@@ -43,7 +44,7 @@ class StaticEmbedding(Pooling):
 
 def read_static(folder: Folder) -> EncoderModel:
     """Read the table of a StaticEmbedding: a model without layers, which gives its rows."""
-    tensors = Tensors(folder, str)
+    tensors = Tensors(TensorFiles(folder), str)
     table = _shared_rows(tensors) if tensors.has(SHARED) else _find(tensors, TABLE, 2)
     tensors.finish()
     return model_of_table(table, {TABLE: table.shape})

@@ -24,6 +24,7 @@ from .model import EncoderModel
 from .module_list import Listed
 from .saving import Writer, json_file
 from .static import model_of_table
+from .tensor_files import TensorFiles
 from .tensors import Tensors
 from .tokenization import Tokens
 from .tokenizer import read_plain_tokenizer
@@ -82,7 +83,7 @@ class TokenWeights:
 def read_token_weights(module: Listed, vocab_size: int) -> TokenWeights:
     """Read the weights, as many as documents have words, and the tokenizer."""
     _check_settings(module.settings(), module.folder)
-    tensors = Tensors(module.folder, str)
+    tensors = Tensors(TensorFiles(module.folder), str)
     (size,) = tensors.shape_within(TABLE, (HIGHEST["vocab_size"],))
     weights = np.asarray(tensors.find(TABLE, (size,)))
     tensors.finish()

@@ -17,7 +17,8 @@ from ..errors import ModelFormatError
 from ..functional import linear
 from .families.family import SameRows
 from .saving import Writer
-from .tensors import PIECE, Entry, Stored, Tensors
+from .tensor_files import Entry
+from .tensors import PIECE, Stored, Tensors
 
 
 class GivenTensors(Tensors):
@@ -36,7 +37,6 @@ class GivenTensors(Tensors):
         self, tensors: Mapping[str, ArrayLike], rename: Callable[[str], str | None]
     ) -> None:
         self.path = Path("tensors")
-        self._maps = []
         self._entries = {
             name: self._entry(name, value)
             for name, value in self._renamed(tensors, rename).items()
@@ -57,6 +57,9 @@ class GivenTensors(Tensors):
         # What is made read-only is a view.
         view = partial(array.view, np.uint16 if dtype == "BF16" else array.dtype)
         return Entry(self.path, dtype, array.shape, view)
+
+    def release(self) -> None:
+        """Do nothing, for they are in memory."""
 
     def to_keep(self, array: NDArray[float32]) -> NDArray[float32]:
         """Copy an array, for the caller may change the memory."""

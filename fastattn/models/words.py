@@ -14,7 +14,6 @@ from .heads import DenseStack, read_headed
 from .model import EncoderModel, describe
 from .sparse import Splade
 from .splade import splade_steps
-from .tensors import tensor_names
 
 Array = NDArray[float32]
 
@@ -78,19 +77,19 @@ class Words(Layer):
 
 def read_words(folder: Folder, weights: str) -> tuple[EncoderModel, Words]:
     """Read a model that predicts words, its matrices then stored as `weights` says."""
-    described = settings, family, architecture = describe(folder)
+    described = settings, family, architecture, files = describe(folder)
     if family.words is None:
         problem = f"{settings.get('model_type', str)} has no head for words that is read"
         raise settings.error("model_type", problem)
     head = family.words(settings)
     hidden = architecture.hidden_size
     sizes = hidden, architecture.embedding_size or hidden, architecture.vocab_size
-    stored = tensor_names(folder)
+    stored = files.names
     if not settings.get("tie_word_embeddings", bool, True):
         # transformers shares nothing then.
         stored = [*stored, f"{head.decoder}.weight", f"{head.decoder}.bias"]
     own = list(head.weights(*sizes, stored))
-    model, parts, places = read_headed(folder, weights, described, own)
+    model, parts, places = read_headed(weights, described, own)
     words = Words(head, *sizes, places)
     words.store_weights_as(weights)
     # A table of the decoder's own stands in the place of the one that it shares.
