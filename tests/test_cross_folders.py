@@ -73,7 +73,8 @@ class TestActivation:
         assert_same_bits(fa.load(folder).predict(PAIRS), np.maximum(before, 0))
 
     @pytest.mark.parametrize(
-        "name", ["my.code.Sigmoid", "torch.nn.modules.activation.Mish", "Sigmoid", ""]
+        "name",
+        ["my.code.Sigmoid", "torch.nn.modules.activation.Mish", "torch.Tanh", "Tanh"],
     )
     def test_others_are_refused(self, folder, name):
         stored = {"activation_fn": name}

@@ -214,6 +214,7 @@ class TestRefused:
             ({"activation_function": "torch.nn.ELU"}, "activation_function must be one of"),
             ({"activation_function": "numpy.tanh"}, "activation_function must be one of"),
             ({"activation_function": "torch.relu"}, "activation_function must be one of"),
+            ({"activation_function": "torch.nn.x.Tanh"}, "activation_function must be one"),
             ({"activation_function": None}, "activation_function must be a string"),
             ({"use_residual": "yes"}, "use_residual must be true or false"),
             ({"dropout": 0.1}, "dropout is a field that fastattn does not know"),

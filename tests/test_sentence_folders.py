@@ -177,7 +177,7 @@ class TestPooling:
             {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False},
             {"pooling_mode": "cls"},
             {"pooling_mode": ["cls"]},
-            {"pooling_mode": "cls", "pooling_mode_mean_tokens": True},
+            {"pooling_mode": "cls", "pooling_mode_cls_token": True},
         ],
     )
     def test_cls(self, folder, fields):
@@ -215,6 +215,12 @@ class TestPooling:
             ({"pooling_mode": None}, "pooling_mode must be cls or .*, got None"),
             ({"pooling_mode_min_tokens": False}, "pooling_mode_min_tokens is a field"),
             ({"pooling_mode_lasttoken": 1}, "pooling_mode_lasttoken must be true or"),
+            (
+                {"pooling_mode": "cls", "pooling_mode_mean_tokens": True},
+                "pooling_mode_mean_tokens is true, and pooling_mode does not say mean",
+            ),
+            ({"word_embedding_dimension": 31}, "word_embedding_dimension must be 32, the"),
+            ({"embedding_dimension": 33}, "embedding_dimension must be 32, the size of"),
             ({"include_prompt": 0}, "include_prompt must be true or false, got 0"),
             ({"pool_rows": 3}, "pool_rows is a field that fastattn does not know"),
         ],

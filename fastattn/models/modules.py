@@ -61,6 +61,13 @@ ACTIVATIONS = {
 }
 
 
+# Where torch has these classes: in its modules, which it shows under shorter names, too.
+PACKAGES = (
+    *("torch.nn", "torch.nn.modules"),
+    *("torch.nn.modules.activation", "torch.nn.modules.linear"),
+)
+
+
 @dataclass
 class Features:
     """The vectors of some texts on their way through the modules.
@@ -171,6 +178,13 @@ class Pooling(Module):
         known = isinstance(modes, list) and modes and all(m in [*POOLINGS] for m in modes)
         if not known or len(modes) > len(SWITCHES):
             raise settings.wrong("pooling_mode", " or ".join(POOLINGS), modes)
+        for name, mode in SWITCHES.items():
+            if mode in switched_on and mode not in modes:
+                problem = f"is true, and pooling_mode does not say {mode}: {modes}"
+                raise settings.error(name, problem)
+        for field in ("embedding_dimension", "word_embedding_dimension"):
+            if settings.has(field):
+                _same_size(settings, field, sizes[TOKENS])
         include_prompt = settings.get("include_prompt", bool, True)
         return cls(tuple(modes), sizes[TOKENS], include_prompt)
 
@@ -366,11 +380,17 @@ def _same_size(settings: Settings, field: str, size: int) -> int:
     return value
 
 
+def activation_of(name: str) -> str | None:
+    """Find an activation by the full name of its class, as torch or its users say it."""
+    package, _, kind = name.rpartition(".")
+    return kind if package in PACKAGES and kind in ACTIVATIONS else None
+
+
 def _activation(settings: Settings) -> str:
     """Read the activation, a class of torch with the names of its modules."""
     name: str = settings.get("activation_function", str, "torch.nn.Tanh")
-    package, _, kind = name.rpartition(".")
-    if f"{package}.".startswith("torch.nn.") and kind in ACTIVATIONS:
+    kind = activation_of(name)
+    if kind is not None:
         return kind
     problem = f"must be one of torch's {', '.join(ACTIVATIONS)}, got {printable(name)}"
     raise settings.error("activation_function", problem)

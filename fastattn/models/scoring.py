@@ -9,6 +9,7 @@ from .checkpoint import Settings
 from .folder import Folder, printable
 from .module_list import PACKAGE, list_modules
 from .modules import ACTIVATIONS as OF_DENSE
+from .modules import activation_of
 from .saving import Writer, json_file
 from .sentence import GENERAL, General, read_general, sentence_files
 
@@ -61,8 +62,8 @@ def _activation(folder: Folder, config: Settings) -> str | None:
     for settings, field in _places(folder, config):
         if settings.has(field):
             name: str = settings.get(field, str)
-            package, _, kind = name.rpartition(".")
-            if package.split(".")[0] != "torch" or kind not in ACTIVATIONS:
+            kind = activation_of(name)
+            if kind is None:
                 problem = f"names an activation that is not known: {printable(name)}"
                 raise settings.error(field, problem)
             return ACTIVATIONS[kind]
