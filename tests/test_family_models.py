@@ -210,6 +210,20 @@ def test_narrow_weights(model, folder, inputs, weights):
     assert_same_bits(narrow(**inputs), model(**inputs))
 
 
+def test_int8_has_the_same_bits_in_every_batch(model, inputs):
+    expected = model(**inputs)
+    model.compute_in("int8")
+    batch = model(**inputs)
+    lengths = inputs["attention_mask"].sum(axis=1)
+    for row, length in enumerate(lengths):
+        alone = {name: array[row : row + 1, :length] for name, array in inputs.items()}
+        assert_same_bits(model(**alone)[0], batch[row, :length])
+        assert (batch[row, :length] != expected[row, :length]).any()
+    with fa.num_threads(3):
+        assert_same_bits(model(**inputs), batch)
+    assert_same_bits(pickle.loads(pickle.dumps(model))(**inputs), batch)
+
+
 def test_weights_that_are_replaced(model, inputs, tmp_path):
     before = model(**inputs)
     model.load_state_dict({key: 1.5 * w for key, w in model.state_dict().items()})

@@ -201,9 +201,9 @@ class TestLayer:
     def test_all_inside_or_nothing(self):
         layer = nn.Encoder(48, 3, 80, 1, rng=0)
         state = layer.state_dict()
-        layer.load_state_dict({**state, "layers.0.linear2.weight": np.full((48, 80), 3e38)})
+        layer.load_state_dict({**state, "layers.0.linear1.weight": np.full((80, 48), 3e38)})
         before = layer.state_dict()
-        with pytest.raises(ValueError, match=r"'layers\.0\.linear2\.weight': int8 takes"):
+        with pytest.raises(ValueError, match=r"'layers\.0\.linear1\.weight': int8 takes"):
             layer.compute_in("int8")
         for key, weight in layer.state_dict().items():
             assert_same_bits(weight, before[key])

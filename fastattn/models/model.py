@@ -16,7 +16,7 @@ from numpy import float32, int64
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _rowwise
-from .._packed import FORMATS
+from .._packed import FORMATS, PRECISIONS
 from .._program import Program
 from ..arrays import as_choice, as_integers
 from ..keywords import unexpected
@@ -24,6 +24,7 @@ from ..nn import Embedding, Encoder, Layer, LayerNorm, Linear
 from ..nn.recorder import Kind, program_for
 from ..nn.relative import RelativeBias
 from ..nn.sequences import Sequences
+from ..nn.smoothing import smoothing_factors
 from ..padding import Packing, packing_of, pad, unpad
 from .checkpoint import Settings
 from .cures import WEIGHTS, no_config
@@ -42,6 +43,9 @@ PART = re.compile(r"(encoder\.layers\.\d+\.|.*\.)(.*)")
 
 # What stands in a state dict: prefix of a part -> rest of the key -> value.
 Parts: TypeAlias = dict[str, dict[str, ArrayLike]]
+
+# Random token ids by which int8 evens out columns: 2048 make nothing closer in MiniLM.
+SAMPLE_TOKENS = 64
 
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 
@@ -236,6 +240,45 @@ class EncoderModel(Layer):
             "config.json": config,
             WEIGHTS: weights_file(places or self._places, weights),
         }
+
+    def compute_in(
+        self, precision: str, factors: Mapping[str, ArrayLike] | None = None
+    ) -> None:
+        """Take the products of all dense layers in another precision.
+
+        Parameters
+        ----------
+        precision : str
+            "float32", "int8", "int16" or "bfloat16", as for
+            :meth:`fastattn.nn.Layer.compute_in`.
+        factors : mapping of str to array_like of float32 (in_features,), optional
+            For "int8", as there. By default they are found in a call with random token
+            ids, always the same ones, so that equal models compute equal bits.
+
+        Raises
+        ------
+        ValueError
+            As there.
+
+        Examples
+        --------
+        >>> import fastattn as fa
+        >>> model = fa.load("all-MiniLM-L6-v2").model
+        >>> model.compute_in("int8")
+        >>> model
+        EncoderModel(vocab_size=30522, hidden_size=384, max_positions=512, \
+num_token_types=2, compute='int8')
+        """
+        as_choice(precision, "precision", PRECISIONS)
+        if factors is None and precision == "int8":
+            factors = self._smoothing_factors()
+        super().compute_in(precision, factors)
+
+    def _smoothing_factors(self) -> dict[str, NDArray[float32]]:
+        """Find what evens out columns, of token ids that are drawn from a fixed seed."""
+        shape = 1, min(SAMPLE_TOKENS, self.max_positions)
+        ids = np.random.default_rng(0).integers(0, self.vocab_size, shape)
+        return smoothing_factors(self, ids)
 
     def _children(self) -> Mapping[str, Layer]:
         children = {

@@ -22,9 +22,14 @@ class Layer:
     read-only arrays and changed by :meth:`load_state_dict` alone.
     """
 
+    compute = "float32"
+
     def __init__(self) -> None:
         # By name: a PackedMatrix where products read it, else a float32 array.
         self._weights: dict[str, Any] = {}
+        # In what its products are taken where those of all are to be in a precision that
+        # costs this layer too much of its quality.
+        self._instead: dict[str, str] = {}
 
     def _children(self) -> Mapping[str, "Layer"]:
         """Give the layers inside this one by the prefix of their keys."""
@@ -229,19 +234,24 @@ class Layer:
             raise ValueError("factors are for other precisions than float32")
         fresh = []
         for key, layer, name in self._owners():
-            weight = layer._weights[name]
+            weight, chosen = layer._weights[name], layer.precision_for(precision)
             if not isinstance(weight, PackedMatrix):
                 continue
             of_weight = given.pop(key, None)
-            if weight.precision != precision or of_weight is not None:
+            if weight.precision != chosen or of_weight is not None:
                 if of_weight is not None:
                     of_weight = as_float32(of_weight, f"factors[{key!r}]")
-                options = {"precision": precision, "factors": of_weight}
+                options = {"precision": chosen, "factors": of_weight}
                 fresh.append((layer, name, _packed(weight.unpack(), key, **options)))
         if given:
             raise ValueError(f"factors name no matrix of the layer: {sorted(given)}")
         for layer, name, weight in fresh:
-            layer._weights[name] = weight
+            layer._weights[name], layer.compute = weight, weight.precision
+        self.compute = precision
+
+    def precision_for(self, precision: str) -> str:
+        """Say in what this layer's own products are taken where all are to be in one."""
+        return self._instead.get(precision, precision)
 
     @property
     def nbytes(self) -> int:
