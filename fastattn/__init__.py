@@ -24,6 +24,7 @@ from .scaled_dot import attention, attention_varlen, attention_weights
 
 if TYPE_CHECKING:
     from . import nn, plot
+    from .comparison import compare_compute
     from .cross_encoder import CrossEncoder
     from .loading import load
     from .models.download import download
@@ -48,6 +49,7 @@ __all__ = [
     "attention",
     "attention_varlen",
     "attention_weights",
+    "compare_compute",
     "download",
     "explain",
     "gelu",
@@ -75,6 +77,7 @@ LAZY = {
     "SparseVectors": "sparse_vectors",
     "TextEncoder": "text",
     "Trace": "tracing",
+    "compare_compute": "comparison",
     "download": "models.download",
     "explain": "page",
     "load": "loading",

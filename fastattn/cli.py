@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from . import __version__, show_config
 from ._packed import FORMATS
+from ._packed import PRECISIONS as COMPUTE
 from .display import (
     COLUMNS,
     closest_pairs,
@@ -160,11 +161,15 @@ def parser() -> Parser:
     rank.add_argument("--top", type=int, metavar="K", help="show so many, the best")
     for each, (ending, *_) in ((encode, VECTOR_FILES), (rank, RANKED_FILES)):
         add = each.add_argument
-        add("texts", nargs="*", metavar="TEXT", help="a text")
         output = f"a {ending} file; - is standard output, JSON Lines"
         add("--output", metavar="FILE", help=output)
         add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
+        add("--compute", choices=COMPUTE, default="float32", help="[%(default)s]")
         add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
+    compare = command(run_compare, "compare", "tell how close and fast --compute makes it")
+    for each in encode, rank, compare:
+        add = each.add_argument
+        add("texts", nargs="*", metavar="TEXT", help="a text")
         add("--input", metavar="FILE", help="one text a line; - is standard input")
         add("--field", metavar="NAME", help="the input is JSON Lines: take this field")
         add("--threads", type=int, metavar="N", help="threads to compute with")
@@ -177,8 +182,8 @@ def parser() -> Parser:
     download = command(run_download, "download", "get a model from the Hugging Face hub")
     download.add_argument("name", metavar="NAME", help="as on the hub: organisation/model")
     download.add_argument("--revision", metavar="R", help="a branch, a tag or a commit")
-    models = (encode, DEFAULT_MODEL), (explain, DEFAULT_MODEL), (rank, DEFAULT_RERANKER)
-    for each, name in models:
+    models = dict.fromkeys((encode, explain, compare), DEFAULT_MODEL)
+    for each, name in (models | {rank: DEFAULT_RERANKER}).items():
         each.add_argument("--model", default=name, help="a folder or a name [%(default)s]")
     return top
 
@@ -195,7 +200,7 @@ def run_encode(options: argparse.Namespace) -> None:
     elif options.precision is not None:
         raise ValueError("--precision is about vectors that are written: give --output")
     texts = read_texts(options)
-    model = load_for("encode", options.model, weights=options.weights)
+    model = load_for("encode", options.model, **computing(options))
     keywords = shared_keywords(options) | {"prompt_name": options.prompt_name}
     ENCODE[type(model).__name__](model, texts, options, keywords)
 
@@ -265,13 +270,21 @@ def encode_words(
 ENCODE = {"TextEncoder": encode_vectors, "SparseEncoder": encode_words}
 
 
+def run_compare(options: argparse.Namespace) -> None:
+    """Show how close and how fast each way to compute is."""
+    from .comparison import compare_compute
+
+    texts = read_texts(options)
+    print(compare_compute(options.model, texts, num_threads=options.threads))
+
+
 def run_rank(options: argparse.Namespace) -> None:
     """Show texts in the order in which they answer a query."""
     check_unicode(options.query, "the query")
     if options.output is not None:
         check_output(options.output, RANKED_FILES, "JSON Lines")
     texts = read_texts(options)
-    model = load_for("rank", options.model, weights=options.weights)
+    model = load_for("rank", options.model, **computing(options))
     with warnings_in_one_line():
         ranked = model.rank(
             options.query,
@@ -332,6 +345,11 @@ def load_for(command: str, name: str, **settings: Any) -> Any:
             return CLASSES[kind].load(name, **settings)
     fit = [f"fastattn {other}" for other, takes in TAKES.items() if kinds[0] in takes]
     raise ValueError(f"{folder.path}: holds a {kinds[0]}: give it to {' or '.join(fit)}")
+
+
+def computing(options: argparse.Namespace) -> dict[str, Any]:
+    """Give the keywords of `load` that say how is computed."""
+    return {"compute": options.compute, "weights": options.weights}
 
 
 def shared_keywords(options: argparse.Namespace) -> dict[str, Any]:

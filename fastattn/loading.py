@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ._packed import FORMATS
+from ._packed import FORMATS, PRECISIONS
 from .arrays import as_choice
 from .cross_encoder import CrossEncoder
 from .keywords import in_our_words
@@ -25,6 +25,7 @@ CLASSES: dict[str, type[TextModel]] = {
 def load(
     name_or_folder: str | os.PathLike[str],
     *,
+    compute: str = "float32",
     weights: str = "float32",
     max_length: int | None = None,
     prompts: Mapping[str, str] | None = None,
@@ -42,6 +43,10 @@ def load(
         ``all-MiniLM-L6-v2`` or ``sentence-transformers/all-MiniLM-L6-v2``, which is looked
         for as a folder, in the local Hugging Face cache, then in an installed package that
         carries it.
+    compute : str, default "float32"
+        In what the products of dense layers are taken: "int8", "int16" or "bfloat16" for
+        speed. docs/accuracy.md says how close vectors stay, and
+        :func:`fastattn.compare_compute` how close and how fast they are on your texts.
     weights : str, default "float32"
         How the matrices of the layers are stored, whatever they are in the file, as for
         :meth:`fastattn.nn.Layer.store_weights_as`: in fewer bytes as "int8", for example.
@@ -83,13 +88,19 @@ def load(
         If tokenizers or safetensors is not installed, or huggingface_hub to download:
         ``pip install fastattn[text]``.
     ValueError
-        If there are no such `weights`, a number is too large for them, `revision` goes
-        with a folder, or `max_length` is more than the model has positions for.
+        If there are no such `compute` or `weights`, both are given, a number is too large
+        for them, `revision` goes with a folder, or `max_length` is more than the model has
+        positions for.
 
     Notes
     -----
-    Everything is computed in float32, and every promise of bits holds for all `weights`.
-    Narrow ones save memory, and time where few tokens are computed at once, which wait
+    Attention, norms and activations are always computed in float32, and every promise of
+    bits holds for all `compute` and `weights`. With "int8" the second matrix of each
+    feed-forward network is int16, as is the head of a sparse encoder, and classifiers and
+    modules behind the encoder stay float32; columns are evened out by factors that are
+    found here, from random token ids of a fixed seed.
+
+    Narrow weights save memory, and time where few tokens are computed at once, which wait
     for the weights; docs/accuracy.md says how they are rounded, and how close vectors
     stay.
 
@@ -105,10 +116,12 @@ def load(
     >>> model.encode(["a text", "another"]).shape
     (2, 384)
     """
+    as_choice(compute, "compute", PRECISIONS)
     as_choice(weights, "weights", FORMATS)
     kind, *_ = kinds_of(folder_of(name_or_folder, revision, download))
     return CLASSES[kind].load(
         name_or_folder,
+        compute=compute,
         weights=weights,
         max_length=max_length,
         prompts=prompts,

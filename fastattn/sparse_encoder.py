@@ -129,6 +129,10 @@ class SparseEncoder(TextModel):
             prompts=said.general.prompts,
         )
 
+    def _compute_in(self, precision: str) -> None:
+        super()._compute_in(precision)
+        self.words.compute_in(precision)
+
     def __repr__(self) -> str:
         """Show the settings."""
         query = "" if self.query_weights is None else f", {self.query_weights}"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy import float32, int64
 from numpy.typing import NDArray
 
-from ._packed import FORMATS
+from ._packed import FORMATS, PRECISIONS
 from ._program import Program
 from ._threads import thread_count
 from .arrays import as_choice, as_flag, as_index
@@ -106,6 +106,7 @@ class TextModel:
         cls,
         name_or_folder: str | os.PathLike[str],
         *,
+        compute: str = "float32",
         weights: str = "float32",
         max_length: int | None = None,
         prompts: Mapping[str, str] | None = None,
@@ -116,7 +117,13 @@ class TextModel:
 
         Parameters, errors and the rest are those of :func:`fastattn.load`.
         """
+        as_choice(compute, "compute", PRECISIONS)
         as_choice(weights, "weights", FORMATS)
+        if "float32" not in (compute, weights):
+            raise ValueError(
+                f"weights={weights!r} is about what computes in float32: with compute="
+                f"{compute!r} matrices are stored as they are computed with; leave one out"
+            )
         given = _as_prompts(prompts)
         folder = folder_of(name_or_folder, revision, download)
         kind, *others = kinds_of(folder)
@@ -126,6 +133,8 @@ class TextModel:
                 "with fastattn.load, which takes every kind"
             )
         model = cls._read(folder, weights)
+        if compute != "float32":
+            model._compute_in(compute)
         if max_length is not None:
             model.max_length = max_length
         default = model._default_prompt_name
@@ -138,6 +147,10 @@ class TextModel:
     def _read(cls, folder: Folder, weights: str) -> Self:
         """Read a folder that holds one, and store the matrices as `weights` says."""
         raise NotImplementedError
+
+    def _compute_in(self, precision: str) -> None:
+        """Take the products of what computes for each token in another precision."""
+        self.model.compute_in(precision)
 
     @property
     def config(self) -> Config:

@@ -36,7 +36,7 @@ LAYERS = [
     {"streams", "text_base"},
     {"text", "cross_encoder", "sparse_encoder"},
     {"loading"},
-    {"tracing"},
+    {"tracing", "comparison"},
     {"page"},
     {"display", "files", "plot", "cli"},
     {"__main__"},
