@@ -165,6 +165,7 @@ setup(
         extension("_packed"),
         extension("_gemm"),
         extension("_rowwise"),
+        extension("_distances"),
         extension("_attention"),
     ],
     cmdclass={"build_ext": BuildSideBySide},

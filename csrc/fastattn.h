@@ -307,8 +307,8 @@ typedef struct {
     const float *slopes; /* (num_heads,) or NULL: adds -slope |position - key| */
     void *o;
     float *lse; /* or NULL */
-    /* (seqlen_q,) and (seqlen_k,): the positions that slopes count from where they are not
-     * adjacent; else both NULL. */
+    /* (seqlen_q,) and (seqlen_k,), ascending: the positions that slopes and buckets count
+     * from where they are not adjacent; else both NULL. */
     const float *q_positions, *k_positions;
 } fa_sequence;
 
@@ -336,6 +336,13 @@ typedef struct {
      * or NULL. */
     const float *distance_bias;
     int64_t distance;
+    /* To q k^T come q . bucket_keys[b] and k . bucket_queries[b], float32 all of them,
+     * where b = buckets[position - key + farthest] and no distance is farther; along
+     * `buckets` b stays or grows by 1. Tables are packed (num_heads, bucket_panels,
+     * head_dim, 16), one of them may be NULL; NULL buckets: neither is added. */
+    const float *bucket_keys, *bucket_queries;
+    const int32_t *buckets; /* (2 farthest + 1) */
+    int64_t farthest, bucket_panels;
     /* With few queries and many keys the chunks of keys are tasks of their own, which
      * leave their part here for attention_merge; 0 chunks: a task goes through all. */
     int64_t chunks;

@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 from numpy import float32, int64
 from numpy.typing import NDArray
 
+from ._distances import DistanceVectors
 from ._program import Program
 
 FAR: int
-_Scores: TypeAlias = tuple[
-    float, float, int, int, NDArray[float32] | None, NDArray[float32] | None
-]
+_Table: TypeAlias = NDArray[float32] | None
+_Scores: TypeAlias = tuple[float, float, int, int, _Table, _Table, DistanceVectors | None]
 
 def attention(
     program: Program,

@@ -5,6 +5,7 @@ from ._cpu cimport (
     FA_BOOL_MASK, FA_FAR, FA_FLOAT_MASK, FA_FORMAT_FACTS, FA_KEY_CHUNK, FA_NUM_DTYPES,
     FA_PANEL, FA_QUERY_BLOCK, fa_attention_plan, fa_dtype, fa_sequence, kernels,
 )
+from ._distances cimport DistanceVectors, check_distances
 from ._program cimport ELEMENT_WORK, Program
 
 from ._threads import thread_count
@@ -88,11 +89,13 @@ cdef fa_attention_plan *plan_for(
     plan.k_row, plan.k_head = stride(x.k, rows), stride(x.k, heads)
     plan.v_row, plan.v_head = stride(x.v, rows), stride(x.v, heads)
     plan.o_row, plan.o_head = stride(x.o, rows), stride(x.o, heads)
-    plan.scale, plan.softcap, plan.left, plan.right, slopes, distance_bias = scores
+    plan.scale, plan.softcap, plan.left, plan.right, slopes, bias, relative = scores
     if not (-FA_FAR <= plan.left <= FA_FAR and -FA_FAR <= plan.right <= FA_FAR):
         raise ValueError("the window must be within FAR")
-    if distance_bias is not None:
-        add_distance_bias(program, plan, distance_bias)
+    if bias is not None:
+        add_distance_bias(program, plan, bias)
+    if relative is not None:
+        (<DistanceVectors?>relative).give(program, plan)
     plan.sequences = <const fa_sequence *>program.allocate(
         sizeof(fa_sequence), num_sequences + 1
     )
@@ -174,6 +177,7 @@ cdef int finish(
         first[i + 1] = first[i] + (
             sequence[i].seqlen_q + FA_QUERY_BLOCK - 1
         ) // FA_QUERY_BLOCK
+        check_distances(plan, &sequence[i])
         chunks = max(chunks, (sequence[i].seqlen_k + FA_KEY_CHUNK - 1) // FA_KEY_CHUNK)
         longest = max(longest, sequence[i].seqlen_q)
         # A few queries take as long as 16: they wait for the keys.

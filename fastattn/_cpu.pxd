@@ -219,6 +219,10 @@ cdef extern from "fastattn.h":
         int64_t left, right
         const float *distance_bias
         int64_t distance
+        const float *bucket_keys
+        const float *bucket_queries
+        const int32_t *buckets
+        int64_t farthest, bucket_panels
         int64_t chunks, lanes
         float *partials
 

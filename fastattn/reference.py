@@ -19,6 +19,9 @@ Array = NDArray[Any]  # float64 or float32
 LARGEST, TINY = float(np.finfo(np.float32).max), np.finfo(np.float32).tiny
 BLOCK = 384  # terms of a sum of products that is started from zero
 
+# Vectors of keys and of queries (heads, buckets, dim), and the bucket of each distance.
+Relative = tuple[Array | None, Array | None, NDArray[Any]]
+
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """Return x weight^T + bias."""
@@ -222,23 +225,23 @@ def attention_scores(
     alibi_slopes: ArrayLike | None = None,
     distance_bias: ArrayLike | None = None,
     key_lengths: ArrayLike | None = None,
+    relative: Relative | None = None,
 ) -> Array:
     """Return scale, softcap, biases and masks of q k^T; -inf where a key is not seen.
 
-    What finite numbers make is finite: a term that is beyond float32 counts as the largest
-    float of its sign, and so does their sum, which is taken in quarters.
+    q k^T is what :func:`relative_products` gives. What finite numbers make is finite: a
+    term that is beyond float32 counts as the largest float of its sign, and so does their
+    sum, which is taken in quarters.
     """
     number = query.dtype.type
     key = np.repeat(key, query.shape[-3] // key.shape[-3], axis=-3)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    products = query @ key.swapaxes(-1, -2)
+    ahead, columns = _ahead(query, key, query_offset)
+    products = relative_products(query, key, ahead, relative)
     scores = _held(products * number(scale), LARGEST, np.isfinite(products))
     if softcap is not None:
         scores = number(softcap) * np.tanh(scores / number(softcap))
     scores = scores / number(4)
-    rows, columns = np.indices(scores.shape[-2:])
-    # (..., 1, Lq, Lk): how far each key is ahead of each query.
-    ahead = columns - rows - np.asarray(query_offset)[..., None, None, None]
     if alibi_slopes is not None:
         slopes = np.asarray(alibi_slopes, query.dtype)[..., None, None]
         term = slopes * np.abs(ahead).astype(query.dtype)
@@ -264,6 +267,32 @@ def attention_scores(
         scores = scores + mask.astype(scores.dtype) / number(4)
     scores = number(4) * _held(scores, LARGEST / 4, np.isfinite(scores))
     return np.where(visible, scores, -np.inf)
+
+
+def _ahead(
+    query: Array, key: Array, query_offset: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how far keys are ahead of queries (..., 1, Lq, Lk), and their places."""
+    rows, columns = np.indices((query.shape[-2], key.shape[-2]))
+    return columns - rows - np.asarray(query_offset)[..., None, None, None], columns
+
+
+def relative_products(
+    query: Array, key: Array, ahead: NDArray[np.int64], relative: Relative | None
+) -> Array:
+    """Return q_i . k_j + q_i . keys[b] + k_j . queries[b], b the bucket of i - j."""
+    total: Array = query @ key.swapaxes(-1, -2)
+    if relative is None:
+        return total
+    keys, queries, buckets = relative
+    b = np.broadcast_to(buckets[len(buckets) // 2 - ahead], total.shape)
+    if keys is not None:
+        total = total + np.take_along_axis(query @ keys.swapaxes(-1, -2), b, axis=-1)
+    if queries is not None:
+        of_keys = key @ queries.swapaxes(-1, -2)
+        chosen = np.take_along_axis(of_keys, b.swapaxes(-1, -2), axis=-1)
+        total = total + chosen.swapaxes(-1, -2)
+    return total
 
 
 def _held(x: Array, most: float, where: NDArray[np.bool_] | bool = True) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _attention
+from ._distances import DistanceVectors
 from .arrays import Float32, as_flag, as_index, as_number, as_real, broadcast_to
 
 Window = tuple[int | None, int | None]
@@ -32,6 +33,8 @@ class Scores(NamedTuple):
         Taken off for each place of distance.
     distance_bias : float32 array (heads, 2 * m + 1) or None
         Added by distance, from -m to m; the ends stand for all that is farther.
+    relative : DistanceVectors or None
+        What is added to the product before all else.
     """
 
     scale: float
@@ -40,6 +43,7 @@ class Scores(NamedTuple):
     right: int = FAR
     slopes: Float32 | None = None
     distance_bias: Float32 | None = None
+    relative: DistanceVectors | None = None
 
     @classmethod
     def of(

@@ -44,6 +44,7 @@ LAYER_VALUES = (
     "queries",
     "keys",
     "values",
+    "relative_scores",
     "scores",
     "weights",
     "context",
@@ -184,6 +185,7 @@ def trace(
     =================== ==================== ============================================
     queries             (heads, L, head_dim) what attention reads, turned by rotary
     keys, values        (heads, L, head_dim) positions where the layer has them
+    relative_scores     (heads, L, L)        what vectors of distances add to scores
     scores              (heads, L, L)        queries keys^T / sqrt(head_dim), with ALiBi
                                              and masks: -inf where a query may not look
     weights             (heads, L, L)        softmax of the scores; rows add up to 1

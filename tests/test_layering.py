@@ -17,7 +17,8 @@ LAYERS = [
     {"_cpu"},
     {"_program"},
     {"_packed"},
-    {"_gemm", "_rowwise", "_attention"},
+    {"_distances", "_gemm", "_rowwise"},
+    {"_attention"},
     {
         "functional",
         "scores",

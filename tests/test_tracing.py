@@ -15,11 +15,13 @@ from support.layers import (
     LENGTHS,
     RIGHT,
     SEQUENCE_LAYERS,
+    Weights,
     X,
     batch,
     combined,
     keywords,
     randomized,
+    relative,
 )
 
 import fastattn as fa
@@ -40,6 +42,8 @@ CALLS = {
     "causal": {"lengths": LENGTHS, "causal": True},
     "numbers": {"mask": batch(HEADS, LENGTH, LENGTH, seed=4)},
 }
+# All of a layer without vectors of distances.
+PLAIN_VALUES = tuple(name for name in LAYER_VALUES if name != "relative_scores")
 SENTENCE = "the big fox jumped over a small dog"
 
 
@@ -144,9 +148,10 @@ class TestFormulas:
                 **keywords(attention),
             }
 
-            def compute(formula, dtype, values=values, masks=masks):
+            def compute(formula, dtype, values=values, masks=masks, attention=attention):
                 q, k = (values[name].astype(dtype) for name in ("queries", "keys"))
-                return formula(q, k, **masks)
+                of_distances = relative(attention, Weights(attention.state_dict(), dtype))
+                return formula(q, k, **masks, relative=of_distances)
 
             hidden = False if real is None else ~real[:, None, :, None]
 
@@ -232,7 +237,7 @@ class TestTexts:
         hidden = model.model([ids], token_type_ids=[types])
         assert_same_bits(trace["output"], hidden[0])
         first = fa.trace(model.model.encoder, trace["embedding_norm"])
-        for name in LAYER_VALUES:
+        for name in PLAIN_VALUES:
             assert_same_bits(trace.layers[1][name], first.layers[1][name])
 
     def test_modules(self, model):
@@ -281,7 +286,7 @@ class TestWhatIsAskedFor:
         narrow = ("embedding_output",)
         inside = (n for n in MODEL_VALUES if n not in narrow)
         assert tuple(whole) == (*inside, "1_Pooling", "2_Normalize")
-        assert [tuple(layer) for layer in whole.layers] == [LAYER_VALUES] * 2
+        assert [tuple(layer) for layer in whole.layers] == [PLAIN_VALUES] * 2
         assert_same_bits(trace.layers[1]["weights"], whole.layers[1]["weights"])
 
     def test_a_stack_of_layers_has_outputs_inside_and_outside(self, model):
@@ -304,7 +309,7 @@ class TestWhatIsAskedFor:
                 patch.setattr(
                     after, "compute_scores" if after is fa.nn.heads else "steps", fail
                 )
-                wanted = {"names": ["embeddings", *LAYER_VALUES[:-1]], **wanted}
+                wanted = {"names": ["embeddings", *PLAIN_VALUES[:-1]], **wanted}
                 fa.trace(model, SENTENCE, **wanted)
 
     @pytest.mark.parametrize(

@@ -36,8 +36,9 @@ static int64_t attention_scratch(const void *plan)
 {
     const fa_attention_plan *p = plan;
     const int64_t wide = p->dtype == FA_FLOAT32 ? 0 : p->head_dim + p->value_dim;
-    return (int64_t)sizeof(float) * (FA_QUERY_BLOCK * p->head_dim + 2 * running_floats(p) +
-                                     KEY_BLOCK * (2 * FA_QUERY_BLOCK + wide));
+    return (int64_t)sizeof(float) *
+           (FA_QUERY_BLOCK * p->head_dim + 2 * running_floats(p) +
+            KEY_BLOCK * (2 * FA_QUERY_BLOCK + wide) + relative_floats(p));
 }
 
 /* q^T of the task, with zeros in the lanes that hold no query. */
@@ -160,6 +161,7 @@ static visibility score_block(attention_task *t, int64_t first_key, int64_t keys
         rows_as_float(p, t->k, first_key, keys, p->head_dim, t->k_wide, &k_row);
     if (t->queries == 1) score_one_query(t, k, k_row, t->keys[0]);
     else multiply_scores(t, k, k_row);
+    if (p->buckets) add_relative(t, k, k_row, first_key);
     finish_scores(t, first_key);
     return seen;
 }
@@ -260,7 +262,8 @@ static running start_task(attention_task *t, running *chunk, float *scratch)
     t->bias = t->s + FA_QUERY_BLOCK * KEY_BLOCK;
     const running total = running_in(p, t->bias + FA_QUERY_BLOCK * KEY_BLOCK);
     *chunk = running_in(p, total.m + running_floats(p));
-    t->k_wide = chunk->m + running_floats(p);
+    t->products = chunk->m + running_floats(p);
+    t->k_wide = t->products + relative_floats(p);
     t->v_wide = t->k_wide + KEY_BLOCK * p->head_dim;
     pack_queries(t);
     if (t->queries == 1) memset(t->s, 0, sizeof(float[KEY_BLOCK * FA_PANEL]));
@@ -288,6 +291,7 @@ static void attend_keys(attention_task *t, const attention_task *next, running *
  *       attend_block             for each block of KEY_BLOCK keys:
  *         read_mask                  the next block, if no query sees this one
  *         multiply_scores            s = k q^T
+ *         add_relative               s = s + q . keys[b] + k . queries[b]
  *         finish_scores              s = softcap, biases and masks of s
  *         online_softmax             m, l, alpha and p = 2^(c (s - m))
  *         add_values                 o = o alpha + v^T p

@@ -33,6 +33,7 @@ typedef struct {
     rows_ahead after_k[2], after_v[2]; /* what the products ask for while they run */
     float *q, *s, *bias;
     float *k_wide, *v_wide;
+    float *products;          /* with the vectors of distances, for a block */
     uint64_t seen[KEY_BLOCK]; /* by a bool mask: bit i of word j is query i, key j */
     float alpha[FA_QUERY_BLOCK];
 } attention_task;

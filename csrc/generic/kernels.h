@@ -27,6 +27,7 @@ static int64_t no_scratch(const void *plan)
 #include "attention_task.h"
 #include "attention_masks.h"
 #include "attention_scores.h"
+#include "relative_scores.h"
 #include "online_softmax.h"
 #include "one_query.h"
 #include "attention.h"

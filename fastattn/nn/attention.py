@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _rowwise
 from .._program import Program
 from ..arrays import as_flag
-from ..init import Initializer, Seed, initializer
+from ..init import Seed, initializer
 from ..keywords import in_our_words, unexpected
 from ..padding import packing_of, pad, unpad
 from ..scores import Scores, Window
@@ -18,10 +18,10 @@ from .cache import KeyValueCache
 from .heads import attend, score_matrix, slopes_of
 from .layer import Layer, draw_packed, positive
 from .linear import Linear, finish_part
-from .norm import Norms, RowNorm, make_norm
+from .norm import Norms, RowNorm, make_norm, normalise_heads
 from .projection import SEPARATE, project_rows, project_source
 from .recorder import Kind, program_for
-from .relative import RelativeBias
+from .relative import RelativeAttention, RelativeBias, RelativePositions
 from .rotary import Rotary
 from .sequence_layer import as_batch, real_tokens
 from .sequences import Sequences
@@ -82,6 +82,10 @@ class MultiHeadAttention(Layer):
         :func:`fastattn.attention`.
     relative_bias : RelativeBias, optional
         In place of `distance_bias`, one that is learned and that layers share.
+    relative : RelativePositions, optional
+        Vectors of distances, with which queries and keys are multiplied, and what comes of
+        it added to their product. With grouped queries, or a source of another size, there
+        is no such thing.
     init : str, optional
         How weights are drawn, as for :class:`Linear`. By default as torch does:
         "xavier_uniform" for the projection to queries, keys and values, as one matrix
@@ -166,12 +170,14 @@ class MultiHeadAttention(Layer):
         alibi: bool | ArrayLike = False,
         distance_bias: ArrayLike | None = None,
         relative_bias: RelativeBias | None = None,
+        relative: RelativePositions | None = None,
         init: str | None = None,
         rng: Seed = None,
     ) -> None:
         super().__init__()
         self._settle_sizes(hidden_size, num_heads, num_kv_heads, head_dim, source_size)
         self._relative_bias = relative_bias
+        self._relative = RelativeAttention.of(relative, self)
         self._scores = Scores.of(
             self.num_heads,
             self.head_dim,
@@ -187,12 +193,10 @@ class MultiHeadAttention(Layer):
             self.rotary = Rotary.of(rotary, dim, self.head_dim, interleaved)
         self.q_norm, self.k_norm = self._norms(qk_norm)
         rng = np.random.default_rng(rng)
-        self._draw(initializer("xavier_uniform" if init is None else init), rng)
-        if as_flag(bias, "bias"):
-            self._weights["in_proj_bias"] = np.zeros(self._ends[-1], np.float32)
+        self._draw(init, rng, as_flag(bias, "bias"))
         out_bias = bias if out_bias is None else as_flag(out_bias, "out_bias")
-        width = self.num_heads * self.head_dim
-        self.out_proj = Linear(width, self.hidden_size, out_bias, init=init, rng=rng)
+        sizes = self.sizes.context, self.hidden_size
+        self.out_proj = Linear(*sizes, out_bias, init=init, rng=rng)
         if out_bias:
             # As torch does: no other Linear starts with a bias of 0 by default.
             self.out_proj._weights["bias"] = np.zeros(self.hidden_size, np.float32)
@@ -247,29 +251,38 @@ class MultiHeadAttention(Layer):
                 )
         return qk_norm
 
-    def _draw(self, draw: Initializer, rng: np.random.Generator) -> None:
-        """Draw the weights of queries, keys and values."""
-        if self.source_size == self.hidden_size:
-            whole = draw_packed(draw, (self._ends[-1], self.hidden_size), rng)
-            self._weights["in_proj_weight"] = whole
-            return
-        inputs = (self.hidden_size, self.source_size, self.source_size)
-        rows = np.diff(self._ends, prepend=0).tolist()
-        for name, *shape in zip(SEPARATE, rows, inputs, strict=True):
-            self._weights[name] = draw_packed(draw, (shape[0], shape[1]), rng)
+    def _draw(self, init: str | None, rng: np.random.Generator, bias: bool) -> None:
+        """Draw the weights of queries, keys and values; biases are 0."""
+        draw = initializer("xavier_uniform" if init is None else init)
+        parts: dict[str, tuple[int, int]] = {
+            "in_proj_weight": (self._ends[-1], self.hidden_size)
+        }
+        if self.source_size != self.hidden_size:
+            inputs = (self.hidden_size, self.source_size, self.source_size)
+            rows = np.diff(self._ends, prepend=0).tolist()
+            parts = dict(zip(SEPARATE, zip(rows, inputs, strict=True), strict=True))
+        for name, shape in parts.items():
+            self._weights[name] = draw_packed(draw, shape, rng)
+        if bias:
+            self._weights["in_proj_bias"] = np.zeros(self._ends[-1], np.float32)
 
     def _children(self) -> Mapping[str, Layer]:
         children: dict[str, Layer] = {"out_proj.": self.out_proj}
         if self.q_norm is not None and self.k_norm is not None:
             children |= {"q_norm.": self.q_norm, "k_norm.": self.k_norm}
+        if self._relative is not None:
+            children |= self._relative._children()
         return children
 
     @property
     def scores(self) -> Scores:
         """What becomes of a score."""
-        if self._relative_bias is None:
-            return self._scores
-        return self._scores._replace(distance_bias=self._relative_bias.table)
+        scores = self._scores
+        if self._relative_bias is not None:
+            scores = scores._replace(distance_bias=self._relative_bias.table)
+        if self._relative is not None:
+            scores = scores._replace(relative=self._relative.tables(self._weights))
+        return scores
 
     @property
     def alibi_slopes(self) -> Array | None:
@@ -491,8 +504,8 @@ class MultiHeadAttention(Layer):
         else:
             heads = project_source(program, self._weights, self._ends, head_dim, x, source)
         if self.q_norm is not None and self.k_norm is not None:
-            _normalise(program, heads.query, self.q_norm)
-            _normalise(program, heads.key, self.k_norm)
+            normalise_heads(program, heads.query, self.q_norm)
+            normalise_heads(program, heads.key, self.k_norm)
         if self.rotary is not None:
             of_keys = sequences.key_columns if source is not None else None
             self._turn(program, heads, self.rotary, sequences, of_keys, buffers)
@@ -522,19 +535,6 @@ class MultiHeadAttention(Layer):
         form = rotary.interleaved
         for part, positions in ((heads.query, queries), (heads.key, keys)):
             _rowwise.rotary(program, part, cos, sin, positions, interleaved=form)
-
-
-def _normalise(program: Program, part: Array, norm: RowNorm) -> None:
-    """Add a norm of heads (tokens, heads, head_dim), in place: of each, or of all."""
-    tokens, heads, head_dim = part.shape
-    if norm.dim == head_dim:
-        for h in range(heads):
-            norm.steps(program, part[:, h], part[:, h])
-        return
-    # The heads of a token are adjacent.
-    strides = part.strides[0], part.strides[2]
-    rows = np.lib.stride_tricks.as_strided(part, (tokens, heads * head_dim), strides)
-    norm.steps(program, rows, rows)
 
 
 def _check_divides(number: int, name: str, of: int, name_of: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _attention
+from .._packed import PANEL
 from .._program import Program
 from ..arrays import as_real
 from ..functional import matmul
@@ -88,6 +89,9 @@ def _record(program: Program, heads: Heads, sequences: Sequences, scores: Scores
     for name, array, kind in zip(("queries", "keys", "values"), heads, kinds, strict=True):
         program.record(name, array, kind)
     matrix = partial(score_matrix, heads, sequences, scores)
+    if scores.relative is not None:
+        added = partial(matrix, compute_relative)
+        program.record("relative_scores", added, Kind.MATRIX)
     program.record("scores", partial(matrix, compute_scores, -np.inf), Kind.MATRIX)
     program.record("weights", matrix, Kind.MATRIX)
 
@@ -145,6 +149,8 @@ def compute_scores(heads: Heads, sequences: Sequences, scores: Scores) -> Array:
     key = key[0] if heads.in_cache else key.swapaxes(0, 1)
     key = np.repeat(key, len(query) // len(key), axis=0)
     values: Array = matmul(query, key.swapaxes(-1, -2)) * np.float32(scores.scale)
+    if scores.relative is not None:
+        values += compute_relative(heads, sequences, scores)
     if scores.softcap:
         cap = np.float32(scores.softcap)
         values = cap * np.tanh(values / cap)
@@ -160,6 +166,26 @@ def compute_scores(heads: Heads, sequences: Sequences, scores: Scores) -> Array:
             added = as_real(added, "mask")
             values = np.where(added == -np.inf, np.float32(-np.inf), values + added)
     return values.reshape(values.shape[-3:])
+
+
+def compute_relative(heads: Heads, sequences: Sequences, scores: Scores) -> Array:
+    """Compute what vectors of distances add to scores (heads, length, key length)."""
+    vectors = scores.relative
+    assert vectors is not None
+    query, key = heads.query.swapaxes(0, 1), heads.key
+    key = key[0] if heads.in_cache else key.swapaxes(0, 1)
+    rows, columns = sequences.query_columns + sequences.past, sequences.key_columns
+    buckets = vectors.buckets[rows[:, None] - columns + len(vectors.buckets) // 2]
+    added = np.zeros((len(query), *buckets.shape), np.float32)
+    for x, table, turned in (query, vectors.keys, False), (key, vectors.queries, True):
+        if table is None:
+            continue
+        # (heads, dim, buckets)
+        by_head = table.reshape(len(query), -1, query.shape[-1], PANEL).swapaxes(1, 2)
+        products = matmul(x, by_head.reshape(*by_head.shape[:2], -1))
+        chosen = np.take_along_axis(products, (buckets.T if turned else buckets)[None], -1)
+        added += chosen.swapaxes(-1, -2) if turned else chosen
+    return added * np.float32(scores.scale)
 
 
 def _by_head(tokens: Array, batch: int) -> Array:

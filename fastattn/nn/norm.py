@@ -14,7 +14,15 @@ from ..keywords import in_our_words
 from .layer import Layer, positive, run_on_rows
 from .torch_modules import attributes
 
-__all__ = ["LayerNorm", "Norms", "RMSNorm", "RowNorm", "make_norm", "norm_from_torch"]
+__all__ = [
+    "LayerNorm",
+    "Norms",
+    "RMSNorm",
+    "RowNorm",
+    "make_norm",
+    "norm_from_torch",
+    "normalise_heads",
+]
 
 # Weight, bias and eps of a layer normalisation that another step does at its end.
 Norm: TypeAlias = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, float]
@@ -279,3 +287,16 @@ def _one_dim(shape: Sequence[int]) -> int:
     if len(shape) != 1:
         raise ValueError(f"only the last dimension can be normalised, not {tuple(shape)}")
     return shape[0]
+
+
+def normalise_heads(program: Program, part: NDArray[np.float32], norm: RowNorm) -> None:
+    """Add a norm of heads (tokens, heads, head_dim), in place: of each, or of all."""
+    tokens, heads, head_dim = part.shape
+    if norm.dim == head_dim:
+        for h in range(heads):
+            norm.steps(program, part[:, h], part[:, h])
+        return
+    # The heads of a token are adjacent.
+    strides = part.strides[0], part.strides[2]
+    rows = np.lib.stride_tricks.as_strided(part, (tokens, heads * head_dim), strides)
+    norm.steps(program, rows, rows)

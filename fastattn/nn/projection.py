@@ -12,7 +12,7 @@ from .._program import Program
 from .buffers import Heads
 from .smoothing import record_rows
 
-__all__ = ["SEPARATE", "project_rows", "project_source"]
+__all__ = ["SEPARATE", "project_queries_and_keys", "project_rows", "project_source"]
 
 Array = NDArray[np.float32]
 SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -25,6 +25,14 @@ def project_rows(
     weight, bias = weights["in_proj_weight"], weights.get("in_proj_bias")
     record_rows(program, weight, x)
     _gemm.linear(program, x, weight, out, bias=bias)
+
+
+def project_queries_and_keys(
+    program: Program, weights: Mapping[str, Any], x: Array, width: int
+) -> Array:
+    """Add the projection of x to rows q|k of `width`, by one matrix, and give them."""
+    bias = weights.get("in_proj_bias")
+    return _projected(program, x, weights["in_proj_weight"], bias, (0, width))
 
 
 def project_source(

@@ -6,8 +6,9 @@
 #include <math.h>
 
 /* What a call asks for besides the product: nothing; keys hidden from all queries, one of
- * them with an infinite value; pairs of query and key hidden; everything there is. */
-enum { PLAIN, PADDED, MASKED, ALL, VARIANTS };
+ * them with an infinite value; pairs of query and key hidden; vectors of distances;
+ * everything else there is. */
+enum { PLAIN, PADDED, MASKED, RELATIVE, ALL, VARIANTS };
 
 typedef struct {
     int64_t queries, keys, head_dim, value_dim;
@@ -70,6 +71,32 @@ static void ask_for_all(fa_attention_plan *p, fa_sequence *s, const shape *x)
     p->distance_bias = numbers(HEADS * (2 * distance + 1), -1, 1);
 }
 
+/* Near distances have buckets of their own, three far ones have one. Where the number of
+ * queries is odd positions have gaps, and blocks more distances than buckets at once. */
+static void relate(fa_attention_plan *p, fa_sequence *s, const shape *x)
+{
+    const int64_t step = x->queries % 2 ? 5 : 1, near = 70;
+    p->farthest = step * (x->queries > x->keys ? x->queries : x->keys);
+    const int64_t count = 2 * p->farthest + 1;
+    int32_t *buckets = memory(count * (int64_t)sizeof *buckets);
+    buckets[0] = 0;
+    for (int64_t i = 1; i < count; i++) {
+        const int64_t distance = i < p->farthest ? p->farthest - i : i - p->farthest;
+        buckets[i] = buckets[i - 1] + (distance < near || i % 3 == 0);
+    }
+    p->buckets = buckets;
+    p->bucket_panels = buckets[count - 1] / FA_PANEL + 1;
+    const int64_t size = HEADS * p->bucket_panels * x->head_dim * FA_PANEL;
+    p->bucket_keys = numbers(size, -1, 1);
+    p->bucket_queries = numbers(size, -1, 1);
+    if (step == 1) return;
+    float *of_queries = numbers(x->queries, 0, 0), *of_keys = numbers(x->keys, 0, 0);
+    for (int64_t i = 0; i < x->queries; i++) of_queries[i] = (float)(step * i);
+    for (int64_t i = 0; i < x->keys; i++) of_keys[i] = (float)(step * i);
+    s->q_positions = of_queries;
+    s->k_positions = of_keys;
+}
+
 /* The plan of a call with one sequence, whose results have `columns`. */
 static fa_attention_plan plan_for(const shape *x, fa_sequence *s, int64_t columns,
                                   int split)
@@ -96,6 +123,7 @@ static fa_attention_plan plan_for(const shape *x, fa_sequence *s, int64_t column
     s->o = rows(x->queries * HEADS, columns, x->dtype);
     hide(&p, s, x);
     if (x->variant == ALL) ask_for_all(&p, s, x);
+    if (x->variant == RELATIVE) relate(&p, s, x);
     const int64_t longest = x->queries < FA_QUERY_BLOCK ? x->queries : FA_QUERY_BLOCK;
     p.lanes = (longest + FA_PANEL - 1) / FA_PANEL * FA_PANEL;
     if (split) {
@@ -175,6 +203,7 @@ static void sizes(const fa_kernels *t, int variant, fa_dtype dtype)
 void attention_cases(const fa_kernels *t)
 {
     for (int variant = PLAIN; variant < VARIANTS; variant++) {
-        for (int i = 0; i < FA_NUM_DTYPES; i++) sizes(t, variant, (fa_dtype)i);
+        const int dtypes = variant == RELATIVE ? 1 : FA_NUM_DTYPES; /* float32 alone */
+        for (int i = 0; i < dtypes; i++) sizes(t, variant, (fa_dtype)i);
     }
 }

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastattn import nn, reference
+from fastattn.nn.relative import RelativePositions
 from fastattn.scores import FAR
 from support.criterion import assert_accurate
 
@@ -27,6 +28,14 @@ def randomized(layer, seed=0):
 
 def batch(*shape, seed=1):
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def relative_positions(hidden, length, **settings):
+    """Give each near distance a vector, and far ones one for three of them."""
+    distances = np.arange(1 - length, length)
+    far = np.sign(distances) * (6 + np.abs(distances) // 3)
+    rows = np.where(np.abs(distances) < 9, distances, far)
+    return RelativePositions(hidden, rows - rows[0], 2 * rows[-1] + 2, **settings)
 
 
 X = batch(BATCH, LENGTH, HIDDEN)
@@ -82,6 +91,12 @@ SEQUENCE_LAYERS = {
     ),
     "norms of rows": lambda: nn.MultiHeadAttention(
         HIDDEN, HEADS, head_dim=8, qk_norm=(nn.LayerNorm(24), nn.LayerNorm(24)), rng=0
+    ),
+    "vectors of distances": lambda: nn.MultiHeadAttention(
+        HIDDEN,
+        HEADS,
+        relative=randomized(relative_positions(HIDDEN, LENGTH)),
+        rng=0,
     ),
     "layers that differ": lambda: nn.Encoder.from_layers(
         [
@@ -195,8 +210,36 @@ def keywords(layer):
     }
 
 
+def relative(layer, w):
+    """Give the vectors of buckets that the reference takes, or None."""
+    if layer._relative is None:
+        return None
+    positions = layer._relative.positions
+    own = Weights(positions.state_dict(), w.dtype)
+    vectors = own["weight"][positions._rows]
+    if positions._norm is not None:
+        vectors = norm(own.below("norm"), vectors, positions._norm)
+    made = {}
+    for i, term in enumerate(("p2c", "c2p")):
+        if term not in positions.terms:
+            made[term] = None
+        elif positions.shared:
+            weight, bias = w["in_proj_weight"], w["in_proj_bias"]
+            made[term] = reference.linear(
+                vectors, np.split(weight, 3)[i], np.split(bias, 3)[i]
+            )
+        else:
+            name = {"p2c": "pos_query_proj", "c2p": "pos_key_proj"}[term]
+            made[term] = linear(w.below(name), vectors)
+    keys, queries = (
+        None if x is None else x.reshape(len(x), layer.num_heads, -1).swapaxes(0, 1)
+        for x in (made["c2p"], made["p2c"])
+    )
+    return keys, queries, positions.buckets
+
+
 def attention(layer, w, x, source=None, **masks):
-    options = {**masks, **keywords(layer)}
+    options = {**masks, **keywords(layer), "relative": relative(layer, w)}
     heads = reference.attention(*projected(layer, w, x, source), **options)
     context = heads.swapaxes(1, 2).reshape(*x.shape[:2], -1)
     return linear(w.below("out_proj"), context)
