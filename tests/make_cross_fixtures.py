@@ -95,6 +95,18 @@ MODELS: Mapping[str, tuple[str, dict[str, object]]] = {
         {"dim": 24, "n_layers": 1, "n_heads": 3, "hidden_dim": 38},
     ),
     "mpnet": ("MPNet", COUNTED | ONE),
+    "deberta": (
+        "DebertaV2",
+        {
+            "relative_attention": True,
+            "pos_att_type": "p2c|c2p",
+            "position_buckets": 8,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "position_biased_input": False,
+        }
+        | THREE,
+    ),
     "electra": ("Electra", {"embedding_size": 16} | ONE),
     "albert": ("Albert", {"embedding_size": 16} | THREE),
     "modernbert": (

@@ -39,8 +39,8 @@ FOLDER = Path(__file__).parent / "data" / "families"
 
 # Tokens of the sequences; the longest fills the table of positions.
 LENGTHS = (1, 4, 25, 13, 2)
-# It is longer where a bias depends on distance, up to 128.
-FAR, BY_DISTANCE = 140, ("mpnet",)
+# It is longer where scores depend on distance, up to 128.
+FAR, BY_DISTANCE = 140, ("mpnet", "deberta-v2")
 
 WORDS = 67
 
@@ -66,6 +66,34 @@ def camembert() -> PreTrainedModel:
 
 def mpnet() -> PreTrainedModel:
     return bert_like("MPNet", max_position_embeddings=FAR + 2)
+
+
+def deberta() -> PreTrainedModel:
+    """As version 3 is: far distances in buckets, of which layers make keys and queries."""
+    return deberta_v2(
+        vocab_size=VOCABULARY,
+        position_buckets=16,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        position_biased_input=False,
+    )
+
+
+def deberta_separate() -> PreTrainedModel:
+    """With projections for distances, places and types in the sum, and no buckets."""
+    return deberta_v2(
+        hidden_act="gelu_new",
+        max_relative_positions=60,
+        num_hidden_layers=1,
+        type_vocab_size=2,
+    )
+
+
+def deberta_v2(**fields: Any) -> PreTrainedModel:
+    usual = sizes(hidden_size=24, max_position_embeddings=FAR, pad_token_id=0)
+    relative = {"relative_attention": True, "pos_att_type": "p2c|c2p"}
+    config = transformers.DebertaV2Config(**usual | relative | fields)
+    return transformers.DebertaV2Model(config)
 
 
 def electra() -> PreTrainedModel:
@@ -263,6 +291,8 @@ FAMILIES: Mapping[str, Callable[[], PreTrainedModel]] = {
     "camembert": camembert,
     "distilbert": distilbert,
     "mpnet": mpnet,
+    "deberta": deberta,
+    "deberta_separate": deberta_separate,
     "electra": electra,
     "albert": albert,
     "eurobert": eurobert,

@@ -20,6 +20,7 @@ from .families.family import (
     Indices,
     SameRows,
     inside,
+    names_in,
 )
 from .folder import Folder
 from .model import Config, EncoderModel, Parts, build, describe, find_parts
@@ -152,8 +153,8 @@ def read_headed(
 ) -> tuple[EncoderModel, Parts, list[SameRows]]:
     """Read a model with a head, whose `own` weights come along, and where all stand."""
     settings, family, architecture, files = described
-    names = {name for rows in own for name in rows.tensors}
-    tensors = Tensors(files, partial(family.name_of, head=names))
+    taken = names_in([*architecture.weights, *own])
+    tensors = Tensors(files, partial(family.name_of, taken=taken))
     parts = find_parts([*architecture.weights, *own], tensors)
     model = build(Config(settings.fields), architecture, parts, tensors, weights)
     # Where there is a head, the names of the encoder's tensors have a prefix.

@@ -22,14 +22,13 @@ from ..arrays import as_choice, as_integers
 from ..keywords import unexpected
 from ..nn import Embedding, Encoder, Layer, LayerNorm, Linear
 from ..nn.recorder import Kind, program_for
-from ..nn.relative import RelativeBias
 from ..nn.sequences import Sequences
 from ..nn.smoothing import smoothing_factors
 from ..padding import Packing, packing_of, pad, unpad
 from .checkpoint import Settings
 from .cures import WEIGHTS, no_config
 from .families import family_of
-from .families.family import TASK, Architecture, Family, Indices, SameRows
+from .families.family import TASK, Architecture, Family, Indices, SameRows, names_in
 from .folder import Folder
 from .refused import refuse_architecture
 from .saving import Writer, json_file, write_folder
@@ -39,7 +38,7 @@ from .tensors import Tensors
 from .weights import GivenTensors, find_weights, weights_file
 
 # What is loaded at once, a layer of the encoder or another layer, and the rest of a key.
-PART = re.compile(r"(encoder\.layers\.\d+\.|.*\.)(.*)")
+PART = re.compile(r"(encoder\.layers\.\d+\.|relative\.|.*\.)(.*)")
 
 # What stands in a state dict: prefix of a part -> rest of the key -> value.
 Parts: TypeAlias = dict[str, dict[str, ArrayLike]]
@@ -131,7 +130,7 @@ class EncoderModel(Layer):
         self.embedding_norm: LayerNorm | None = behind.get("embedding_norm")
         self.embedding_projection: Linear | None = behind.get("embedding_projection")
         self.encoder = encoder
-        self._relative_bias: RelativeBias | None = behind.get("relative_bias")
+        self._relative: Layer | None = behind.get("relative")
         self._position_ids = architecture.position_ids
         self._embedding_scale = architecture.embedding_scale
         self._places = architecture.weights
@@ -190,7 +189,8 @@ class EncoderModel(Layer):
         settings = Settings(Path("config"), dict(config))
         family = family_of(settings).with_tensors(tensors)
         architecture = family.read(settings)
-        given = GivenTensors(tensors, family.name_of)
+        taken = names_in(architecture.weights)
+        given = GivenTensors(tensors, partial(family.name_of, taken=taken))
         parts = find_parts(architecture.weights, given)
         return build(Config(config), architecture, parts, given, weights)
 
@@ -287,7 +287,7 @@ num_token_types=2, compute='int8')
             "token_type_embeddings.": self.token_type_embeddings,
             "embedding_norm.": self.embedding_norm,
             "embedding_projection.": self.embedding_projection,
-            "relative_bias.": self._relative_bias,
+            "relative.": self._relative,
             "encoder.": self.encoder,
         }
         return {prefix: layer for prefix, layer in children.items() if layer is not None}
@@ -426,7 +426,8 @@ num_token_types=2, compute='int8')
 def read_model(folder: Folder, weights: str = "float32") -> EncoderModel:
     """Read the model of a folder, whose matrices are then stored as `weights` says."""
     settings, family, architecture, files = describe(folder)
-    tensors = Tensors(files, family.name_of)
+    taken = names_in(architecture.weights)
+    tensors = Tensors(files, partial(family.name_of, taken=taken))
     parts = find_parts(architecture.weights, tensors)
     return build(Config(settings.fields), architecture, parts, tensors, weights)
 
@@ -491,8 +492,8 @@ def build(
         behind["embedding_norm"] = architecture.embedding_norm(width)
     if architecture.embedding_size is not None:
         behind["embedding_projection"] = Linear(width, size, init="zeros")
-    if architecture.relative_bias is not None:
-        behind["relative_bias"] = architecture.relative_bias
+    if architecture.relative is not None:
+        behind["relative"] = architecture.relative
     for name, layer in behind.items():
         layer.store_weights_as(format)
         layer.load_state_dict(parts[f"{name}."])

@@ -15,6 +15,7 @@ MODULES = {
     "albert": "albert",
     "bert": "bert",
     "camembert": "camembert",
+    "deberta-v2": "deberta",
     "distilbert": "distilbert",
     "electra": "electra",
     "eurobert": "eurobert",

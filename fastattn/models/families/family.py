@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...nn import EncoderLayer, FeedForward, LayerNorm, MultiHeadAttention
 from ...nn.norm import RowNorm
-from ...nn.relative import RelativeBias
+from ...nn.relative import RelativeBias, RelativePositions
 from ..checkpoint import Settings
 
 Shape: TypeAlias = tuple[int, ...]
@@ -98,6 +98,11 @@ class SameRows:
     added: Mapping[str, LowRank] = field(default_factory=dict)
 
 
+def names_in(places: Iterable[SameRows]) -> set[str]:
+    """Give the names of all tensors that weights stand in."""
+    return {name for rows in places for name in rows.tensors}
+
+
 def affine(
     weights: Sequence[str], tensors: Mapping[str, Shape], bias: bool = True
 ) -> Iterator[SameRows]:
@@ -149,7 +154,7 @@ class Architecture:
     embedding_size : int, optional
         Columns of the tables, where a dense layer makes the hidden size of them behind
         the norm.
-    relative_bias : RelativeBias, optional
+    relative : RelativeBias or RelativePositions, optional
         The one that the layers share.
     layers : sequence of callable
         ``()`` -> an encoder layer, whose weights are loaded after. They may differ, and
@@ -160,7 +165,7 @@ class Architecture:
         All weights of the model, by the keys of its state dict, and where they stand:
         word_embeddings.weight, and where there are such, position_embeddings.weight,
         token_type_embeddings.weight, embedding_norm.*, embedding_projection.*,
-        relative_bias.weight, encoder.layers.0.*, encoder.norm.*.
+        relative.*, encoder.layers.0.*, encoder.norm.*.
     """
 
     vocab_size: int
@@ -171,7 +176,7 @@ class Architecture:
     embedding_norm: Callable[[int], LayerNorm] | None = None
     embedding_scale: float = 1.0
     embedding_size: int | None = None
-    relative_bias: RelativeBias | None = None
+    relative: RelativeBias | RelativePositions | None = None
     layers: Sequence[Callable[[], EncoderLayer]]
     final_norm: Callable[[int], RowNorm] | None = None
     weights: Sequence[SameRows]
@@ -341,16 +346,17 @@ class Family:
                 return family
         return self
 
-    def name_of(self, stored: str, head: Collection[str] = ()) -> str | None:
+    def name_of(self, stored: str, taken: Collection[str] = ()) -> str | None:
         """Give the name by which a stored tensor is known, or None if it takes no part.
 
-        `head` are the names of those that do besides, in a head, with their prefixes.
+        `taken` are the names of those that do whatever they begin with, in a head with
+        their prefixes.
         """
         name = self._without_prefix(stored)
         for old, new in self.spellings.items():
             if name.endswith(old):
                 name = name.removesuffix(old) + new
-        own = {self._without_prefix(full): full for full in head}
+        own = {self._without_prefix(full): full for full in taken}
         return own.get(name, None if name.startswith(self.unused) else name)
 
     def prefix_among(self, names: Collection[str]) -> str:

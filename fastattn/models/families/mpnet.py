@@ -48,8 +48,8 @@ def read(settings: Settings) -> Architecture:
     table = {"encoder.relative_attention_bias.weight": (BUCKETS, heads)}
     return replace(
         count_from_padding(architecture, PADDING),
-        relative_bias=bias,
-        weights=[*architecture.weights, SameRows(("relative_bias.weight",), table)],
+        relative=bias,
+        weights=[*architecture.weights, SameRows(("relative.weight",), table)],
     )
 
 

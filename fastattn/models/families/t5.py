@@ -82,7 +82,7 @@ def read(settings: Settings, words: str = "shared") -> Architecture:
         hidden_size=sizes["hidden_size"],
         # Distances are not limited.
         max_positions=HIGHEST["max_positions"],
-        relative_bias=bias,
+        relative=bias,
         layers=[layer] * sizes["num_layers"],
         final_norm=norm,
         weights=list(_weights(sizes, words, head_dim, gated, bias)),
@@ -122,7 +122,7 @@ def _weights(
         }
     yield from affine(["word_embeddings."], {words: (sizes["vocab_size"], hidden)}, False)
     shape = bias.num_buckets, bias.num_heads
-    yield from affine(["relative_bias."], {table: shape}, bias=False)
+    yield from affine(["relative."], {table: shape}, bias=False)
     yield from affine(["encoder.norm."], {"encoder.final_layer_norm": (hidden,)}, False)
     attention: dict[str, dict[str, Shape]] = {
         "self_attn.in_proj_": dict.fromkeys(("q", "k", "v"), (width, hidden)),
