@@ -150,6 +150,9 @@ TOKENIZERS: Mapping[str, Callable[[], PreTrainedTokenizerBase]] = {
         _spm_precompiled_charsmap=smallest_charsmap(),
     ),
     "camembert": lambda: unigram("CamembertTokenizer", *NOTUSED, "<mask>"),
+    "deberta": lambda: unigram(
+        "DebertaV2Tokenizer", "[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"
+    ),
     "distilbert": lambda: word_piece("DistilBertTokenizer", *BERT),
     "mpnet": lambda: word_piece("MPNetTokenizer", *FAIRSEQ, "[UNK]", "<mask>"),
     "electra": lambda: word_piece("BertTokenizer", *BERT),
@@ -225,6 +228,13 @@ CHANGES: Mapping[str, tuple[Changes, ...]] = {
     ),
     "xlm_roberta": (*PREFIX, OTHER_SPACES),
     "camembert": (*PREFIX, OTHER_SPACES),
+    "deberta": (
+        *PREFIX,
+        OTHER_SPACES,
+        {CONFIG: {"do_lower_case": True}},
+        {CONFIG: {"split_by_punct": True}},
+        {CONFIG: {"tokenizer_class": "DebertaV2TokenizerFast"}},
+    ),
     "distilbert": OF_WORD_PIECE,
     "mpnet": (*OF_WORD_PIECE, {CONFIG: {"tokenizer_class": "MPNetTokenizerFast"}}),
     "electra": (*OF_WORD_PIECE, {CONFIG: {"tokenizer_class": "ElectraTokenizer"}}),

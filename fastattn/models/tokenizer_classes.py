@@ -8,6 +8,7 @@ from .tokenizer_makers import (
     Made,
     make_albert,
     make_bert,
+    make_deberta,
     make_gemma,
     make_mpnet,
     make_qwen,
@@ -44,6 +45,7 @@ ALBERT_TOKENS = BERT_TOKENS | {
     "unk_token": "<unk>",
     "pad_token": "<pad>",
 }
+DEBERTA_TOKENS = BERT_TOKENS | {"bos_token": "[CLS]", "eos_token": "[SEP]"}
 
 GEMMA_TOKENS = {
     "bos_token": "<bos>",
@@ -94,6 +96,7 @@ CLASSES = {
         make=partial(make_xlm_roberta, unknown=None),
         mask_takes_spaces=True,
     ),
+    "DebertaV2Tokenizer": UNIGRAM(tokens=DEBERTA_TOKENS, make=make_deberta, has_types=True),
     "DistilBertTokenizer": TokenizerClass(
         model="WordPiece", tokens=BERT_TOKENS, make=make_bert
     ),

@@ -289,6 +289,37 @@ def make_albert(made: Made) -> None:
     _split_at_spaces(made, _scheme(made))
 
 
+def make_deberta(made: Made) -> None:
+    """Make DeBERTa's: words of SentencePiece without its table, and types of texts."""
+    from tokenizers import Regex, normalizers, pre_tokenizers
+    from tokenizers.processors import TemplateProcessing
+
+    _check_unknown(made, made.special("unk_token")[1])
+    lower = made.flags.get("do_lower_case", bool, False)
+    made.tokenizer.normalizer = normalizers.Sequence(
+        [
+            *([normalizers.Lowercase()] if lower else []),
+            normalizers.Replace(Regex(r"\s{2,}|[\n\r\t]"), " "),
+            normalizers.NFC(),
+            normalizers.Strip(left=False, right=True),
+        ]
+    )
+    split = made.flags.get("split_by_punct", bool, False)
+    spaced = made.flags.get("add_prefix_space", bool, True)
+    made.tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            *([pre_tokenizers.Punctuation("isolated")] if split else []),
+            pre_tokenizers.Metaspace(prepend_scheme="always" if spaced else "first"),
+        ]
+    )
+    (begin, _), (end, _) = tokens = made.special("cls_token"), made.special("sep_token")
+    made.tokenizer.post_processor = TemplateProcessing(
+        single=f"{begin}:0 $A:0 {end}:0",
+        pair=f"{begin}:0 $A:0 {end}:0 $B:1 {end}:1",
+        special_tokens=list(tokens),
+    )
+
+
 def _check_unknown(made: Made, expected: int) -> None:
     """Make sure that what is unknown becomes the token that the class says."""
     found = [token.id for token in made.tokenizer.model.tokenize(NO_CHARACTER)]
