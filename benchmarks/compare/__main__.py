@@ -21,7 +21,7 @@ from .cases import (
     models_of,
     quick_cases,
 )
-from .peers import PEERS, Settings
+from .peers import IMPLEMENTATIONS, PEERS, Settings
 from .plots import draw_plots
 from .report import write_report
 from .results import Results
@@ -121,7 +121,7 @@ def export(names, peers, model, folder):
     """Write models with random weights, and all models in the formats of the peers."""
     if not all(find_spec(package) for package in ("torch", "transformers")):
         return
-    packages = {package for peer in peers for package in PEERS[peer].packages}
+    packages = {package for peer in peers for package in IMPLEMENTATIONS[peer].packages}
     command = [sys.executable, "-m", f"{__package__}.export", model, folder]
     subprocess.run(
         [*command, ",".join(sorted(packages)), *names],

@@ -3,7 +3,7 @@
 ``python -m benchmarks.compare.export MODEL FOLDER PACKAGE,... NAME ...`` writes to FOLDER
 what these packages need of the models of these names: NAME/ with random weights and the
 tokenizer of MODEL, the folder of all-MiniLM-L6-v2, which has its own; NAME.onnx,
-NAME.fused.onnx and NAME.ctranslate2/.
+NAME.fused.onnx, NAME.int8.onnx and NAME.ctranslate2/.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from .models import INPUTS, MODELS, WORD_BIAS
+from .models import INPUTS, MINILM, MODELS, WORD_BIAS
 from .torch_models import TorchModel
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -62,6 +62,16 @@ def fuse(path, fused, config):
     optimized.save_model_to_file(str(fused))
 
 
+def quantize(fused, path):
+    """Let ONNX Runtime turn the products of dense layers into integer ones."""
+    from onnx import TensorProto
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    # The types of what is between the fused nodes are not inferred.
+    types = {"DefaultTensorType": TensorProto.FLOAT}
+    quantize_dynamic(fused, path, weight_type=QuantType.QInt8, extra_options=types)
+
+
 def convert(folder, output):
     """Convert a model with CTranslate2."""
     from ctranslate2.converters import TransformersConverter
@@ -82,7 +92,10 @@ def export(name, folder, tokenizer, packages):
         path = folder / f"{name}.onnx"
         export_onnx(model, source, path)
         if like_bert and "onnxruntime" in packages:
-            fuse(path, folder / f"{name}.fused.onnx", config)
+            fused = folder / f"{name}.fused.onnx"
+            fuse(path, fused, config)
+            if name == MINILM:
+                quantize(fused, folder / f"{name}.int8.onnx")
     if like_bert and "ctranslate2" in packages and not model.kind.endswith("MaskedLM"):
         convert(source, folder / f"{name}.ctranslate2")
 

@@ -9,7 +9,7 @@ import fastattn as fa
 
 from ..machine import facts
 from .cases import OF_FASTATTN_ALONE
-from .peers import PEERS
+from .peers import IMPLEMENTATIONS, PEERS
 from .results import geometric_mean
 from .targets import outcomes
 
@@ -173,7 +173,7 @@ def versions(missing):
         if packages:
             yield f"- {peer}: not installed ({', '.join(packages)})"
             continue
-        name = PEERS[peer].packages[0]
+        name = IMPLEMENTATIONS[peer].packages[0]
         try:
             yield f"- {peer}: {version(name)}"
         except PackageNotFoundError:  # fastattn, in its checkout

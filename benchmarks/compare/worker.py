@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .peers import PEERS, Unsupported
+from .peers import IMPLEMENTATIONS, Unsupported
 
 # Samples shorter than this are made of several calls: the clock takes part of one.
 SAMPLE_SECONDS = 200e-6
@@ -49,8 +49,9 @@ class Worker:
     """One implementation and the case that it is at."""
 
     def __init__(self, peer, settings):
-        module = importlib.import_module(f"{__package__}.peers.{PEERS[peer].module}")
-        self.implementation = getattr(module, PEERS[peer].implementation)(settings)
+        chosen = IMPLEMENTATIONS[peer]
+        module = importlib.import_module(f"{__package__}.peers.{chosen.module}")
+        self.implementation = getattr(module, chosen.implementation)(settings)
         self.clock = time.process_time if settings.cpu_time else time.perf_counter
         self.call = None
 
@@ -66,6 +67,10 @@ class Worker:
 
     def time(self, seconds):
         return best_time(self.call, seconds, self.clock)
+
+    def runs_in(self):
+        """Say in what products are really computed, once something was."""
+        return self.implementation.runs_in
 
     def memory(self):
         return peak_memory()

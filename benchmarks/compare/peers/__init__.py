@@ -60,3 +60,17 @@ PEERS = {
         "sentence_transformers", "SentenceTransformers", ("sentence_transformers",)
     ),
 }
+
+# fastattn itself, by what its dense layers compute in.
+COMPUTE = {
+    "int8": Peer("fastattn", "Int8Fastattn", ("fastattn",)),
+    "int16": Peer("fastattn", "Int16Fastattn", ("fastattn",)),
+    "bfloat16": Peer("fastattn", "Bfloat16Fastattn", ("fastattn",)),
+}
+# The lowest precision that the others have for a whole model.
+LOW_PRECISION = {f"fastattn, {compute}": peer for compute, peer in COMPUTE.items()} | {
+    "ONNX Runtime, int8": PEERS["ONNX Runtime"]._replace(implementation="Int8OnnxRuntime"),
+    "OpenVINO, bf16": PEERS["OpenVINO"]._replace(implementation="Bfloat16OpenVino"),
+    "CTranslate2, int8": PEERS["CTranslate2"]._replace(implementation="Int8CTranslate2"),
+}
+IMPLEMENTATIONS = PEERS | LOW_PRECISION

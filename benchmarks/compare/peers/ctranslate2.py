@@ -14,6 +14,8 @@ from .encoders import Encoders
 class CTranslate2(Encoders):
     """Encoders that compute in float32; a reranker's last product is NumPy's."""
 
+    compute_type = "float32"
+
     def __init__(self, settings):
         self.settings = settings
 
@@ -24,10 +26,11 @@ class CTranslate2(Encoders):
             raise Unsupported("its converter knows no such model")
         encoder = ctranslate2.Encoder(
             str(folder),
-            compute_type="float32",
+            compute_type=self.compute_type,
             intra_threads=self.settings.threads,
             inter_threads=1,
         )
+        self.runs_in = encoder.compute_type
         tensors = load_file(f"{self.settings.folder(name)}/model.safetensors")
         head = [tensors.get(f"classifier.{part}") for part in ("weight", "bias")]
 
@@ -42,3 +45,9 @@ class CTranslate2(Encoders):
             return np.asarray(outputs.pooler_output) @ head[0].T + head[1]
 
         return forward
+
+
+class Int8CTranslate2(CTranslate2):
+    """Encoders whose dense layers are quantised as they are loaded."""
+
+    compute_type = "int8"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...texts import read_texts
 from ..inputs import rerank_texts, texts, token_ids
 from ..models import MINILM
 from . import Unsupported
@@ -39,6 +40,9 @@ class Encoders:
 
     def texts(self, case):
         return self._sorted(case.option or MINILM, texts(case), mean)
+
+    def real_texts(self, case):
+        return self._sorted(MINILM, read_texts(case.option), mean)
 
     def rerank(self, case):
         query, documents = rerank_texts(case)

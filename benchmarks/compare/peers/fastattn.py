@@ -7,6 +7,7 @@ import numpy as np
 
 import fastattn as fa
 
+from ...texts import read_texts
 from ..inputs import (
     attention_arrays,
     attention_keywords,
@@ -34,6 +35,8 @@ def half(name):
 class Fastattn(DenseLayers):
     """Calls of the public interface."""
 
+    runs_in = "float32"
+
     def __init__(self, settings):
         fa.set_num_threads(settings.threads)
         self.settings = settings
@@ -47,6 +50,7 @@ class Fastattn(DenseLayers):
     def dense(self, weight, bias):
         layer = fa.nn.Linear(*weight.shape[::-1], init="zeros")
         layer.load_state_dict({"weight": weight, "bias": bias})
+        layer.compute_in(self.runs_in)
         return layer
 
     def attention(self, case):
@@ -60,7 +64,7 @@ class Fastattn(DenseLayers):
         folder = Path(self.settings.folder(name))
         if not folder.exists():
             raise Unsupported("torch and transformers make its weights")
-        return load(folder, weights=weights)
+        return load(folder, compute=self.runs_in, weights=weights)
 
     def minilm(self, case):
         model = self.load(MINILM, weights=case.option or "float32").model
@@ -74,6 +78,10 @@ class Fastattn(DenseLayers):
     def texts(self, case):
         model, inputs = self.load(case.option or MINILM), texts(case)
         return lambda: model.encode(inputs, normalize=True)
+
+    def real_texts(self, case):
+        model, inputs = self.load(MINILM), read_texts(case.option)
+        return lambda: model.encode(inputs)
 
     def rerank(self, case):
         model, (query, documents) = self.load(case.option), rerank_texts(case)
@@ -96,3 +104,21 @@ class Fastattn(DenseLayers):
             "attention": lambda: fa.attention(*heads),
             "array": lambda: np.empty((1, 8), np.float32),
         }[case.option]
+
+
+class Int8Fastattn(Fastattn):
+    """With dense layers in int8."""
+
+    runs_in = "int8"
+
+
+class Int16Fastattn(Fastattn):
+    """With dense layers in int16."""
+
+    runs_in = "int16"
+
+
+class Bfloat16Fastattn(Fastattn):
+    """With dense layers in bfloat16."""
+
+    runs_in = "bfloat16"

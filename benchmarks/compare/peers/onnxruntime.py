@@ -1,7 +1,11 @@
 """ONNX Runtime on the plain export, and on the export with its transformer fusions."""
 
+from collections import Counter
+
+import onnx
 import onnxruntime
 
+from ..models import MINILM
 from . import Unsupported
 from .graphs import Graphs
 
@@ -26,3 +30,18 @@ class FusedOnnxRuntime(OnnxRuntime):
 
     def linear(self, case):
         raise Unsupported("there is nothing to fuse in one layer")
+
+
+class Int8OnnxRuntime(FusedOnnxRuntime):
+    """The fused graph after ``quantize_dynamic``: integer products of dense layers."""
+
+    ending = ".int8.onnx"
+
+    @property
+    def runs_in(self):
+        """Count what the graph holds: a session runs every node in what it says."""
+        graph = onnx.load(f"{self.settings.exports}/{MINILM}{self.ending}").graph
+        kinds = Counter(node.op_type for node in graph.node)
+        integer = kinds["MatMulInteger"] + kinds["QAttention"]
+        others = kinds["MatMul"] + kinds["Attention"]
+        return f"int8, {integer} of {integer + others} products"
