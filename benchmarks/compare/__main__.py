@@ -21,7 +21,7 @@ from .cases import (
     models_of,
     quick_cases,
 )
-from .peers import IMPLEMENTATIONS, PEERS, Settings
+from .peers import COMPUTE, IMPLEMENTATIONS, LOW_PRECISION, PEERS, Settings
 from .plots import draw_plots
 from .report import write_report
 from .results import Results
@@ -35,6 +35,34 @@ measured. All get the same inputs and the same number of threads, and nothing is
 before their results agree. Peers that are not installed are left out;
 benchmarks/requirements-peers.txt has them all. Linux only.
 """
+
+
+def add_choice(parser):
+    """Add the options that say what is measured."""
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=GROUPS,
+        default=GROUPS,
+        metavar="TABLE",
+        help=f"measure these tables only, of {', '.join(GROUPS)}",
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=list(PEERS),
+        default=list(PEERS),
+        metavar="PEER",
+        help=f"measure these beside fastattn, of {'; '.join(list(PEERS)[1:])}",
+    )
+    parser.add_argument(
+        "--compute",
+        nargs="*",
+        choices=list(COMPUTE),
+        default=list(COMPUTE),
+        metavar="PRECISION",
+        help=f"what the table compute measures of fastattn, of {', '.join(COMPUTE)}",
+    )
 
 
 def add_timing(parser):
@@ -59,22 +87,7 @@ def parse(arguments):
         description="Measure fastattn beside the libraries that people run encoders with.",
         epilog=EPILOG,
     )
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        choices=GROUPS,
-        default=GROUPS,
-        metavar="TABLE",
-        help=f"measure these tables only, of {', '.join(GROUPS)}",
-    )
-    parser.add_argument(
-        "--peers",
-        nargs="*",
-        choices=list(PEERS),
-        default=list(PEERS),
-        metavar="PEER",
-        help=f"measure these beside fastattn, of {'; '.join(list(PEERS)[1:])}",
-    )
+    add_choice(parser)
     parser.add_argument(
         "--threads",
         nargs="+",
@@ -131,6 +144,13 @@ def export(names, peers, model, folder):
     )
 
 
+def low_precision(compute, peers):
+    """Name fastattn in float32 and in lower precisions, and the peers that have one."""
+    ours = ["fastattn", *(f"fastattn, {precision}" for precision in compute)]
+    theirs = [name for name in LOW_PRECISION if not name.startswith("fastattn")]
+    return ours + [name for name in theirs if name.split(",")[0] in peers]
+
+
 def measure(options, peers, exports):
     """Run everything that was asked for."""
     results = Results(options.threads)
@@ -146,13 +166,12 @@ def measure(options, peers, exports):
     )
     measure_limits(results)
     for threads in options.threads:
-        alone = OF_FASTATTN_ALONE if threads < results.most else ()
-        chosen = [
-            (case, ["fastattn"] if case.group in alone else peers)
-            for case in cases
-            if case != FIRST_VECTOR
-        ]
-        runner.run(chosen, peers, threads)
+        taking_part = dict.fromkeys(GROUPS, peers)
+        if threads < results.most:
+            taking_part |= {group: ["fastattn"] for group in OF_FASTATTN_ALONE}
+        taking_part["compute"] = low_precision(options.compute, peers)
+        chosen = [(case, taking_part[case.group]) for case in cases if case != FIRST_VECTOR]
+        runner.run(chosen, threads)
     if FIRST_VECTOR in cases:
         runner.start(FIRST_VECTOR, peers, results.most)
     measure_limits(results)

@@ -45,6 +45,8 @@ MINILM_SHAPES = ((1, 8), (1, 32), (1, 128), (8, 32), (32, 32), (8, 128), (2, 512
 MINILM_MORE = ((1, 64), (1, 256), (1, 512), (2, 32), (4, 32), (16, 32))
 WEIGHT_SHAPES = ((1, 8), (1, 32), (8, 32), (8, 128))
 WEIGHT_FORMATS = ("float16", "bfloat16", "int8")
+COMPUTE_LINEAR = ((512, 384, 1536), (512, 1536, 384))
+COMPUTE_MINILM = ((1, 8), (1, 32), (8, 128))
 TEXTS, FEW_TEXTS = 1000, 10
 # Texts in a call of larger models, and documents of a reranker's query.
 BASE_TEXTS, DOCUMENTS = 50, 50
@@ -146,6 +148,11 @@ def all_cases() -> Iterator[Case]:
         yield from (minilm_case(tokens, "weights", weights) for tokens in WEIGHT_SHAPES)
     for name, shapes in SHAPES.items():
         yield from (model_case(name, shape) for shape in shapes)
+    for shape in COMPUTE_LINEAR:
+        yield linear_case(*shape)._replace(group="compute")
+    for tokens in COMPUTE_MINILM:
+        yield minilm_case(tokens, "compute")
+    yield Case("compute", "texts", (TEXTS,))
     yield Case("texts", "texts", (TEXTS,))
     yield Case("ragged", "rerank", (DOCUMENTS,), "reranker")
     yield Case("ragged", "sparse", (BASE_TEXTS,), "SPLADE")
@@ -159,8 +166,8 @@ def quick_cases() -> Iterator[Case]:
     for group in GROUPS:
         cases = [case for case in all_cases() if case.group == group]
         for case in sorted(cases, key=lambda case: case.flops or 0)[:2]:
-            few = group in ("texts", "ragged")
-            yield case._replace(shape=(FEW_TEXTS,)) if few else case
+            many = len(case.shape) == 1 and case.shape[0] > FEW_TEXTS
+            yield case._replace(shape=(FEW_TEXTS,)) if many else case
 
 
 GROUPS = tuple(dict.fromkeys(case.group for case in all_cases()))

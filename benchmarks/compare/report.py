@@ -24,6 +24,7 @@ TITLES = {
     "sweep": "More batches and lengths of MiniLM",
     "weights": "MiniLM with weights in other formats; the ratios are to its float32",
     "models": "Other models' forward pass, random weights, (batch, length)",
+    "compute": "Lower precision: times as fast as fastattn in float32 (worst cosine to it)",
     "texts": "Texts of mixed length to vectors, tokenising included",
     "ragged": "Other models on texts of mixed length, tokenising included",
     "tiny": "Calls on tiny arrays; `array` is NumPy's creation of one",
@@ -123,6 +124,24 @@ def weights_table(results):
     return table(["", "fastattn, ms", "float32 /", "worst cosine"], rows)
 
 
+def compute_table(results, threads):
+    """Compare what computes in a lower precision with fastattn's float32."""
+    peers = [name for name in results.runs_in if name != "fastattn"]
+    rows = []
+    for case in results.cases("compute", threads):
+        seconds = results.time(case, threads=threads)
+        row = [f"{case.operation} {case}", milliseconds(seconds)]
+        for peer in peers:
+            shown = ""
+            if peer in results.peers(case, threads):
+                ratio = 1 / results.ratio(case, peer, threads)
+                shown = f"{ratio:.2f} ({results.cosines[case, peer]:.5f})"
+            row.append(shown)
+        rows.append(row)
+    rows.append(["computed in", "", *(results.runs_in[peer] for peer in peers)])
+    return table(["", "fastattn, float32, ms", *peers], rows)
+
+
 def start_table(results):
     """List the time and the memory up to the first vector."""
     rows = [
@@ -192,7 +211,10 @@ def group_sections(results, group):
         return
     for threads in counts:
         yield f"Threads: {threads}."
-        yield group_table(results, group, threads)
+        if group == "compute":
+            yield compute_table(results, threads)
+        else:
+            yield group_table(results, group, threads)
 
 
 def write_report(results, path, images, missing, minutes):

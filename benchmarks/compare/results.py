@@ -22,7 +22,10 @@ class Results:
     memory : dict
         Implementation -> most bytes resident up to the first vector.
     cosines : dict
-        Case with weights of another format -> worst cosine with float32's hidden states.
+        Case with weights of another format, or case and implementation of a lower
+        precision -> worst cosine with what float32 gives.
+    runs_in : dict
+        Implementation -> in what it says that its products were computed.
     """
 
     def __init__(self, threads):
@@ -30,7 +33,7 @@ class Results:
         self.seconds = {}
         self.peak = {count: [] for count in threads}
         self.bandwidth = {count: [] for count in threads}
-        self.unsupported, self.memory, self.cosines = {}, {}, {}
+        self.unsupported, self.memory, self.cosines, self.runs_in = {}, {}, {}, {}
 
     def add(self, case, peer, threads, seconds):
         """Keep a time if it is the shortest."""

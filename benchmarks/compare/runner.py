@@ -30,6 +30,8 @@ STARTS = 3
 # the weights of attention too.
 AGREEMENT = {"float16": 4 * 2.0**-11, "bfloat16": 4 * 2.0**-8}
 FLOAT32_AGREEMENT = 1e-4
+# The least mean cosine to float32 of what is computed in a lower precision.
+COMPUTE_AGREEMENT = 0.9
 
 
 class Disagreement(Exception):
@@ -105,11 +107,25 @@ def check_agreement(case, results):
             )
 
 
-def worst_cosine(a, b):
-    """Return the smallest cosine between vectors that stand in the same place."""
+def check_directions(case, results):
+    """Compare directions with those of the first; return the worst cosine of each peer."""
+    (_, expected), *others = results.items()
+    worst = {}
+    for peer, result in others:
+        between = cosines(result, expected)
+        if not between.mean() >= COMPUTE_AGREEMENT:
+            raise Disagreement(
+                f"{case.group} {case}: {peer} has a mean cosine of {between.mean():.3f}"
+            )
+        worst[peer] = float(between.min())
+    return worst
+
+
+def cosines(a, b):
+    """Return the cosines between vectors that stand in the same place."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    return float((np.sum(a * b, axis=-1) / norms).min())
+    return np.sum(a * b, axis=-1) / norms
 
 
 class Runner:
@@ -122,9 +138,10 @@ class Runner:
         self.results, self.settings, self.say = results, settings, say
         self.rounds, self.seconds = rounds, seconds
 
-    def run(self, cases, peers, threads):
+    def run(self, cases, threads):
         """Measure pairs of a case and the names of those that take part in it."""
         settings = self.settings._replace(threads=threads)
+        peers = dict.fromkeys(peer for _, chosen in cases for peer in chosen)
         with ExitStack() as stack:
             processes = {
                 peer: stack.enter_context(Process(peer, settings)) for peer in peers
@@ -144,10 +161,17 @@ class Runner:
                 self.results.unsupported[case, process.peer] = str(reason)
                 continue
             if case.group == "weights":
-                self.results.cosines[case] = worst_cosine(prepared[process], expected)
+                self.results.cosines[case] = cosines(prepared[process], expected).min()
         if not prepared:
             return
-        check_agreement(case, {process.peer: y for process, y in prepared.items()})
+        given = {process.peer: y for process, y in prepared.items()}
+        if case.group == "compute":
+            for peer, cosine in check_directions(case, given).items():
+                self.results.cosines[case, peer] = cosine
+            for process in prepared:
+                self.results.runs_in[process.peer] = process.ask("runs_in")
+        else:
+            check_agreement(case, given)
         began = time.perf_counter()
         for number in range(self.rounds):
             if number > 1 and time.perf_counter() - began > CASE_SECONDS:
