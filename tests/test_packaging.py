@@ -17,7 +17,10 @@ from fastattn import _cpu
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = re.compile("-Ofast|-ffast-math|-funsafe|-march|-mtune|-mavx")
-EXTENSIONS = ("_threads", "_cpu", "_program", "_packed", "_gemm", "_rowwise", "_attention")
+EXTENSIONS = (
+    *("_threads", "_cpu", "_program", "_packed"),
+    *("_gemm", "_rowwise", "_attention", "_distances"),
+)
 
 
 def test_pyproject_and_package_have_one_version():
