@@ -44,7 +44,7 @@ DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 # The kinds of models that a command takes.
 TAKES = {
     "encode": ("TextEncoder", "SparseEncoder"),
-    "explain": ("TextEncoder",),
+    "explain": ("TextEncoder", "CrossEncoder", "SparseEncoder"),
     "rank": ("CrossEncoder",),
 }
 

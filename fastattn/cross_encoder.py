@@ -10,11 +10,13 @@ from numpy import float32
 from numpy.typing import NDArray
 
 from . import _rowwise
+from ._program import Program
 from .arrays import as_choice, as_flag, as_index
 from .keywords import Renamed, check_options, in_our_words
 from .models import EncoderModel
 from .models.folder import Folder
 from .models.heads import Head, read_classifier
+from .models.modules import TOKENS, Features
 from .models.pairs import PairTokenization, Template, read_template
 from .models.saving import write_folder
 from .models.scoring import ACTIVATIONS as KNOWN
@@ -22,6 +24,7 @@ from .models.scoring import TASK, read_scoring, scoring_fields, scoring_files
 from .models.sentence import General
 from .models.tokenization import Tokenization, Tokens
 from .models.tokenizer import read_tokenizer
+from .nn.recorder import Kind
 from .text_base import BATCH_TOKENS, ON_TRUNCATION, OnTruncation, TextModel, as_iterable
 
 if TYPE_CHECKING:
@@ -372,13 +375,24 @@ class CrossEncoder(TextModel):
             scores[indices] = self._compute(tokens, activation, num_threads)
         return scores
 
+    @property
+    def _values(self) -> dict[str, str]:
+        return {"logits": f"{self.activation} of {', '.join(self.labels)}"}
+
+    def _add_values(self, program: Program, features: Features) -> None:
+        program.record("logits", self._logits(program, features), Kind.MATRIX)
+
+    def _logits(self, program: Program, features: Features) -> Scores:
+        """Add the scores of inputs, before an activation, to a program."""
+        hidden = features.vectors[TOKENS]
+        return self.head.steps(program, hidden, features.ids, features.starts)
+
     def _compute(
         self, texts: list[Tokens], activation: str, num_threads: int | None
     ) -> Scores:
         """Compute one batch: the scores of each input."""
-        program, hidden, starts = self._hidden_states(texts, num_threads)
-        ids = np.concatenate([text.ids for text in texts])
-        scores = self.head.steps(program, hidden, ids, starts)
+        program, features = self._hidden_states(texts, num_threads)
+        scores = self._logits(program, features)
         if activation == "softmax":
             _rowwise.softmax(program, scores, scores)
         elif activation != "identity":

@@ -8,10 +8,12 @@ import numpy as np
 from numpy import float32, int64
 from numpy.typing import NDArray
 
+from ._program import Program
 from .arrays import as_choice, as_index
 from .keywords import in_our_words
 from .models import EncoderModel
 from .models.folder import Folder
+from .models.modules import TOKENS, Features
 from .models.router import DOCUMENT, QUERY
 from .models.saving import write_folder
 from .models.sentence import General
@@ -20,6 +22,7 @@ from .models.token_weights import TokenWeights, read_token_weights
 from .models.tokenization import Tokens
 from .models.tokenizer import read_tokenizer
 from .models.words import Words, read_words
+from .nn.recorder import Kind
 from .sparse_vectors import Row, SparseVectors
 from .text_base import (
     BATCH_TOKENS,
@@ -415,12 +418,23 @@ class SparseEncoder(TextModel):
         )
         write_folder(folder, files)
 
+    @property
+    def _values(self) -> dict[str, str]:
+        return {"words": repr(self.splade)}
+
+    def _add_values(self, program: Program, features: Features) -> None:
+        compared = self.words.steps(program, features.vectors[TOKENS])
+        words = self.words.add_weights(program, compared, features.starts, self.splade)
+        program.record("words", words, Kind.MATRIX)
+
     def _compute(self, texts: list[Tokens], num_threads: int | None) -> Iterator[Row]:
         """Compute one batch: the weights of each text that are not zero, and where."""
-        program, hidden, starts = self._hidden_states(texts, num_threads)
-        compared = self.words.steps(program, hidden)
+        program, features = self._hidden_states(texts, num_threads)
+        compared = self.words.steps(program, features.vectors[TOKENS])
         program.run()
-        for weights in self.words.weigh(compared, starts, self.splade, num_threads):
+        for weights in self.words.weigh(
+            compared, features.starts, self.splade, num_threads
+        ):
             for row in weights:
                 kept = np.flatnonzero(row)
                 yield kept, row[kept]

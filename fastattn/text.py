@@ -11,6 +11,7 @@ from numpy import float32
 from numpy.typing import ArrayLike, NDArray
 
 from . import similarity
+from ._program import Program
 from ._threads import thread_count
 from .arrays import as_choice, as_flag, as_index
 from .errors import TruncationWarning
@@ -19,7 +20,7 @@ from .models import EncoderModel, read_model
 from .models.chain import KINDS, Chain, read_chain
 from .models.folder import Folder, errors_of_library
 from .models.module_list import STATIC, list_modules
-from .models.modules import TOKENS, Features
+from .models.modules import Features
 from .models.saving import write_folder
 from .models.sentence import General, read_general, sentence_files
 from .models.static import read_static, static_files
@@ -522,6 +523,14 @@ class TextEncoder(TextModel):
             files = static_files(files)
         write_folder(folder, files | self.modules.files())
 
+    @property
+    def _values(self) -> dict[str, str]:
+        return {name: repr(module) for name, module in self.modules.items()}
+
+    def _add_values(self, program: Program, features: Features) -> None:
+        features.prompt_tokens = self._count_prompt_tokens(self.prompt)
+        self.modules.add_all(program, features)
+
     def _call(
         self,
         *,
@@ -591,8 +600,8 @@ class TextEncoder(TextModel):
         self, texts: list[Tokens], call: _Call, results: Any, indices: list[int]
     ) -> None:
         """Compute one batch, and put what comes of each text into its place."""
-        program, hidden, starts = self._hidden_states(texts, call.num_threads)
-        features = Features({TOKENS: hidden}, starts, call.prompt_tokens)
+        program, features = self._hidden_states(texts, call.num_threads)
+        starts, features.prompt_tokens = features.starts, call.prompt_tokens
         if call.wanted is None:
             vectors = self.modules.add_for_tokens(program, features)
             program.run()

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
-from numpy import float32, int64
-from numpy.typing import NDArray
+from numpy import float32
 
 from ._packed import FORMATS, PRECISIONS
 from ._program import Program
@@ -29,6 +28,7 @@ from .models.batches import batches, pack, windows
 from .models.download import folder_of
 from .models.folder import Folder
 from .models.kinds import kinds_of
+from .models.modules import TOKENS, Features
 from .models.saving import Writer
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens, check_unicode
 from .models.tokenizer_files import tokenizer_files
@@ -258,18 +258,24 @@ class TextModel:
                 stacklevel=_level_of_caller(),
             )
 
+    @property
+    def _values(self) -> dict[str, str]:
+        """What a trace has of what follows the encoder: names of values, and what it is."""
+        raise NotImplementedError
+
+    def _add_values(self, program: Program, features: Features) -> None:
+        """Add what follows the encoder to the program of a trace of one text."""
+        raise NotImplementedError
+
     def _hidden_states(
         self, texts: list[Tokens], num_threads: int | None
-    ) -> tuple[Program, NDArray[float32], NDArray[int64]]:
-        """Begin a program with the hidden states of some texts.
-
-        They are packed, (tokens, hidden); with them comes where those of each text start.
-        """
+    ) -> tuple[Program, Features]:
+        """Begin a program with the hidden states of some texts."""
         ids, types, sequences = pack(texts)
         hidden = np.empty((len(ids), self.model.hidden_size), float32)
         program = Program(num_threads=num_threads)
         self.model.steps(program, ids, types, sequences, hidden)
-        return program, hidden, sequences.queries.cu_seqlens
+        return program, Features({TOKENS: hidden}, sequences.queries.cu_seqlens, ids)
 
 
 def as_texts(inputs: Any) -> list[str]:

@@ -20,7 +20,7 @@ from .models.pairs import encode_pair
 from .models.tokenization import Tokenization, Tokens
 from .nn import Encoder, EncoderLayer, FeedForward, MultiHeadAttention
 from .nn.recorder import Complete, Recorder, program_for, recording
-from .text import TextEncoder
+from .text_base import TextModel
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -132,10 +132,11 @@ def trace(
 
     Parameters
     ----------
-    model : TextEncoder, EncoderModel, or a layer of fastattn.nn that looks along sequences
-        What to look into.
+    model : what `load` gives, EncoderModel, or a layer of fastattn.nn
+        What to look into: one that looks along sequences.
     inputs : str, list of str, or array_like
-        For a TextEncoder, a text, several, or token ids; else what `model` is called with.
+        For a model that is loaded, a text, several, or token ids; else what `model` is
+        called with.
     *arguments, **keywords
         What else `model` takes when it is called: masks, lengths, a source. For a text,
         ``pair="another text"`` puts a second one behind it.
@@ -178,6 +179,10 @@ def trace(
     output              (L, hidden)          the hidden states
     1_Pooling, ...      (dim,), (L, dim)     of a text: what each of ``model.modules``
                                              makes of them, the vector of the text last
+    logits              (labels,)            of a text, or a pair, by a CrossEncoder: its
+                                             scores, before an activation
+    words               (vocab_size,)        of a text by a SparseEncoder: the weights of
+                                             all words
     =================== ==================== ============================================
 
     Of each encoder layer; a layer traced by itself has those that it computes:
@@ -233,9 +238,9 @@ def trace(
            [0.33, 0.33, 0.33],
            [0.33, 0.33, 0.33]], dtype=float32)
     """
-    more = tuple(model.modules) if isinstance(model, TextEncoder) else ()
+    more = tuple(model._values) if isinstance(model, TextModel) else ()
     asked = _names(names, more), layers
-    if isinstance(model, TextEncoder):
+    if isinstance(model, TextModel):
         if isinstance(inputs, str):
             return _trace_text(model, inputs, *asked, *arguments, **keywords)
         if isinstance(inputs, list | tuple) and all(isinstance(x, str) for x in inputs):
@@ -256,7 +261,7 @@ def trace(
 
 
 def _trace_text(
-    model: TextEncoder,
+    model: TextModel,
     text: str,
     names: frozenset[str] | None,
     layers: int | Iterable[int] | None,
@@ -272,11 +277,11 @@ def _trace_text(
     tokens = Tokens(np.array(encoding.ids), np.array(encoding.type_ids), False)
     return _record(
         *(model.model, names, layers, partial(_compute, model, tokens)),
-        *(operator.itemgetter(0), encoding, tuple(model.modules)),
+        *(operator.itemgetter(0), encoding, tuple(model._values)),
     )
 
 
-def _encoding(model: TextEncoder, text: str, pair: str | None) -> "Encoding":
+def _encoding(model: TextModel, text: str, pair: str | None) -> "Encoding":
     """Tokenize a text, no more of it than is read, or a pair of them."""
     if pair is None:
         tokenization = Tokenization(model.tokenizer, model.prompt, 1)
@@ -284,16 +289,14 @@ def _encoding(model: TextEncoder, text: str, pair: str | None) -> "Encoding":
     return encode_pair(model.tokenizer, model.prompt, (text, pair))
 
 
-def _compute(model: TextEncoder, tokens: Tokens) -> None:
-    """Compute all values of one text, those of all modules too."""
+def _compute(model: TextModel, tokens: Tokens) -> None:
+    """Compute all values of one text, those of what follows the encoder too."""
     ids, types, sequences = pack([tokens])
     packing = sequences.queries
     hidden = np.empty((len(ids), model.model.hidden_size), np.float32)
     program = program_for(packing)
     model.model.steps(program, ids, types, sequences, hidden)
-    prompt_tokens = model._count_prompt_tokens(model.prompt)
-    features = Features({TOKENS: hidden}, packing.cu_seqlens, prompt_tokens)
-    model.modules.add_all(program, features)
+    model._add_values(program, Features({TOKENS: hidden}, packing.cu_seqlens, ids))
     program.run()
 
 

@@ -225,7 +225,7 @@ def test_size():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((None, "a"), TypeError, "model must be a TextEncoder, got NoneType"),
+        ((None, "a"), TypeError, "model must be a TextEncoder, a Cross.*, got NoneType"),
         (("model", 3), TypeError, "text must be a str, got int"),
         (("model", "a", ["b"]), TypeError, "pair must be a str, got list"),
         (("model", "\ud800"), ValueError, "lone surrogate"),

@@ -78,13 +78,16 @@ class Features:
         By name: rows of packed tokens, or of texts.
     starts : int64 array (texts + 1,)
         Where the tokens of each text start.
+    ids : int64 array (tokens,)
+        The ids of the packed tokens.
     prompt_tokens : int
         How many of the first tokens of each text are those of the prompt.
     """
 
     vectors: dict[str, Array]
     starts: NDArray[int64]
-    prompt_tokens: int
+    ids: NDArray[int64]
+    prompt_tokens: int = 0
 
 
 class Module(nn.Layer):

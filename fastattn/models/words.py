@@ -57,6 +57,22 @@ class Words(Layer):
         """Add what words are compared with: of hidden (tokens, hidden), (tokens, width)."""
         return self._stack.steps(program, hidden)
 
+    def add_weights(
+        self, program: Program, x: Array, starts: NDArray[int64], splade: Splade
+    ) -> Array:
+        """Add the weights of words to a program: of x (tokens, width), (texts, words)."""
+        out = np.zeros((len(starts) - 1, self.vocab_size), float32)
+        splade_steps(
+            program,
+            self._decoder,
+            x,
+            starts,
+            out,
+            pooling=splade.pooling,
+            activation=splade.activation,
+        )
+        return out
+
     def weigh(
         self, x: Array, starts: NDArray[int64], splade: Splade, num_threads: int | None
     ) -> Iterator[Array]:
@@ -64,17 +80,9 @@ class Words(Layer):
         step = max(1, NUMBERS // self.vocab_size)
         for first in range(0, len(starts) - 1, step):
             own = starts[first : first + step + 1]
-            out = np.zeros((len(own) - 1, self.vocab_size), float32)
             program = Program(num_threads=num_threads)
-            splade_steps(
-                program,
-                self._decoder,
-                x[own[0] : own[-1]],
-                own - own[0],
-                out,
-                pooling=splade.pooling,
-                activation=splade.activation,
-            )
+            read = x[own[0] : own[-1]]
+            out = self.add_weights(program, read, own - own[0], splade)
             program.run()
             yield out
 

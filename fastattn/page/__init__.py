@@ -8,7 +8,7 @@ refers to nothing outside of itself.
 import json
 from importlib.resources import files
 
-from ..text import TextEncoder
+from ..text_base import TextModel
 from ..tracing import trace
 from .numbers import packed_layer
 from .opening import opening
@@ -20,13 +20,13 @@ NAMES = ("queries", "keys", "values", "scores", "weights", "context")
 
 
 def explain(
-    model: TextEncoder, text: str, pair: str | None = None, *, name: str = "a model"
+    model: TextModel, text: str, pair: str | None = None, *, name: str = "a model"
 ) -> str:
     """Make a page that shows what each head of a model attends to in a text.
 
     Parameters
     ----------
-    model : TextEncoder
+    model : TextEncoder, CrossEncoder or SparseEncoder
         What :func:`fastattn.load` gives.
     text : str
         The text, cut at ``model.max_length`` tokens.
@@ -43,7 +43,7 @@ def explain(
     Raises
     ------
     TypeError
-        If the model is no TextEncoder or a text no str.
+        If the model is none that was loaded, or a text no str.
     ValueError
         If a text holds a lone surrogate, the model is a static one, which has no heads,
         or it computes numbers of 1e5 and more.
@@ -71,8 +71,9 @@ def explain(
     >>> page[:15]
     '<!doctype html>'
     """
-    if not isinstance(model, TextEncoder):
-        raise TypeError(f"model must be a TextEncoder, got {type(model).__name__}")
+    if not isinstance(model, TextModel):
+        kinds = "a TextEncoder, a CrossEncoder or a SparseEncoder"
+        raise TypeError(f"model must be {kinds}, got {type(model).__name__}")
     if not isinstance(text, str):
         raise TypeError(f"text must be a str, got {type(text).__name__}")
     if model.model.encoder is None:
@@ -92,7 +93,7 @@ def explain(
         "second": _second(traced.encoding.sequence_ids),
         "heads": heads,
         "dim": dim,
-        "modules": [repr(module) for module in model.modules.values()],
+        "modules": [*model._values.values()],
         "opening": opening([layer["weights"] for layer in traced.layers], special),
         "layers": [packed_layer(layer) for layer in traced.layers],
     }
