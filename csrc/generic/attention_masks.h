@@ -53,11 +53,14 @@ static visibility read_bool_mask(attention_task *t, const uint8_t *mask, int64_t
 }
 
 /* A row of a float mask as KEY_BLOCK biases; -infinity hides a key, and stands behind the
- * last. */
+ * last: it is stored in whole vectors, before what is read. */
 static void read_biases(const fa_attention_plan *p, const char *mask, int64_t keys,
                         float *bias)
 {
     const int64_t col = p->mask_col;
+    for (int64_t j = keys / LANES * LANES; j < KEY_BLOCK; j += LANES) {
+        vstore(bias + j, vsplat(-INFINITY));
+    }
     if (p->mask_dtype == FA_FLOAT32) {
         const float *from = (const float *)mask;
         if (col == 1) memcpy(bias, from, (size_t)keys * sizeof(float));
@@ -68,7 +71,6 @@ static void read_biases(const fa_attention_plan *p, const char *mask, int64_t ke
     } else { /* as a column */
         widen_rows(p->mask_dtype, keys, 1, mask, col, bias, 1);
     }
-    for (int64_t j = keys; j < KEY_BLOCK; j++) bias[j] = -INFINITY;
 }
 
 /* Read a float mask for a block of keys into t->bias, a block like the scores, or
@@ -88,7 +90,8 @@ static visibility read_float_mask(attention_task *t, const char *mask, int64_t k
             for (int64_t j = 0; j < keys; j += LANES) any |= vload(row + j) != -INFINITY;
         }
         if (p->mask_row) {
-            transpose(count, keys, rows, KEY_BLOCK, scores_at(t->bias, 0, first), FA_PANEL);
+            transpose(count, keys, rows, KEY_BLOCK, count, scores_at(t->bias, 0, first),
+                      FA_PANEL);
         }
     }
     return any_lane(any) ? SEEN_BY_SOME : SEEN_BY_NONE;

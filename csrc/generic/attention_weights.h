@@ -36,23 +36,24 @@ static void write_unseen(const attention_task *t, const running *r, int64_t firs
                          int64_t keys)
 {
     const fa_attention_plan *p = t->plan;
-    for (int64_t query = 0; query < t->queries; query++) {
-        const vf weight = vsplat(r->l[query] * 0.0f);
-        const int64_t at = query * p->o_row + first_key;
-        for (int64_t i = 0; i < keys; i += LANES) {
-            narrow(p->dtype, t->to + (at + i) * size_of(p->dtype), weight, keys - i);
-        }
+    const int64_t size = size_of(p->dtype);
+    for (int64_t query = 0; query < t->queries && keys > 0; query++) {
+        char *to = t->to + (query * p->o_row + first_key) * size;
+        const float weight = r->l[query] * 0.0f;
+        if (weight == 0.0f) memset(to, 0, (size_t)(keys * size));
+        else
+            for (int64_t i = 0; i < keys; i += LANES) {
+                narrow(p->dtype, to + i * size, vsplat(weight), keys - i);
+            }
     }
 }
 
-/* The weights of `width` keys, some of which may not exist or be out of reach. */
+/* The weights of `width` keys, the last of which may be out of reach, but not the first. */
 static void write_weights(attention_task *t, const running *r, int64_t first_key,
                           int64_t width)
 {
-    const key_range reach = keys_in_reach(t);
-    const int64_t keys = min64(reach.last - first_key, width);
-    if (keys <= 0 || reach.first >= first_key + width ||
-        score_block(t, first_key, keys) == SEEN_BY_NONE) {
+    const int64_t keys = min64(keys_in_reach(t).last - first_key, width);
+    if (score_block(t, first_key, keys) == SEEN_BY_NONE) {
         write_unseen(t, r, first_key, width);
         return;
     }
@@ -74,8 +75,15 @@ static void attention_weights_run(const void *plan, int64_t task, void *scratch)
     else attend_keys(&t, &t, &total, &chunk);
     const int64_t first = part * FA_KEY_CHUNK;
     const int64_t last = part + 1 < chunks ? first + FA_KEY_CHUNK : p->columns;
-    for (int64_t key = first; key < last; key += KEY_BLOCK) {
+    /* Blocks in reach, between long rows of keys that are not. */
+    const key_range reach = keys_in_reach(&t);
+    const int64_t end = min64(reach.last, last);
+    int64_t key = min64(reach.first / KEY_BLOCK * KEY_BLOCK, last);
+    if (key < first) key = first;
+    write_unseen(&t, &total, first, key - first);
+    for (; key < end; key += KEY_BLOCK) {
         look_ahead(&t, &t, key + KEY_BLOCK, min64(last, t.sequence->seqlen_k));
         write_weights(&t, &total, key, min64(last - key, KEY_BLOCK));
     }
+    write_unseen(&t, &total, key, last - key);
 }
