@@ -115,9 +115,15 @@ INLINE vi vfirst(int64_t count)
 INLINE vf vload_tail(const float *p, int64_t count)
 {
     if (count >= LANES) return vload(p);
+#if defined(FA_AVX512)
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << (count > 0 ? count : 0)) - 1), p);
+#elif defined(FA_AVX2)
+    return (vf)_mm256_maskload_ps(p, (__m256i)vfirst(count));
+#else
     vf x = {0};
     if (count > 0) memcpy(&x, p, (size_t)count * sizeof(float));
     return x;
+#endif
 }
 
 INLINE void vstore_tail(float *p, vf x, int64_t count)
@@ -331,17 +337,30 @@ INLINE void load_transposed(vf *y, const float *x, int64_t ldx, int64_t rows, in
     transpose_square(y);
 }
 
-/* y (cols, rows) = the transpose of x (rows, cols). */
-static void transpose(int64_t rows, int64_t cols, const float *x, int64_t ldx, float *y,
-                      int64_t ldy)
+/* y (cols, width) = the transpose of x (rows, cols), or of its corner; 0 beyond `rows`. */
+INLINE void transpose_corner(int64_t rows, int64_t cols, const float *x, int64_t ldx,
+                             int64_t width, float *y, int64_t ldy)
 {
-    for (int64_t i = 0; i < rows; i += LANES) {
+    vf square[LANES];
+    load_transposed(square, x, ldx, rows, cols);
+    UNROLL
+    for (int c = 0; c < LANES; c++) {
+        if (c < cols) vstore_tail(y + c * ldy, square[c], width);
+    }
+}
+
+/* Whole squares, as almost all are, need not ask how long they are. */
+static void transpose(int64_t rows, int64_t cols, const float *x, int64_t ldx,
+                      int64_t width, float *y, int64_t ldy)
+{
+    for (int64_t i = 0; i < width; i += LANES) {
         for (int64_t j = 0; j < cols; j += LANES) {
-            vf square[LANES];
-            load_transposed(square, x + i * ldx + j, ldx, rows - i, cols - j);
-            UNROLL
-            for (int c = 0; c < LANES; c++) {
-                if (j + c < cols) vstore_tail(y + (j + c) * ldy + i, square[c], rows - i);
+            const float *from = x + i * ldx + j;
+            float *to = y + j * ldy + i;
+            if (rows - i >= LANES && cols - j >= LANES) {
+                transpose_corner(LANES, LANES, from, ldx, LANES, to, ldy);
+            } else {
+                transpose_corner(rows - i, cols - j, from, ldx, width - i, to, ldy);
             }
         }
     }

@@ -58,8 +58,7 @@ static void pack_queries(attention_task *t)
             source = t->k_wide;
             stride = p->head_dim;
         }
-        if (rows < FA_PANEL) memset(packed, 0, (size_t)size * sizeof(float));
-        transpose(rows, p->head_dim, source, stride, packed, FA_PANEL);
+        transpose(rows, p->head_dim, source, stride, FA_PANEL, packed, FA_PANEL);
     }
 }
 

@@ -35,7 +35,7 @@ INLINE void store_panel(const fa_dtype dtype, int64_t k, int64_t columns, const 
     }
 }
 
-/* Some columns of a panel of a format that is not float32, out of one that is. */
+/* Some columns of a panel, out of those of a panel of float32. */
 static void narrow_panel(fa_format format, int64_t k, int64_t columns, const float *wide,
                          char *packed, float *scales)
 {
@@ -44,9 +44,7 @@ static void narrow_panel(fa_format format, int64_t k, int64_t columns, const flo
 #define PACK(NAME, name, ...)                                                              \
     case FA_FORMAT_##NAME: pack_##name(k, columns, wide, packed, scales); break;
     switch (format) {
-    case FA_FORMAT_FLOAT32:
-        break;
-        FA_HALVES(STORE)
+        FA_DTYPES(STORE)
         FA_INTEGERS(PACK)
     }
 #undef STORE
@@ -61,33 +59,26 @@ static int64_t pack_tasks(const void *plan)
 
 static int64_t pack_scratch(const void *plan)
 {
-    const fa_pack_plan *p = plan;
-    return p->format == FA_FORMAT_FLOAT32 ? 0 : (int64_t)sizeof(float) * p->k * FA_PANEL;
+    return (int64_t)sizeof(float) * ((const fa_pack_plan *)plan)->k * FA_PANEL;
 }
 
-/* The columns of a row of b, at most those of a panel, side by side. */
-INLINE void read_columns(const float *b, int64_t col, int64_t columns, float *wide)
-{
-    if (col != 1) {
-        for (int64_t j = 0; j < columns; j++) wide[j] = b[j * col];
-        return;
-    }
-    UNROLL
-    for (int j = 0; j < FA_PANEL; j += LANES) {
-        vstore_tail(wide + j, vload_tail(b + j, columns - j), columns - j);
-    }
-}
-
-/* k rows of at most a panel of columns of b. */
+/* k rows of at most a panel of columns of b as a panel of float32, 0 in the others. */
 static void read_panel(int64_t k, int64_t columns, const float *b, int64_t ldb,
                        int64_t b_col, float *wide)
 {
     if (ldb == 1) {
-        transpose(columns, k, b, b_col, wide, FA_PANEL);
+        transpose(columns, k, b, b_col, FA_PANEL, wide, FA_PANEL);
         return;
     }
-    for (int64_t i = 0; i < k; i++) {
-        read_columns(b + i * ldb, b_col, columns, wide + i * FA_PANEL);
+    for (int64_t i = 0; i < k; i++, b += ldb, wide += FA_PANEL) {
+        if (b_col == 1) {
+            UNROLL
+            for (int j = 0; j < FA_PANEL; j += LANES) {
+                vstore(wide + j, vload_tail(b + j, columns - j));
+            }
+        } else {
+            for (int j = 0; j < FA_PANEL; j++) wide[j] = j < columns ? b[j * b_col] : 0.0f;
+        }
     }
 }
 
@@ -99,12 +90,13 @@ static void pack_run(const void *plan, int64_t task, void *scratch)
     const panel_part part = part_of(panel, p->column, p->n);
     const int64_t at = panel * p->k * FA_PANEL + part.lane;
     char *packed = (char *)p->packed + at * size_of(p->format);
-    float *wide = p->format == FA_FORMAT_FLOAT32 ? (float *)packed : scratch;
+    const int in_place = p->format == FA_FORMAT_FLOAT32 && part.columns == FA_PANEL;
+    float *wide = in_place ? (float *)packed : scratch;
     float *scales = p->scales ? p->scales + panel * FA_PANEL + part.lane : 0;
     const float *b = p->b + part.first * p->b_col;
     assert_task(task, pack_tasks(p), scratch);
     read_panel(p->k, part.columns, b, p->ldb, p->b_col, wide);
-    narrow_panel(p->format, p->k, part.columns, wide, packed, scales);
+    if (!in_place) narrow_panel(p->format, p->k, part.columns, wide, packed, scales);
 }
 
 /* The t->k rows of a panel of t->b as float32. */
@@ -161,7 +153,7 @@ static void unpack_run(const void *plan, int64_t task, void *scratch)
         .scales = p->scales,
     };
     widen_panels(&t, task, 1, scratch);
-    transpose(p->k, part.columns, scratch, FA_PANEL, p->b + part.first * p->k, p->k);
+    transpose(p->k, part.columns, scratch, FA_PANEL, p->k, p->b + part.first * p->k, p->k);
 }
 
 /* The floats of scratch that prepare_strip takes, for at most k rows. */
@@ -181,7 +173,6 @@ static void pack_strip(const fa_gemm_plan *p, int64_t panel, int panels, int64_t
     for (int64_t i = panel; i < panel + panels; i++, packed += t->b_panel) {
         const int64_t columns = min64(p->n - i * FA_PANEL, FA_PANEL);
         const float *b = p->unpacked + start * p->ldb + i * FA_PANEL * p->b_col;
-        if (columns < FA_PANEL) memset(packed, 0, (size_t)t->b_panel * sizeof(float));
         read_panel(t->k, columns, b, p->ldb, p->b_col, packed);
     }
 }
