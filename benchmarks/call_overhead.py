@@ -22,8 +22,10 @@ BOUNDS = {
     "attention": 78_500,
     "weights": 350_000,
     "pairs": 370_000,
+    "dots": 147_000,
+    "column": 175_000,
     "row": 105_000,
-    "plain weight": 245_000,
+    "plain weight": 167_000,
     "causal": 281_000,
     "encoder": 553_000,
 }
@@ -35,7 +37,7 @@ import fastattn as fa
 
 x, heads = np.ones((1, 8), np.float32), np.ones((3, 1, 1, 2, 8), np.float32)
 block, many = np.ones((3, 1, 64, 64), np.float32), np.ones((1, 1, 1024, 8), np.float32)
-pairs = np.ones((200, 4, 4), np.float32)
+pairs, rows = np.ones((200, 4, 4), np.float32), np.ones((200, 64), np.float32)
 row, square = np.ones((1, 256), np.float32), np.ones((256, 256), np.float32)
 layer, encoder = fa.nn.Linear(8, 8, rng=0), fa.nn.Encoder(16, 2, 32, 6, rng=0)
 tokens = np.ones((1, 2, 16), np.float32)
@@ -45,6 +47,8 @@ calls = {
     "attention": lambda: fa.attention(*heads),
     "weights": lambda: fa.attention_weights(heads[0], many),
     "pairs": lambda: fa.matmul(pairs, pairs),
+    "dots": lambda: fa.matmul(rows[:, None], rows[..., None]),
+    "column": lambda: fa.matmul(square, square[:, :1]),
     "row": lambda: fa.matmul(row, square),
     "plain weight": lambda: fa.linear(row, square),
     "causal": lambda: fa.attention(*block, causal=True),

@@ -200,12 +200,15 @@ typedef enum { FA_FOLD_MAX, FA_FOLD_SUM } fa_fold;
 typedef struct {
     int64_t m, n, k;
     const float *a;
-    int64_t lda;
+    int64_t lda, a_col; /* A[i, p] = a[i * lda + p * a_col], of which one is 1, or m is */
     fa_format format;
-    const void *b;                   /* packed panels, FA_ALIGN-aligned */
-    const float *scales;             /* of the columns of integers, or NULL */
-    const float *unpacked;           /* or NULL; else float32 in place of panels: */
-    int64_t ldb, b_col;              /* B[p, j] = unpacked[p * ldb + j * b_col] */
+    const void *b;         /* packed panels, FA_ALIGN-aligned */
+    const float *scales;   /* of the columns of integers, or NULL */
+    const float *unpacked; /* or NULL; else float32 in place of panels: */
+    int64_t ldb, b_col;    /* B[p, j] = unpacked[p * ldb + j * b_col] */
+    /* Of matmul with m = 1: how far apart the rows of A are where each column of C has one
+     * of its own, which makes a dot product of each; else 0. */
+    int64_t a_step;
     const fa_multiplier *multiplier; /* or NULL; else A is `rows` and b panels of groups, */
     fa_precision precision;          /* with `scales` of integers and the sums of the */
     fa_quantized_rows rows;          /* columns of int8 */

@@ -106,12 +106,13 @@ cdef extern from "fastattn.h":
     ctypedef struct fa_gemm_plan:
         int64_t m, n, k
         const float *a
-        int64_t lda
+        int64_t lda, a_col
         fa_format format
         const void *b
         const float *scales
         const float *unpacked
         int64_t ldb, b_col
+        int64_t a_step
         const fa_multiplier *multiplier
         fa_precision precision
         fa_quantized_rows rows

@@ -4,9 +4,9 @@ import numpy as np
 from libc.stdint cimport int32_t, int64_t
 
 from ._cpu cimport (
-    FA_FOLD_MAX, FA_FOLD_SUM, FA_IDENTITY, FA_PANEL, FA_UNPACKED_ROWS, fa_activation,
-    fa_gemm_plan, fa_matmul_plan, fa_precision, fa_quantize_rows_plan, kernels,
-    multiplier_of,
+    FA_FOLD_MAX, FA_FOLD_SUM, FA_FORMAT_FLOAT32, FA_IDENTITY, FA_PANEL,
+    FA_UNPACKED_ROWS, fa_activation, fa_gemm_plan, fa_matmul_plan, fa_precision,
+    fa_quantize_rows_plan, kernels, multiplier_of,
 )
 from ._packed cimport PackedMatrix
 from ._program cimport ELEMENT_WORK, Program, row_stride
@@ -32,13 +32,27 @@ cdef fa_activation number_of(activation) except *:
     return <fa_activation><int>_rowwise.ACTIVATIONS[activation]
 
 
+cdef int set_a(
+    fa_gemm_plan *plan, const Py_buffer *view, int rows, str name
+) except -1:
+    """A is a view, from its dimension `rows` on: matrices of adjacent rows or columns."""
+    plan.m, plan.k = view.shape[rows], view.shape[rows + 1]
+    plan.a, plan.lda = <const float *>view.buf, view.strides[rows] // view.itemsize
+    plan.a_col = view.strides[rows + 1] // view.itemsize if plan.k > 1 else 1
+    if plan.m > 1 and plan.lda != 1 and plan.a_col != 1:
+        raise ValueError(f"{name} must have adjacent rows or columns")
+    return 0
+
+
 cdef int set_operands(
     Program program, object x, PackedMatrix weight, int64_t start, fa_gemm_plan *plan
 ) except -1:
     """Point a plan to x and to the rows of a weight from `start` on."""
-    cdef Py_buffer *view = program.matrix(x, "x", -1, weight.k)
-    plan.m, plan.k = view.shape[0], weight.k
-    plan.a, plan.lda = <const float *>view.buf, row_stride(view)
+    set_a(plan, program.view(x, "x", "float32", 2), 0, "x")
+    if plan.k != weight.k:
+        raise ValueError(f"x must have {weight.k} columns, got {plan.k}")
+    if plan.a_col != 1 and (weight.kind != FA_FORMAT_FLOAT32 or weight.number >= 0):
+        raise ValueError("x must have adjacent columns but for weights of float32")
     # A panel is FA_PANEL rows of the weight.
     plan.format, plan.b = weight.kind, weight.panels + start * weight.row_bytes
     if weight.scales != NULL:
@@ -136,9 +150,9 @@ def fold(
 
 cdef Py_buffer *matrices(
     Program program, object array, str name, int dims, const Py_ssize_t *shape,
-    int64_t rows, int64_t cols, bint adjacent, bint writable=False,
+    int64_t rows, int64_t cols, bint writable=False,
 ) except NULL:
-    """Matrices of one size at every index of a shape, maybe with adjacent columns."""
+    """Matrices of one size at every index of a shape; with adjacent columns to write."""
     cdef Py_buffer *view = program.view(array, name, "float32", dims + 2, writable)
     cdef int i
     if view.shape[dims] != rows or view.shape[dims + 1] != cols:
@@ -149,17 +163,40 @@ cdef Py_buffer *matrices(
     for i in range(dims):
         if view.shape[i] != shape[i]:
             raise ValueError(f"{name} must have {shape[i]} matrices, got {view.shape[i]}")
-    if adjacent and cols > 1 and view.strides[dims + 1] != sizeof(float):
+    if writable and cols > 1 and view.strides[dims + 1] != sizeof(float):
         raise ValueError(f"{name} must have adjacent columns")
     return view
 
 
-cdef const int64_t *steps_of(Program program, const Py_buffer *view, int dims) except? NULL:
+cdef int64_t *steps_of(Program program, const Py_buffer *view, int dims) except? NULL:
     """The distances in elements between matrices."""
     cdef int64_t *steps = <int64_t *>program.allocate(sizeof(int64_t), dims)
     for i in range(dims):
         steps[i] = view.strides[i] // <int64_t>sizeof(float)
     return steps
+
+
+cdef int merged(
+    int dims, int64_t *shape, int64_t *a_steps, int64_t *b_steps, int64_t *c_steps
+) noexcept:
+    """Make one of neighbouring dimensions over which all three move on evenly: how many
+    are left."""
+    cdef int kept = 0, i
+    for i in range(dims):
+        if shape[i] == 1:
+            continue
+        if (
+            kept
+            and a_steps[kept - 1] == shape[i] * a_steps[i]
+            and b_steps[kept - 1] == shape[i] * b_steps[i]
+            and c_steps[kept - 1] == shape[i] * c_steps[i]
+        ):
+            kept -= 1
+            shape[i] *= shape[kept]
+        shape[kept] = shape[i]
+        a_steps[kept], b_steps[kept], c_steps[kept] = a_steps[i], b_steps[i], c_steps[i]
+        kept += 1
+    return kept
 
 
 def matmul(Program program not None, a, b, out, *, bias=None, activation=None):
@@ -176,24 +213,32 @@ def matmul(Program program not None, a, b, out, *, bias=None, activation=None):
     cdef int64_t m = c.shape[dims], n = c.shape[dims + 1]
     cdef Py_buffer *x = program.view(a, "a", "float32", dims + 2)
     cdef int64_t k = x.shape[dims + 1]
-    matrices(program, out, "out", dims, c.shape, m, n, True, True)
-    matrices(program, a, "a", dims, c.shape, m, k, True)
-    cdef Py_buffer *y = matrices(program, b, "b", dims, c.shape, k, n, False)
-    cdef int64_t *shape = <int64_t *>program.allocate(sizeof(int64_t), dims)
-    plan.matrices = 1
-    for i in range(dims):
-        shape[i] = c.shape[i]
-        plan.matrices *= shape[i]
-    plan.dims, plan.shape = dims, shape
-    plan.a_steps, plan.b_steps = steps_of(program, x, dims), steps_of(program, y, dims)
-    plan.c_steps = steps_of(program, c, dims)
-    first.m, first.n, first.k = m, n, k
-    first.a, first.lda = <const float *>x.buf, x.strides[dims] // 4
+    matrices(program, out, "out", dims, c.shape, m, n, True)
+    matrices(program, a, "a", dims, c.shape, m, k)
+    cdef Py_buffer *y = matrices(program, b, "b", dims, c.shape, k, n)
+    set_a(first, x, dims, "a")
+    first.n = n
     first.unpacked = <const float *>y.buf
     first.ldb, first.b_col = y.strides[dims] // 4, y.strides[dims + 1] // 4
     first.bias = program.vector(bias, "bias", n)
     first.activation = number_of(activation)
     first.c, first.ldc = <float *>c.buf, c.strides[dims] // 4
+    cdef int64_t *shape = <int64_t *>program.allocate(sizeof(int64_t), dims)
+    for i in range(dims):
+        shape[i] = c.shape[i]
+    cdef int64_t *a_steps = steps_of(program, x, dims)
+    cdef int64_t *b_steps = steps_of(program, y, dims)
+    cdef int64_t *c_steps = steps_of(program, c, dims)
+    dims = merged(dims, shape, a_steps, b_steps, c_steps)
+    if m == n == 1 and bias is None and dims and c_steps[dims - 1] == 1:
+        # Dot products are the columns of a row, each of which may have a row of `a`.
+        dims -= 1
+        first.n, first.a_step, first.b_col = shape[dims], a_steps[dims], b_steps[dims]
+    plan.dims, plan.shape = dims, shape
+    plan.a_steps, plan.b_steps, plan.c_steps = a_steps, b_steps, c_steps
+    plan.matrices = 1
+    for i in range(dims):
+        plan.matrices *= shape[i]
     # What is packed is read and written: as much as 16 rows of a product.
-    cdef double work = <double>n * k * max(m, 16)
+    cdef double work = <double>first.n * k * max(m, 16)
     program.add(&kernels().matmul, plan, plan.matrices * work)

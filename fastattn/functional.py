@@ -19,6 +19,7 @@ from .arrays import (
     as_number,
     as_strided,
     output,
+    readable,
     rows_of,
 )
 from .keywords import unexpected
@@ -69,7 +70,7 @@ def matmul(
     """
     if others:
         raise unexpected(matmul, others)
-    a, b = as_float32(a, "a"), as_strided(b, "b")
+    a, b = as_strided(a, "a"), as_strided(b, "b")
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(
             f"a and b must have at least 2 dimensions, got shapes {a.shape} and {b.shape}"
@@ -146,7 +147,7 @@ def linear(
     """
     if others:
         raise unexpected(linear, others)
-    x, weight = as_float32(x, "x"), as_strided(weight, "weight")
+    x, weight = as_strided(x, "x"), as_strided(weight, "weight")
     if weight.ndim != 2:
         raise ValueError(
             f"weight must have shape (out_features, in_features), got {weight.shape}"
@@ -397,16 +398,28 @@ def gelu(
 
 
 def _multiply(
-    program: Program, a: Float32, b: Float32, c: Float32, **epilogue: Any
+    program: Program,
+    a: Float32,
+    b: Float32,
+    c: Float32,
+    *,
+    bias: Float32 | None = None,
+    activation: str | None = None,
 ) -> None:
-    """Add c = a b, for matrices at every leading index, to a program."""
-    if a.shape[-2] <= _gemm.UNPACKED_ROWS:
+    """Add c = activation(a b + bias), matrices at every leading index, to a program."""
+    if c.shape[-1] == 1 < c.shape[-2] and c.strides[-2] == c.itemsize:
+        # A column as the row that is its transpose, in which sums stand side by side.
+        a, b, c = (matrix.swapaxes(-1, -2) for matrix in (b, a, c))
+        bias = None if bias is None else np.repeat(bias, c.shape[-1])
+    if a.itemsize not in a.strides[-2:]:
+        a = readable(a)
+    epilogue: dict[str, Any] = {"bias": bias, "activation": activation}
+    if a.ndim > 2 or a.shape[-2] <= _gemm.UNPACKED_ROWS:
         _gemm.matmul(program, a, b, c, **epilogue)
         return
-    packed = _packed.empty_packed(b.shape[-1], b.shape[-2], temporary=True)
-    for index in np.ndindex(*b.shape[:-2]):
-        _packed.pack(program, b[index].T, packed)
-        _gemm.linear(program, a[index], packed, c[index], **epilogue)
+    packed = _packed.empty_packed(b.shape[1], b.shape[0], temporary=True)
+    _packed.pack(program, b.T, packed)
+    _gemm.linear(program, a, packed, c, **epilogue)
 
 
 def normalized(

@@ -1,5 +1,7 @@
 """Products of matrices that are not packed beforehand: the bits of packed ones."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from support.strategies import guarded, normal, seeds
 
 import fastattn as fa
 from fastattn import _gemm
+from fastattn.arrays import rows_of
 
 ROWS = [1, 2, 7, 8, 9, 15, 55, 56]  # around where B is streamed, and all of one block
 COLUMNS = [1, 4, 15, 16, 17, 40, 511, 513, 1030]
@@ -46,7 +49,10 @@ def test_has_the_bits_of_a_packed_product(isa, view, data):
         assert_same_bits(out.copy(), expected)
 
 
-@pytest.mark.parametrize("sizes", [(1, 40, 7), (4, 4, 4), (3, 600, 400), (20, 33, 390)])
+SIZES = [(1, 40, 7), (4, 4, 4), (3, 600, 400), (20, 33, 390), (1, 1, 390), (5, 1, 70)]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("leading", [(), (1,), (300,), (3, 1, 5), (0, 2)])
 def test_many_matrices_are_many_products(isa, sizes, leading):
     m, n, k = sizes
@@ -62,7 +68,15 @@ def test_many_matrices_are_many_products(isa, sizes, leading):
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [((5, 1, 4, 6), (3, 6, 2)), ((4, 6), (2, 3, 6, 20)), ((2, 3, 1, 6), (6, 20))],
+    [
+        ((5, 1, 4, 6), (3, 6, 2)),
+        ((4, 6), (2, 3, 6, 20)),
+        ((2, 3, 1, 6), (6, 20)),
+        ((5, 1, 1, 6), (3, 6, 1)),
+        ((1, 6), (2, 3, 6, 1)),
+        ((2, 3, 4, 6), (6, 1)),
+        ((4, 6), (3, 6, 1)),
+    ],
 )
 def test_leading_dimensions_broadcast(a, b):
     a, b = normal(*a), normal(*b, seed=1)
@@ -73,6 +87,22 @@ def test_leading_dimensions_broadcast(a, b):
     assert_same_bits(np.ascontiguousarray(out), c)
 
 
+@pytest.mark.parametrize("terms", TERMS)
+def test_dot_products_of_any_layout_are_those_of_single_pairs(isa, terms):
+    a, b = normal(7, 20, terms), normal(7, 20, terms, seed=1)
+    pairs = zip(rows_of(a), rows_of(b), strict=True)
+    expected = np.array([linear(x[None], y[None]) for x, y in pairs])
+    layouts = [
+        lambda x: x,
+        lambda x: np.asfortranarray(x),
+        lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+        lambda x: x[:, ::-1].copy()[:, ::-1],
+    ]
+    for first, second in itertools.product(layouts, layouts):
+        c = fa.matmul(first(a)[..., None, :], second(b)[..., None])
+        assert_same_bits(c.reshape(-1, 1, 1), expected)
+
+
 @pytest.mark.parametrize("rows", [1, 8, 56, 57])
 @pytest.mark.parametrize("threads", THREADS)
 def test_rows_and_threads_change_no_bit(isa, rows, threads):
@@ -81,9 +111,14 @@ def test_rows_and_threads_change_no_bit(isa, rows, threads):
     with fa.num_threads(threads):
         assert_same_bits(fa.matmul(a[:rows], b), whole[:rows])
         assert_same_bits(fa.linear(a[:rows], b.T), whole[:rows])
+        assert_same_bits(fa.matmul(a[:rows], b[:, :1]), whole[:rows, :1])
+        pairs = fa.matmul(a[:rows, None], b.T[:rows, :, None])
+        assert_same_bits(pairs.ravel(), np.diagonal(whole)[:rows])
 
 
-@pytest.mark.parametrize("sizes", [(1, 1100, 400), (8, 100, 800), (40, 100, 400)])
+@pytest.mark.parametrize(
+    "sizes", [(1, 1100, 400), (8, 100, 800), (40, 100, 400), (40, 1, 400), (1, 1, 400)]
+)
 def test_bits_do_not_depend_on_the_instruction_set_with_fma(sizes):
     m, n, k = sizes
     a, b = normal(3, m, k), normal(3, k, n, seed=1)
@@ -112,6 +147,15 @@ def test_other_shapes_are_refused(a, b, out, message):
     arrays = (np.zeros(shape, np.float32) for shape in (a, b, out))
     with pytest.raises(ValueError, match=message):
         run(_gemm.matmul, *arrays)
+
+
+def test_a_column_is_one_of_many_columns(isa):
+    a, b, bias = normal(300, 70), normal(3, 70, seed=1), normal(3, seed=2)
+    whole = fa.linear(a, b, bias, activation="gelu")
+    assert_same_bits(fa.linear(a, b[1:2], bias[1:2], activation="gelu"), whole[:, 1:2])
+    out = np.empty((300, 5), np.float32)[:, 2:3]
+    assert_same_bits(fa.linear(a, b[1:2], bias[1:2], activation="gelu", out=out), out)
+    assert_same_bits(fa.matmul(a, b.T[:, 1:2], out=out), fa.matmul(a, b.T)[:, 1:2])
 
 
 def test_special_values_stay_in_their_row_and_column(isa):

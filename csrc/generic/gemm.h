@@ -178,7 +178,9 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
     const int64_t column = panel * FA_PANEL;
     const int64_t columns = min64(p->n - column, panels * FA_PANEL);
     const int64_t c_panel = MC * FA_PANEL, block = block_terms(p);
-    tile_plan t = {.lda = p->lda, .ldc = FA_PANEL, .c_panel = c_panel};
+    const int transposed = p->a_col != 1;
+    tile_plan t = {
+        .lda = transposed ? p->a_col : p->lda, .ldc = FA_PANEL, .c_panel = c_panel};
     int64_t start = 0;
     do { /* at least once: with k = 0 the sums are zero */
         t.k = min64(p->k - start, block);
@@ -190,14 +192,15 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
         for (int64_t tile = first_tile; tile < last_tile; tile++) {
             const int64_t row = part_start(p->m, g->row_tiles, tile);
             const int64_t rows = part_start(p->m, g->row_tiles, tile + 1) - row;
-            t.a = p->a + row * p->lda + start;
+            t.a = p->a + row * p->lda + start * p->a_col;
             t.c = sums + (row - first_row) * FA_PANEL;
             if (p->multiplier) {
                 multiply_groups(p, row, rows, panel, panels, start, t.k, t.c, c_panel);
             } else {
                 prefetch_next_panels(p, panel, panels, start, tile - first_tile,
                                      last_tile - first_tile, &t);
-                multiply_packed((int)rows, panels, &t);
+                if (transposed) multiply_tile_transposed((int)rows, panels, &t);
+                else multiply_packed((int)rows, panels, &t);
             }
             if (start + t.k < p->k) continue;
             if (p->owners) fold_rows(p, t.c, c_panel, row, rows, column, columns);
@@ -213,6 +216,7 @@ static void gemm_run(const void *plan, int64_t task, void *scratch)
     const gemm_grid g = grid_of(p);
     assert_task(task, gemm_tasks(p), scratch);
     assert((uintptr_t)p->b % FA_ALIGN == 0);
+    assert(p->a_col == 1 || (p->format == FA_FORMAT_FLOAT32 && (p->lda == 1 || p->m == 1)));
     /* Band by band; in a band neighbouring tasks share their panels, which stay in the
      * second-level cache. */
     int64_t band = task / (g.groups * BAND_BLOCKS);

@@ -3,7 +3,9 @@
  *
  * Where few rows of A meet a B whose rows are adjacent, packing would cost more than the
  * product: B is read as it lies, row by row, and the sums are kept in memory. Their order
- * is that of gemm: a chain of vfma over KC terms from zero, chains added in order.
+ * is that of gemm: a chain of vfma over KC terms from zero, chains added in order. Where
+ * every column has a row of A of its own, which makes dot products of pairs, each lane
+ * takes a pair.
  */
 
 enum {
@@ -18,11 +20,21 @@ enum {
     STREAM_COLUMNS = 512,
     READ_AHEAD = 4,  /* rows of B for which a sum is loaded and stored once */
     STREAM_PAIR = 2, /* rows of A for which an element of B is loaded once */
+    /* Dot products of a task, and terms of them that are transposed at a time: of A and of
+     * B a block of 4 KB. */
+    DOT_COLUMNS = 64,
+    DOT_TERMS = 64,
 };
 
 static int is_streamed(const fa_gemm_plan *p)
 {
+    if (p->a_step) return 1;
     return p->m <= STREAM_ROWS && p->n >= STREAM_LEAST && p->b_col == 1;
+}
+
+INLINE int64_t columns_of_task(const fa_gemm_plan *p)
+{
+    return p->a_step ? DOT_COLUMNS : STREAM_COLUMNS;
 }
 
 /* sums += A B for some rows of A, `terms` rows of B and at most a panel of columns. Each
@@ -45,35 +57,35 @@ INLINE void stream_panel(const int rows, const int terms, const vf (*a)[READ_AHE
     }
 }
 
-INLINE void stream_terms(const int rows, const int terms, const float *a, int64_t lda,
-                         const float *b, int64_t ldb, int64_t columns, float *sums,
-                         int64_t panel)
+INLINE void stream_terms(const fa_gemm_plan *p, const int rows, const int terms,
+                         const float *a, const float *b, int64_t columns, float *sums)
 {
+    const int64_t panel = p->m * FA_PANEL;
     vf factors[STREAM_PAIR][READ_AHEAD];
     UNROLL
     for (int row = 0; row < rows; row++) {
         UNROLL
-        for (int i = 0; i < terms; i++) factors[row][i] = vsplat(a[row * lda + i]);
+        for (int i = 0; i < terms; i++) {
+            factors[row][i] = vsplat(a[row * p->lda + i * p->a_col]);
+        }
     }
     for (; columns >= FA_PANEL; columns -= FA_PANEL, b += FA_PANEL, sums += panel) {
-        stream_panel(rows, terms, factors, b, ldb, FA_PANEL, sums);
+        stream_panel(rows, terms, factors, b, p->ldb, FA_PANEL, sums);
     }
-    if (columns) stream_panel(rows, terms, factors, b, ldb, columns, sums);
+    if (columns) stream_panel(rows, terms, factors, b, p->ldb, columns, sums);
 }
 
 /* Some terms of the sums of all rows. */
 INLINE void stream_rows(const fa_gemm_plan *p, const int terms, const float *a,
                         const float *b, int64_t columns, float *sums)
 {
-    const int64_t panel = p->m * FA_PANEL;
     int64_t row = 0;
     for (; row + STREAM_PAIR <= p->m; row += STREAM_PAIR) {
-        stream_terms(STREAM_PAIR, terms, a + row * p->lda, p->lda, b, p->ldb, columns,
-                     sums + row * FA_PANEL, panel);
+        stream_terms(p, STREAM_PAIR, terms, a + row * p->lda, b, columns,
+                     sums + row * FA_PANEL);
     }
     for (; row < p->m; row++) {
-        stream_terms(1, terms, a + row * p->lda, p->lda, b, p->ldb, columns,
-                     sums + row * FA_PANEL, panel);
+        stream_terms(p, 1, terms, a + row * p->lda, b, columns, sums + row * FA_PANEL);
     }
 }
 
@@ -82,34 +94,70 @@ static void stream_chain(const fa_gemm_plan *p, int64_t column, int64_t columns,
                          int64_t start, int64_t k, float *sums)
 {
     const int64_t count = ceil_div(columns, FA_PANEL) * p->m * FA_PANEL;
-    const float *a = p->a + start, *b = p->unpacked + start * p->ldb + column;
+    const float *a = p->a + start * p->a_col, *b = p->unpacked + start * p->ldb + column;
     memset(sums, 0, (size_t)count * sizeof(float));
     int64_t i = 0;
     for (; i + READ_AHEAD <= k; i += READ_AHEAD) {
-        stream_rows(p, READ_AHEAD, a + i, b + i * p->ldb, columns, sums);
+        stream_rows(p, READ_AHEAD, a + i * p->a_col, b + i * p->ldb, columns, sums);
     }
-    for (; i < k; i++) stream_rows(p, 1, a + i, b + i * p->ldb, columns, sums);
+    for (; i < k; i++) {
+        stream_rows(p, 1, a + i * p->a_col, b + i * p->ldb, columns, sums);
+    }
+}
+
+/* A chain for each of some columns with a row of A of its own. `blocks` is working memory
+ * for the terms of a panel. */
+static void dot_chain(const fa_gemm_plan *p, int64_t column, int64_t columns, int64_t start,
+                      int64_t k, float *sums, float *blocks)
+{
+    float *a = blocks, *b = blocks + DOT_TERMS * FA_PANEL;
+    const float *from_a = p->a + column * p->a_step + start * p->a_col;
+    const float *from_b = p->unpacked + column * p->b_col + start * p->ldb;
+    for (int64_t j = 0; j < columns; j += FA_PANEL) {
+        const int64_t lanes = min64(columns - j, FA_PANEL);
+        vf sum[VECTORS] = {{0}};
+        for (int64_t i = 0; i < k; i += DOT_TERMS) {
+            const int64_t terms = min64(k - i, DOT_TERMS);
+            read_panel(terms, lanes, from_a + j * p->a_step + i * p->a_col, p->a_col,
+                       p->a_step, a);
+            read_panel(terms, lanes, from_b + j * p->b_col + i * p->ldb, p->ldb, p->b_col,
+                       b);
+            for (int64_t at = 0; at < terms * FA_PANEL; at += FA_PANEL) {
+                UNROLL
+                for (int v = 0; v < VECTORS; v++) {
+                    sum[v] =
+                        vfma(vload(a + at + v * LANES), vload(b + at + v * LANES), sum[v]);
+                }
+            }
+        }
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) vstore(sums + j + v * LANES, sum[v]);
+    }
 }
 
 static void stream_run(const fa_gemm_plan *p, int64_t task, float *sums)
 {
-    const int64_t column = task * STREAM_COLUMNS, panel = p->m * FA_PANEL;
-    const int64_t columns = min64(p->n - column, STREAM_COLUMNS);
+    const int64_t column = task * columns_of_task(p), panel = p->m * FA_PANEL;
+    const int64_t columns = min64(p->n - column, columns_of_task(p));
     const int64_t count = ceil_div(columns, FA_PANEL) * panel;
     float *chain = sums + count;
-    stream_chain(p, column, columns, 0, min64(p->k, KC), sums);
-    for (int64_t start = KC; start < p->k; start += KC) {
-        stream_chain(p, column, columns, start, min64(p->k - start, KC), chain);
-        for (int64_t i = 0; i < count; i += LANES) {
+    int64_t start = 0;
+    do { /* at least once: with k = 0 the sums are zero */
+        const int64_t k = min64(p->k - start, KC);
+        float *to = start ? chain : sums;
+        if (p->a_step) dot_chain(p, column, columns, start, k, to, chain + count);
+        else stream_chain(p, column, columns, start, k, to);
+        for (int64_t i = 0; start && i < count; i += LANES) {
             vstore(sums + i, vload(sums + i) + vload(chain + i));
         }
-    }
+        start += KC;
+    } while (start < p->k);
     epilogue(p, sums, panel, 0, p->m, column, columns);
 }
 
 static int64_t product_tasks(const fa_gemm_plan *p)
 {
-    return is_streamed(p) ? ceil_div(p->n, STREAM_COLUMNS) : gemm_tasks(p);
+    return is_streamed(p) ? ceil_div(p->n, columns_of_task(p)) : gemm_tasks(p);
 }
 
 static void product_run(const fa_gemm_plan *p, int64_t task, void *scratch)
@@ -135,8 +183,10 @@ static int64_t matmul_tasks(const void *plan)
 static int64_t matmul_scratch(const void *plan)
 {
     const fa_gemm_plan *p = &((const fa_matmul_plan *)plan)->first;
-    const int64_t sums = min64(ceil_div(p->n, FA_PANEL) * FA_PANEL, STREAM_COLUMNS);
-    return is_streamed(p) ? (int64_t)sizeof(float) * 2 * p->m * sums : gemm_scratch(p);
+    if (!is_streamed(p)) return gemm_scratch(p);
+    const int64_t sums = min64(ceil_div(p->n, FA_PANEL) * FA_PANEL, columns_of_task(p));
+    const int64_t blocks = p->a_step ? 2 * DOT_TERMS * FA_PANEL : 0;
+    return (int64_t)sizeof(float) * (2 * p->m * sums + blocks);
 }
 
 static fa_gemm_plan matrix_at(const fa_matmul_plan *p, int64_t index)

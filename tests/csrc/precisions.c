@@ -49,7 +49,7 @@ static void quantize_rows(const fa_kernels *t, fa_gemm_plan *p)
 static void product(const fa_kernels *t, const fa_engine *engine, fa_precision precision,
                     int64_t m, int64_t n, int64_t k)
 {
-    fa_gemm_plan p = {.m = m, .n = n, .k = k, .lda = k, .precision = precision};
+    fa_gemm_plan p = {.m = m, .n = n, .k = k, .lda = k, .a_col = 1, .precision = precision};
     if (!begin(t, "gemm:m=%d,n=%d,k=%d,precision=%d", (int)m, (int)n, (int)k, precision)) {
         return;
     }

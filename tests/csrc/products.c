@@ -5,6 +5,12 @@
 
 #include <string.h>
 
+/* The elements from the first of `count` things to the end of the last. */
+static int64_t span(int64_t count, int64_t step, int64_t size)
+{
+    return count && size ? (count - 1) * step + size : 0;
+}
+
 /* Packed in two parts, so that the second starts inside of a panel. */
 static void pack_weight(const fa_kernels *t, fa_gemm_plan *p, int transposed)
 {
@@ -47,8 +53,10 @@ static void product(const fa_kernels *t, fa_format format, int64_t m, int64_t n,
     if (!begin(t, "gemm:m=%d,n=%d,k=%d,format=%d", (int)m, (int)n, (int)k, format)) return;
     pack_weight(t, &p, mix % 3 != 0);
     unpack_weight(t, &p);
-    p.lda = k + m % 2;
-    p.a = numbers(m ? (m - 1) * p.lda + k : 0, -2, 2);
+    const int turned = format == FA_FORMAT_FLOAT32 && mix % 5 == 0;
+    p.lda = turned ? 1 : k + m % 2;
+    p.a_col = turned ? m + 1 : 1;
+    p.a = numbers(span(m, p.lda, span(k, p.a_col, 1)), -2, 2);
     p.activation = (fa_activation)(mix % FA_NUM_ACTIVATIONS);
     p.bias = mix % 3 ? numbers(n, -1, 1) : 0;
     if (mix % 4 == 1) {
@@ -84,6 +92,7 @@ static void folded(const fa_kernels *t, fa_format format, fa_fold fold, int64_t 
     for (int64_t i = 0; i < m; i++) owners[i] = i * i * OWNERS / (m * m + 1);
     p.a = numbers(m * k, -2, 2);
     p.lda = k;
+    p.a_col = 1;
     p.bias = n % 3 ? numbers(n, -1, 1) : 0;
     p.activation = (fa_activation)((m + n) % FA_NUM_ACTIVATIONS);
     p.owners = owners;
@@ -105,12 +114,6 @@ static void fold_cases(const fa_kernels *t)
     }
 }
 
-/* The elements from the first of `count` things to the end of the last. */
-static int64_t span(int64_t count, int64_t step, int64_t size)
-{
-    return count && size ? (count - 1) * step + size : 0;
-}
-
 /* Matrices at 2 x `across` indices, of which the two have the same B: by rows, by columns,
  * or every other element of rows. */
 static void products(const fa_kernels *t, int64_t across, int64_t m, int64_t n, int64_t k)
@@ -119,14 +122,15 @@ static void products(const fa_kernels *t, int64_t across, int64_t m, int64_t n, 
     fa_gemm_plan p = {.m = m, .n = n, .k = k};
     if (!begin(t, "matmul:across=%d,m=%d,n=%d,k=%d", (int)across, (int)m, (int)n, (int)k))
         return;
-    p.lda = k + m % 2;
+    p.lda = mix % 5 ? k + m % 2 : 1;
+    p.a_col = mix % 5 ? 1 : m + 1;
     p.b_col = (m + k) % 3;
     p.ldb = p.b_col ? p.b_col * n : 1;
     if (!p.b_col) p.b_col = k + 1;
     p.ldc = n + n % 2;
     p.activation = (fa_activation)(mix % FA_NUM_ACTIVATIONS);
     p.bias = mix % 3 ? numbers(n, -1, 1) : 0;
-    const int64_t a = span(m, p.lda, k), c = span(m, p.ldc, n);
+    const int64_t a = span(m, p.lda, span(k, p.a_col, 1)), c = span(m, p.ldc, n);
     const int64_t b = span(k, p.ldb, span(n, p.b_col, 1));
     const int64_t shape[] = {2, across};
     const int64_t a_steps[] = {across * a, a}, b_steps[] = {0, b}, c_steps[] = {c, 2 * c};
@@ -144,12 +148,45 @@ static void products(const fa_kernels *t, int64_t across, int64_t m, int64_t n, 
     finish("c", p.c, 2 * across * c * (int64_t)sizeof *p.c);
 }
 
+/* Dot products of pairs, of which A has every row twice. */
+static void dots(const fa_kernels *t, int64_t pairs, int64_t k)
+{
+    if (!begin(t, "matmul:pairs=%d,k=%d", (int)pairs, (int)k)) return;
+    const int64_t shape[] = {2}, a_steps[] = {0}, b_steps[] = {1}, c_steps[] = {pairs};
+    const fa_matmul_plan plan = {
+        .first = {.m = 1,
+                  .n = pairs,
+                  .k = k,
+                  .a = numbers(span(pairs, k + 1, k), -2, 2),
+                  .lda = k,
+                  .a_col = 1,
+                  .a_step = k + 1,
+                  .unpacked = numbers(2 * span(pairs, k, k), -1, 1),
+                  .ldb = 2,
+                  .b_col = 2 * k,
+                  .c = numbers(2 * pairs, 0, 0),
+                  .ldc = pairs},
+        .matrices = 2,
+        .dims = 1,
+        .shape = shape,
+        .a_steps = a_steps,
+        .b_steps = b_steps,
+        .c_steps = c_steps,
+    };
+    run(&t->matmul, &plan);
+    finish("c", plan.first.c, 2 * pairs * (int64_t)sizeof(float));
+}
+
 static void matmul_cases(const fa_kernels *t)
 {
     const int64_t depths[] = {0, 1, 2, 3, 4, 7}, sums[] = {383, 384, 385, 769};
     const int64_t rows[] = {1, 2, 6, 8, 9, 15, 56};
     for (int64_t m = 0; m <= 15; m++) {
         for (int64_t n = 0; n <= 34; n++) products(t, 3, m, n, depths[(m + n) % 6]);
+    }
+    for (int64_t pairs = 0; pairs <= 130; pairs += 1 + pairs / 4) {
+        for (int j = 0; j < 6; j++) dots(t, pairs, depths[j]);
+        for (int j = 0; j < 4; j++) dots(t, pairs, sums[j]);
     }
     for (int i = 0; i < 7; i++) {
         for (int j = 0; j < 4; j++) {
