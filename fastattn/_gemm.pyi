@@ -7,6 +7,7 @@ from ._packed import PackedMatrix
 from ._program import Program
 
 UNPACKED_ROWS: int  # up to so many rows, `matmul` does not pack twice what it reads
+PRODUCT: str  # the name of a product for a recorder: (a packed weight, its rows)
 
 def linear(
     program: Program,

@@ -17,6 +17,10 @@ from .arrays import as_choice
 
 UNPACKED_ROWS = FA_UNPACKED_ROWS
 
+# The name of a product for a recorder: a packed weight, and the rows that it is multiplied
+# with.
+PRODUCT = "product"
+
 cdef enum:
     # The least number of rows for which layer normalisation is fused into the product: the
     # task that computed the rows normalises them while they are in its cache. Such a task
@@ -47,7 +51,12 @@ cdef int set_a(
 cdef int set_operands(
     Program program, object x, PackedMatrix weight, int64_t start, fa_gemm_plan *plan
 ) except -1:
-    """Point a plan to x and to the rows of a weight from `start` on."""
+    """Point a plan to x and to the rows of a weight from `start` on.
+
+    A recorder may see them before the steps of their product are added.
+    """
+    if program.recorder is not None:
+        program.record(PRODUCT, (weight, x), PRODUCT)
     set_a(plan, program.view(x, "x", "float32", 2), 0, "x")
     if plan.k != weight.k:
         raise ValueError(f"x must have {weight.k} columns, got {plan.k}")

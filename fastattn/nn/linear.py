@@ -13,7 +13,6 @@ from ..keywords import in_our_words
 from .layer import Layer, draw_packed, positive, run_on_rows
 from .norm import Norms, RowNorm
 from .recorder import Kind
-from .smoothing import record_rows
 from .torch_modules import attributes
 
 __all__ = ["Linear", "finish_part"]
@@ -152,7 +151,6 @@ class Linear(Layer):
         factor may be out; neither x nor residual may overlap out.
         """
         fused = None if norm is None else norm.parameters_for_norm
-        record_rows(program, self._weights["weight"], x)
         _gemm.linear(
             program,
             x,
@@ -182,7 +180,6 @@ class Linear(Layer):
         With `add` it is their sum. `starts` says where each sequence starts, and the last
         one ends. The values of all rows are never stored.
         """
-        record_rows(program, self._weights["weight"], x)
         _gemm.fold(
             program,
             x,

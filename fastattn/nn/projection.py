@@ -10,7 +10,6 @@ from .. import _gemm
 from .._packed import PANEL, PackedMatrix
 from .._program import Program
 from .buffers import Heads
-from .smoothing import record_rows
 
 __all__ = ["SEPARATE", "project_queries_and_keys", "project_rows", "project_source"]
 
@@ -23,7 +22,6 @@ def project_rows(
 ) -> None:
     """Add the projection of x to rows q|k|v, by one matrix."""
     weight, bias = weights["in_proj_weight"], weights.get("in_proj_bias")
-    record_rows(program, weight, x)
     _gemm.linear(program, x, weight, out, bias=bias)
 
 
@@ -76,6 +74,5 @@ def _projected(
     start, stop = (0, weight.shape[0]) if rows is None else rows
     out = np.empty((len(x), stop - start), np.float32)
     bias = None if bias is None else bias[start:stop]
-    record_rows(program, weight, x)
     _gemm.linear(program, x, weight, out, bias=bias, rows=(start, stop))
     return out

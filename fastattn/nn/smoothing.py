@@ -10,23 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._packed import PackedMatrix
-from .._program import Program
+from .._gemm import PRODUCT
 from .layer import Layer
 from .recorder import Recorder, recording
 
-__all__ = ["record_rows", "smoothing_factors"]
+__all__ = ["smoothing_factors"]
 
 Array = NDArray[np.float32]
-
-# The name of a product for a recorder: a weight, and the rows that it is multiplied with.
-PRODUCT = "product"
-
-
-def record_rows(program: Program, weight: PackedMatrix, rows: Array) -> None:
-    """Show a recorder what the product that is added next reads."""
-    if program.recorder is not None:
-        program.record(PRODUCT, (weight, rows), PRODUCT)
 
 
 def smoothing_factors(layer: Layer, *sample: ArrayLike) -> dict[str, Array]:
