@@ -141,7 +141,15 @@ INLINE vu uselect(vu mask, vu a, vu b) { return (mask & a) | (~mask & b); }
 /* Store the lower 16 bits of the first `count` (at most LANES) elements. */
 INLINE void vstore_low_halves(void *p, vu x, int64_t count)
 {
+#if defined(FA_AVX2)
+    /* Those of each half of x go to its first eight bytes. */
+    const __m256i first = _mm256_set1_epi64x(0x0d0c090805040100);
+    const __m256i low = _mm256_shuffle_epi8((__m256i)x, first);
+    const vu16 halves = (vu16)_mm_unpacklo_epi64(_mm256_castsi256_si128(low),
+                                                 _mm256_extracti128_si256(low, 1));
+#else
     const vu16 halves = __builtin_convertvector(x, vu16);
+#endif
     if (count >= LANES) memcpy(p, &halves, sizeof halves);
     else if (count > 0) memcpy(p, &halves, (size_t)count * 2);
 }
@@ -149,7 +157,19 @@ INLINE void vstore_low_halves(void *p, vu x, int64_t count)
 /* Store the lowest byte of the first `count` (at most LANES) elements. */
 INLINE void vstore_low_bytes(void *p, vi x, int64_t count)
 {
+#if defined(FA_AVX512)
+    const vi8 bytes = (vi8)_mm512_cvtepi32_epi8((__m512i)x);
+#elif defined(FA_AVX2)
+    /* Those of each half go to its first four bytes. */
+    const __m256i first = _mm256_set1_epi32(0x0c080400);
+    const __m256i halves = _mm256_shuffle_epi8((__m256i)x, first);
+    const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves),
+                                            _mm256_extracti128_si256(halves, 1));
+    vi8 bytes;
+    memcpy(&bytes, &both, sizeof bytes);
+#else
     const vi8 bytes = __builtin_convertvector(x, vi8);
+#endif
     if (count >= LANES) memcpy(p, &bytes, sizeof bytes);
     else if (count > 0) memcpy(p, &bytes, (size_t)count);
 }

@@ -147,11 +147,13 @@ static void quantize_weight_run(const void *plan, int64_t task, void *scratch)
 #undef CASE
 }
 
-/* Some elements of a row, times the factors of their columns. */
-INLINE vf row_part(const fa_quantize_rows_plan *p, const float *row, int64_t j)
+/* A vector of a row of which `count` elements are left, times the factors of its columns.
+ */
+INLINE vf row_part(const fa_quantize_rows_plan *p, const float *row, int64_t j,
+                   int64_t count)
 {
-    const vf x = vload_tail(row + j, p->k - j);
-    return p->factors ? x * vload_tail(p->factors + j, p->k - j) : x;
+    const vf x = vload_tail(row + j, count);
+    return p->factors ? x * vload_tail(p->factors + j, count) : x;
 }
 
 /* How a row becomes integers: round(x / scale) + zero. */
@@ -159,30 +161,70 @@ typedef struct {
     float scale, inverse, zero;
 } row_scale;
 
+/* What a row has of extremes: 0, or what is beyond it. */
+typedef struct {
+    vf low, high;
+    vi odd; /* where it is not finite */
+} extremes;
+
+INLINE void look_at(const fa_precision precision, vf x, extremes *seen)
+{
+    seen->odd |= x - x != (vf){0};
+    seen->high = vmax(precision == FA_IN_INT8 ? x : vabs(x), seen->high);
+    if (precision == FA_IN_INT8) seen->low = vmin(x, seen->low);
+}
+
+/* Vectors that are looked at side by side: one after the other would wait. */
+enum { LOOKS = 4 };
+
 INLINE row_scale scale_of_numbers(const fa_precision precision,
                                   const fa_quantize_rows_plan *p, const float *row)
 {
-    vf low = {0}, high = {0};
-    vi odd = {0};
-    for (int64_t j = 0; j < p->k; j += LANES) {
-        const vf x = row_part(p, row, j);
-        odd |= x - x != (vf){0};
-        high = vmax(precision == FA_IN_INT8 ? x : vabs(x), high);
-        if (precision == FA_IN_INT8) low = vmin(x, low);
+    extremes seen[LOOKS] = {{{0}, {0}, {0}}};
+    int64_t j = 0;
+    for (; p->k - j >= LOOKS * LANES; j += LOOKS * LANES) {
+        UNROLL
+        for (int i = 0; i < LOOKS; i++) {
+            look_at(precision, row_part(p, row, j + i * LANES, LANES), &seen[i]);
+        }
     }
-    if (any_lane(odd)) return (row_scale){NAN, 0.0f, 0.0f};
-    float l = 0.0f, h = 0.0f;
+    for (; j < p->k; j += LANES) {
+        look_at(precision, row_part(p, row, j, p->k - j), &seen[0]);
+    }
+    float low = 0.0f, high = 0.0f;
+    UNROLL
+    for (int i = 0; i < LOOKS; i++) {
+        if (any_lane(seen[i].odd)) return (row_scale){NAN, 0.0f, 0.0f};
+        seen[0].low = vmin(seen[i].low, seen[0].low);
+        seen[0].high = vmax(seen[i].high, seen[0].high);
+    }
+    UNROLL
     for (int i = 0; i < LANES; i++) {
-        l = low[i] < l ? low[i] : l;
-        h = high[i] > h ? high[i] : h;
+        low = seen[0].low[i] < low ? seen[0].low[i] : low;
+        high = seen[0].high[i] > high ? seen[0].high[i] : high;
     }
-    row_scale s = {.scale = h / INT16_MOST};
-    if (precision == FA_IN_INT8) s.scale = h / ROW_STEPS - l / ROW_STEPS;
+    row_scale s = {.scale = high / INT16_MOST};
+    if (precision == FA_IN_INT8) s.scale = high / ROW_STEPS - low / ROW_STEPS;
     if (s.scale < FLT_MIN) s.scale = FLT_MIN;
     s.inverse = 1.0f / s.scale;
     /* From 1 on: what two roundings add keeps integers between 0 and 254. */
-    if (precision == FA_IN_INT8) s.zero = (TO_INTEGER - l * s.inverse) - TO_INTEGER + 1.0f;
+    if (precision == FA_IN_INT8) {
+        s.zero = (TO_INTEGER - low * s.inverse) - TO_INTEGER + 1.0f;
+    }
     return s;
+}
+
+INLINE void quantize_part(const fa_precision precision, const fa_quantize_rows_plan *p,
+                          const float *row, row_scale s, int64_t j, int64_t count,
+                          char *groups)
+{
+    const vf x = row_part(p, row, j, count);
+    const vf number = x * s.inverse + (TO_INTEGER + s.zero);
+    if (precision == FA_IN_INT8) vstore_low_bytes(groups + j, (vi)number, count);
+    if (precision == FA_IN_INT16) vstore_low_halves(groups + 2 * j, (vu)number, count);
+    if (precision == FA_IN_BFLOAT16) {
+        vstore_low_halves(groups + 2 * j, flushed_bfloat16(x), count);
+    }
 }
 
 INLINE void quantize_row(const fa_precision precision, const fa_quantize_rows_plan *p,
@@ -198,17 +240,11 @@ INLINE void quantize_row(const fa_precision precision, const fa_quantize_rows_pl
         p->rows.scales[i] = s.scale;
     }
     if (precision == FA_IN_INT8) p->rows.zeros[i] = (int32_t)s.zero;
-    const vf inverse = vsplat(s.inverse), magic = vsplat(TO_INTEGER + s.zero);
-    for (int64_t j = 0; j < p->k; j += LANES) {
-        const vf x = row_part(p, row, j);
-        if (precision == FA_IN_INT8) {
-            vstore_low_bytes(groups + j, (vi)(x * inverse + magic), p->k - j);
-        } else {
-            const vu number = precision == FA_IN_BFLOAT16 ? flushed_bfloat16(x)
-                                                          : (vu)(x * inverse + magic);
-            vstore_low_halves(groups + 2 * j, number, p->k - j);
-        }
+    int64_t j = 0;
+    for (; p->k - j >= LANES; j += LANES) {
+        quantize_part(precision, p, row, s, j, LANES, groups);
     }
+    if (j < p->k) quantize_part(precision, p, row, s, j, p->k - j, groups);
 }
 
 enum { QUANTIZE_TASK = 16 }; /* rows: a few microseconds at the widths of encoders */
