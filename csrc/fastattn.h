@@ -90,19 +90,19 @@ typedef struct {
 static const fa_format_facts FA_FORMAT_FACTS[] = {FA_FORMATS(FA_FACTS)};
 
 /* In what the products of a dense layer are taken, where it is not float32, X(NAME, name,
- * terms, most, largest): so many terms of a sum stand side by side in 4 bytes, a group; a
+ * bytes, most, largest): the bytes of a term, of which 4 side by side are a group; a
  * sum of more than `most` would not fit; and the largest magnitude of a weight. What they
  * compute, to the bit, is linear_in in reference.py. */
 #define FA_PRECISIONS(X)                                                                   \
-    X(INT8, int8, 4, 33287, 0x1p126)                                                       \
+    X(INT8, int8, 1, 33287, 0x1p126)                                                       \
     X(INT16, int16, 2, INT64_MAX, 0x1p127)                                                 \
     X(BFLOAT16, bfloat16, 2, INT64_MAX, 0x1p127)
 #define FA_PRECISION(NAME, ...) FA_IN_##NAME,
 typedef enum { FA_PRECISIONS(FA_PRECISION) FA_NUM_PRECISIONS } fa_precision;
-#define FA_PRECISION_FACT(NAME, name, terms, most, largest) {#name, terms, most, largest},
+#define FA_PRECISION_FACT(NAME, name, bytes, most, largest) {#name, bytes, most, largest},
 typedef struct {
     const char *name;
-    int64_t terms, most;
+    int64_t bytes, most;
     double largest;
 } fa_precision_facts;
 static const fa_precision_facts FA_PRECISION_FACTS[] = {FA_PRECISIONS(FA_PRECISION_FACT)};

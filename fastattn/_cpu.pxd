@@ -45,7 +45,7 @@ cdef extern from "fastattn.h":
 
     ctypedef struct fa_precision_facts:
         const char *name
-        int64_t terms, most
+        int64_t bytes, most
         double largest
     const fa_precision_facts *FA_PRECISION_FACTS
 

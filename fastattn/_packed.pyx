@@ -82,7 +82,7 @@ cdef class PackedMatrix:
     ) except -1:
         """Have zeroed memory allocated; panels start on a cache line."""
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
-        cdef int64_t most = PRECISIONS[precision][1], terms
+        cdef int64_t most = PRECISIONS[precision][1]
         cdef int kind = FORMATS[format][0], number = PRECISIONS[precision][0]
         cdef bint scaled = kind >= FA_NUM_DTYPES or number >= 0
         if k > most:
@@ -95,8 +95,7 @@ cdef class PackedMatrix:
             raise MemoryError(f"weights of shape ({n}, {k}) are too large")
         self.row_bytes = k * FA_FORMAT_FACTS[kind].bytes
         if number >= 0:
-            terms = FA_PRECISION_FACTS[number].terms
-            self.row_bytes = (k + terms - 1) // terms * 4
+            self.row_bytes = (k * FA_PRECISION_FACTS[number].bytes + 3) // 4 * 4
         cdef int64_t size = panels * FA_PANEL * self.row_bytes
         cdef int64_t row = panels * FA_PANEL * <int64_t>sizeof(float)
         self.nbytes = size + scaled * row + (number >= 0) * row
@@ -155,9 +154,10 @@ cdef class PackedMatrix:
 
     cdef object dequantized(self):
         cdef int64_t rows = (self.n + FA_PANEL - 1) // FA_PANEL * FA_PANEL
-        terms = FA_PRECISION_FACTS[self.number].terms
+        dtype = np.int8 if FA_PRECISION_FACTS[self.number].bytes == 1 else np.int16
         contents = self.contents()
-        groups = contents[:rows * self.row_bytes].view(np.int8 if terms == 4 else np.int16)
+        groups = contents[:rows * self.row_bytes].view(dtype)
+        terms = 4 // groups.itemsize
         groups = groups.reshape(-1, self.row_bytes // 4, FA_PANEL, terms)
         numbers = groups.transpose(0, 2, 1, 3).reshape(rows, -1)[:self.n, :self.k]
         if self.precision == "bfloat16":

@@ -13,7 +13,7 @@ typedef words sums;
 /* Term t of each group, its sign extended, or as the float whose upper half it is. */
 INLINE words term_of(const fa_precision precision, words groups, const int t)
 {
-    const int bits = 32 / (int)FA_PRECISION_FACTS[precision].terms;
+    const int bits = 8 * (int)FA_PRECISION_FACTS[precision].bytes;
     const words high = groups << (32 - bits - bits * t);
     return precision == FA_IN_BFLOAT16 ? high & ~0xffff : high >> (32 - bits);
 }
@@ -22,7 +22,7 @@ INLINE sums add_products(const fa_precision precision, words a, words b, sums ac
 {
     /* The last term first: that is the order of bfloat16's sums. */
     UNROLL
-    for (int t = (int)FA_PRECISION_FACTS[precision].terms - 1; t >= 0; t--) {
+    for (int t = 4 / (int)FA_PRECISION_FACTS[precision].bytes - 1; t >= 0; t--) {
         words x = term_of(precision, a, t);
         const words y = term_of(precision, b, t);
         if (precision == FA_IN_INT8) x &= 0xff; /* of A they are unsigned */

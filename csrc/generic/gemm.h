@@ -178,6 +178,7 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
     const int64_t column = panel * FA_PANEL;
     const int64_t columns = min64(p->n - column, panels * FA_PANEL);
     const int64_t c_panel = MC * FA_PANEL, block = block_terms(p);
+    const int64_t each = p->m / g->row_tiles, longer = p->m % g->row_tiles;
     const int transposed = p->a_col != 1;
     tile_plan t = {
         .lda = transposed ? p->a_col : p->lda, .ldc = FA_PANEL, .c_panel = c_panel};
@@ -190,8 +191,9 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
                           sums + MAX_PANELS * c_panel, &t);
         }
         for (int64_t tile = first_tile; tile < last_tile; tile++) {
-            const int64_t row = part_start(p->m, g->row_tiles, tile);
-            const int64_t rows = part_start(p->m, g->row_tiles, tile + 1) - row;
+            /* As part_start says, which divides: that is 5 % of an int8 tile's time. */
+            const int64_t row = tile * each + min64(tile, longer);
+            const int64_t rows = each + (tile < longer);
             t.a = p->a + row * p->lda + start * p->a_col;
             t.c = sums + (row - first_row) * FA_PANEL;
             if (p->multiplier) {

@@ -20,8 +20,8 @@ INLINE void take_in(const fa_precision precision, const fa_gemm_plan *p, int64_t
             if (precision == FA_IN_INT8) sum -= all * p->rows.zeros[row + i];
             vf x = (vf)sum;
             if (precision != FA_IN_BFLOAT16) x = __builtin_convertvector(sum, vf);
-            if (!first) x = vload(sums + i * FA_PANEL + j) + x;
-            if (last && precision != FA_IN_BFLOAT16) {
+            if (precision != FA_IN_INT8 && !first) x = vload(sums + i * FA_PANEL + j) + x;
+            if (precision == FA_IN_INT8 || (precision == FA_IN_INT16 && last)) {
                 x *= vsplat(p->rows.scales[row + i]) * scale;
             }
             vstore(sums + i * FA_PANEL + j, x);
@@ -35,15 +35,15 @@ static void multiply_groups(const fa_gemm_plan *p, int64_t row, int64_t rows, in
                             int64_t c_panel)
 {
     int32_t raw[FA_TILE_PANELS * FA_TILE_ROWS * FA_PANEL];
-    const int64_t terms = FA_PRECISION_FACTS[p->precision].terms;
-    const int64_t b_panel = num_groups(p->precision, p->k) * FA_ALIGN;
+    const int64_t before = start * FA_PRECISION_FACTS[p->precision].bytes;
+    const int64_t b_panel = p->rows.ld * FA_PANEL;
     const fa_group_tile tile = {
         .rows = rows,
         .panels = panels,
-        .groups = ceil_div(k, terms),
-        .a = (const char *)p->rows.groups + row * p->rows.ld + start / terms * 4,
+        .groups = num_groups(p->precision, k),
+        .a = (const char *)p->rows.groups + row * p->rows.ld + before,
         .lda = p->rows.ld,
-        .b = (const char *)p->b + panel * b_panel + start / terms * FA_ALIGN,
+        .b = (const char *)p->b + panel * b_panel + before * FA_PANEL,
         .b_panel = b_panel,
         .c = raw,
     };

@@ -25,9 +25,12 @@ enum {
 /* Adding it rounds to the nearest integer, an even one of two, into the last bits. */
 #define TO_INTEGER 0x1.8p23f
 
+enum { GROUP_BYTES = 4 };
+
+/* The groups of k terms. */
 INLINE int64_t num_groups(fa_precision precision, int64_t k)
 {
-    return ceil_div(k, FA_PRECISION_FACTS[precision].terms);
+    return ceil_div(k * FA_PRECISION_FACTS[precision].bytes, GROUP_BYTES);
 }
 
 /* bfloat16 as the instructions for it read it: what is subnormal counts as 0. */
@@ -91,7 +94,7 @@ INLINE vf weight_scales(const fa_precision precision, int64_t k, const float *wi
 INLINE void quantize_panel(const fa_precision precision, int64_t k, const float *wide,
                            int64_t columns, char *packed, float *scales, int32_t *sums)
 {
-    const int terms = (int)FA_PRECISION_FACTS[precision].terms, bits = 32 / terms;
+    const int bits = 8 * (int)FA_PRECISION_FACTS[precision].bytes, terms = 32 / bits;
     for (int64_t j = 0; j < columns; j += LANES) {
         const int64_t count = min64(columns - j, LANES);
         const vf scale = weight_scales(precision, k, wide + j, count);
@@ -230,7 +233,7 @@ INLINE void quantize_part(const fa_precision precision, const fa_quantize_rows_p
 INLINE void quantize_row(const fa_precision precision, const fa_quantize_rows_plan *p,
                          int64_t i)
 {
-    const int64_t size = 4 / FA_PRECISION_FACTS[precision].terms;
+    const int64_t size = FA_PRECISION_FACTS[precision].bytes;
     const float *row = p->a + i * p->lda;
     char *groups = (char *)p->rows.groups + i * p->rows.ld;
     row_scale s = {0};

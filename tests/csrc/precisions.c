@@ -5,12 +5,17 @@
 
 #include <string.h>
 
+/* Those of whole groups. */
+static int64_t row_bytes(const fa_gemm_plan *p)
+{
+    return (p->k * FA_PRECISION_FACTS[p->precision].bytes + 3) / 4 * 4;
+}
+
 /* Packed in two parts, so that the second starts inside of a panel. */
 static void quantize_weight(const fa_kernels *t, fa_gemm_plan *p)
 {
     const int64_t first = p->n / 3, columns = (p->n + FA_PANEL - 1) / FA_PANEL * FA_PANEL;
-    const int64_t terms = FA_PRECISION_FACTS[p->precision].terms;
-    const int64_t size = columns * ((p->k + terms - 1) / terms) * 4;
+    const int64_t size = columns * row_bytes(p);
     fa_quantize_weight_plan plan = {.k = p->k,
                                     .n = first,
                                     .b = numbers(p->k * p->n, -1, 1),
@@ -31,8 +36,7 @@ static void quantize_weight(const fa_kernels *t, fa_gemm_plan *p)
 
 static void quantize_rows(const fa_kernels *t, fa_gemm_plan *p)
 {
-    const int64_t terms = FA_PRECISION_FACTS[p->precision].terms;
-    p->rows.ld = (p->k + terms - 1) / terms * 4;
+    p->rows.ld = row_bytes(p);
     p->rows.groups = memory(p->m * p->rows.ld);
     p->rows.scales = memory(p->m * (int64_t)sizeof(float));
     p->rows.zeros = memory(p->m * (int64_t)sizeof(int32_t));
