@@ -45,7 +45,14 @@ LAYERS = [
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 
 # What the language has no word for: only these files may name an instruction set.
-OF_AN_INSTRUCTION_SET = {"simd.h", "target.h", "dispatch.c", "engines", "isa"}
+OF_AN_INSTRUCTION_SET = {
+    "simd.h",
+    "narrow.h",
+    "target.h",
+    "dispatch.c",
+    "engines",
+    "isa",
+}
 
 
 def files(*folders, suffixes):

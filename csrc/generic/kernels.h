@@ -3,6 +3,8 @@
  * isa/ stub defines ISA, LANES, REGISTERS, MR, PANELS and MAX_PANELS. */
 #include "../simd.h"
 
+#include "../narrow.h"
+
 static int64_t no_scratch(const void *plan)
 {
     (void)plan;

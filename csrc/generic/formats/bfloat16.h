@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bfloat16.h: the upper half of a float32, rounded to nearest even. simd.h loads it. */
+/* bfloat16.h: the upper half of a float32, rounded to nearest even. narrow.h loads it. */
 
 INLINE vu bfloat16_bits(vf x)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* float16.h: IEEE 754's half precision, rounded to nearest even. simd.h loads it. */
+/* float16.h: IEEE 754's half precision, rounded to nearest even. narrow.h loads it. */
 
 /* Adding the largest bit that will be kept, less one, and the last bit kept rounds to
  * nearest even. A magnitude too small for a normal float16 is added to 1/2, whose last

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* int8.h: integers from -127 to 127 with a scale for each column (Wu et al. 2020, "Integer
  * Quantization for Deep Learning Inference: Principles and Empirical Evaluation", section
- * 3). simd.h loads them.
+ * 3). narrow.h loads them.
  *
  * Scales have 16 significant bits, so that the product of one with an integer is exact.
  * What is unpacked then packs to the same integers and scales. */
