@@ -25,6 +25,7 @@ from .scaled_dot import attention, attention_varlen, attention_weights
 if TYPE_CHECKING:
     from . import nn, plot
     from .comparison import compare_compute
+    from .corpus import encode_corpus, open_vectors, quantize_vectors
     from .cross_encoder import CrossEncoder
     from .loading import load
     from .models.download import download
@@ -51,6 +52,7 @@ __all__ = [
     "attention_weights",
     "compare_compute",
     "download",
+    "encode_corpus",
     "explain",
     "gelu",
     "get_num_threads",
@@ -60,7 +62,9 @@ __all__ = [
     "matmul",
     "nn",
     "num_threads",
+    "open_vectors",
     "plot",
+    "quantize_vectors",
     "rms_norm",
     "rotary_positions",
     "set_num_threads",
@@ -79,8 +83,11 @@ LAZY = {
     "Trace": "tracing",
     "compare_compute": "comparison",
     "download": "models.download",
+    "encode_corpus": "corpus",
     "explain": "page",
     "load": "loading",
+    "open_vectors": "corpus",
+    "quantize_vectors": "corpus",
     "trace": "tracing",
 }
 

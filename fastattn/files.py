@@ -152,6 +152,7 @@ def write_whole(name: str, write: Callable[[BinaryIO], object]) -> None:
             if not temporary.exists():
                 _give_name(file, temporary)
         temporary.replace(target)
+        _sync_folder(target.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -168,6 +169,15 @@ def open_nameless(folder: Path) -> BinaryIO | None:
         return open(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), "wb")
     except OSError:
         return None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a loss of power, before what is written next."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _give_name(file: BinaryIO, path: Path) -> None:

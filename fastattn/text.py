@@ -21,7 +21,7 @@ from .models.chain import KINDS, Chain, read_chain
 from .models.folder import Folder, errors_of_library
 from .models.module_list import STATIC, list_modules
 from .models.modules import Features
-from .models.saving import write_folder
+from .models.saving import Writer, digest_of, write_folder
 from .models.sentence import General, read_general, sentence_files
 from .models.static import read_static, static_files
 from .models.tokenization import Tokens
@@ -514,6 +514,10 @@ class TextEncoder(TextModel):
         as the float32 numbers that are computed with, however they are stored; what has
         been set since `load`, `max_length` and prompts among it, is written as it is now.
         """
+        write_folder(folder, self._files())
+
+    def _files(self) -> dict[str, Writer]:
+        """Give what writes each of the files of :meth:`save`, by name."""
         general = General(
             self.prompt, self.prompts, self.similarity_fn_name, self.truncate_dim
         )
@@ -521,7 +525,11 @@ class TextEncoder(TextModel):
         files |= sentence_files(general, self.max_length)
         if self.modules.static:
             files = static_files(files)
-        write_folder(folder, files | self.modules.files())
+        return files | self.modules.files()
+
+    def _fingerprint(self) -> str:
+        """Tell the model from any other, by its files and by how it computes."""
+        return digest_of(self._files(), self.model.compute)
 
     @property
     def _values(self) -> dict[str, str]:

@@ -34,12 +34,13 @@ LAYERS = [
     },
     {"nn"},
     {"models"},
-    {"streams", "text_base"},
+    {"streams", "text_base", "files"},
     {"text", "cross_encoder", "sparse_encoder"},
     {"loading"},
+    {"corpus"},
     {"tracing", "comparison"},
     {"page"},
-    {"display", "files", "plot", "cli"},
+    {"display", "plot", "cli"},
     {"__main__"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

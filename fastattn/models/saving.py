@@ -1,12 +1,13 @@
 """Write a folder of files, whole or not at all."""
 
+import hashlib
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 # What writes the bytes of a file that is open.
 Writer: TypeAlias = Callable[[BinaryIO], object]
@@ -40,6 +41,25 @@ def write_folder(folder: str | os.PathLike[str], files: Mapping[str, Writer]) ->
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+class _Hashed:
+    """A file of which only a hash is kept."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.write = self._hash.update
+        self.hexdigest = self._hash.hexdigest
+
+
+def digest_of(files: Mapping[str, Writer], *words: str) -> str:
+    """Compute a SHA-256 of files, by their paths, and of words."""
+    file = _Hashed()
+    for name in sorted(files):
+        file.write(f"{name}\n".encode())
+        files[name](cast(BinaryIO, file))
+    file.write("\n".join(words).encode())
+    return file.hexdigest()
 
 
 def json_file(value: Any) -> Writer:

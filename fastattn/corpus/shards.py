@@ -1,0 +1,203 @@
+"""The folder of a corpus: which shards there are, and of which job.
+
+A shard is there when its vectors are. Their file is written last, whole, and what belongs
+to it has reached the disk before: its name is the commit.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files import write_npy, write_whole
+from .sources import Record
+
+Array: TypeAlias = NDArray[Any]
+
+MANIFEST = "manifest.json"
+
+# What says where things are and how many, which differs within a job.
+NOT_COMPARED = ("path", "rows")
+
+
+class Turn(NamedTuple):
+    """Whose shards are meant: those whose number is `first` modulo `step`."""
+
+    first: int
+    step: int
+
+    def has(self, number: int) -> bool:
+        """Tell whether a shard is meant."""
+        return number % self.step == self.first
+
+    def split(self, count: int) -> "list[Turn]":
+        """Share them out among so many processes."""
+        return [
+            Turn(self.first + self.step * each, self.step * count) for each in range(count)
+        ]
+
+
+class Row(NamedTuple):
+    """What is kept of a record: its id, where it stands, and what is wrong with it."""
+
+    id: Any
+    record: Record
+    problem: str | None
+
+
+class Folder(NamedTuple):
+    """A folder of shards, written in a format."""
+
+    path: Path
+    format: str
+
+    def file(self, number: int, kind: str) -> Path:
+        """Give the path of a file of a shard."""
+        return self.path / f"part-{number:06d}.{kind}"
+
+    def has(self, number: int) -> bool:
+        """Tell whether a shard is there."""
+        return self.file(number, self.format).exists()
+
+    def write(
+        self, number: int, name: str, rows: list[Row], vectors: Array, start: int
+    ) -> None:
+        """Write a shard of a source of this name, and of rows from `start` on."""
+        ids = (
+            {"id": key, "line": record.line}
+            | ({} if record.offset is None else {"offset": record.offset})
+            for key, record, _ in rows
+        )
+        errors = [
+            {"row": row, "id": key, "file": name, "line": record.line, "error": problem}
+            for row, (key, record, problem) in enumerate(rows, start)
+            if problem is not None
+        ]
+        _write_lines(self.file(number, "ids.jsonl"), ids)
+        if errors:
+            _write_lines(self.file(number, "errors.jsonl"), errors)
+        path = self.file(number, self.format)
+        if self.format == "npy":
+            write_vectors(path, vectors)
+        else:
+            write_parquet(path, [row.id for row in rows], vectors)
+
+    def before(self, number: int) -> tuple[int, Record] | None:
+        """Find where a source can be read from for a shard: one, and its first record.
+
+        It is the closest before that is there, if it says in which bytes its records begin.
+        """
+        for each in range(number - 1, -1, -1):
+            if self.has(each):
+                with self.file(each, "ids.jsonl").open("rb") as lines:
+                    fields = json.loads(lines.readline())
+                if "offset" not in fields:
+                    return None
+                return each, Record(fields["line"], fields["offset"], None)
+        return None
+
+    def sweep(self, turn: Turn) -> None:
+        """Remove what processes left that were killed while they wrote these shards."""
+        for path in self.path.glob(".part-*.tmp"):
+            number = path.name.removeprefix(".part-").partition(".")[0]
+            if number.isdigit() and turn.has(int(number)):
+                path.unlink(missing_ok=True)
+
+    def claim(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Write down what is made here, or compare it with what is; give what stands."""
+        path = self.path / MANIFEST
+        if not path.exists():
+            if any(self.path.glob("part-*")):
+                raise ValueError(f"{self.path}: holds shards of which no {MANIFEST} tells")
+            self.describe(job)
+        found = read_manifest(self.path)
+        for leftover in self.path.glob(f".{MANIFEST}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+        before, now = _flat(found), _flat(job)
+        differ = [
+            f"{key} ({before.get(key)!r} there, {now.get(key)!r} here)"
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key) and key.split(".")[-1] not in NOT_COMPARED
+        ]
+        if differ:
+            raise ValueError(
+                f"{self.path}: holds the vectors of something else, which differs in "
+                f"{', '.join(differ)}: name another folder"
+            )
+        return found
+
+    def describe(self, job: dict[str, Any]) -> None:
+        """Write down what is made here."""
+        write_bytes(self.path / MANIFEST, json.dumps(job, indent=2).encode() + b"\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read what a folder of shards is of."""
+    path = folder / MANIFEST
+    if not path.exists():
+        raise FileNotFoundError(2, "No such file: this is no folder of vectors", str(path))
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(found, dict) or not {"format", "shard_rows", "dim"} <= found.keys():
+        raise ValueError(f"{path}: does not say what the shards are")
+    return found
+
+
+def open_folder(path: str | os.PathLike[str], format: str) -> Folder:
+    """Make a folder for shards, or take the one that is there."""
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(13, "The folder cannot be written to", str(folder))
+    return Folder(folder, format)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole."""
+    write_whole(str(path), lambda file: file.write(content))
+
+
+def write_vectors(path: Path, vectors: Array) -> None:
+    """Write vectors in the format of NumPy."""
+    write_whole(str(path), lambda file: write_npy(file, vectors))
+
+
+def write_parquet(path: Path, ids: list[Any], vectors: Array) -> None:
+    """Write ids and vectors as the columns of a Parquet file."""
+    import pyarrow
+    from pyarrow import parquet
+
+    values = pyarrow.array(np.ascontiguousarray(vectors).reshape(-1))
+    table = pyarrow.table(
+        {
+            "id": pyarrow.array([str(key) for key in ids]),
+            "vector": pyarrow.FixedSizeListArray.from_arrays(values, vectors.shape[1]),
+        }
+    )
+    # Hardly two numbers are equal: a dictionary of them takes time and no bytes off.
+    write_whole(
+        str(path),
+        lambda file: parquet.write_table(
+            table, file, use_dictionary=False, compression="none"
+        ),
+    )
+
+
+def _write_lines(path: Path, values: Iterable[Any]) -> None:
+    """Write values as JSON Lines."""
+    write_bytes(path, "".join(f"{json.dumps(value)}\n" for value in values).encode())
+
+
+def _flat(job: dict[str, Any]) -> dict[str, Any]:
+    """Name values inside of dictionaries by the way to them."""
+    flat: dict[str, Any] = {}
+    for key, value in job.items():
+        inner = _flat(value) if isinstance(value, dict) else {"": value}
+        flat |= {f"{key}.{name}".removesuffix("."): each for name, each in inner.items()}
+    return flat

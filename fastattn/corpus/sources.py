@@ -1,0 +1,370 @@
+"""Where the texts of a corpus come from: files of several kinds, read a record at a time.
+
+A source gives records as they stand, with their places, and reads what is in them only when
+it is asked to: what has been encoded already is passed without being looked at.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from ..models.tokenization import check_unicode
+
+# Bytes at the start and at the end of a file by which it is told from another.
+SAMPLE = 2**20
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Record(NamedTuple):
+    """One record of a source.
+
+    Attributes
+    ----------
+    line : int
+        The line it begins in, from 1; without lines, which record it is, from 1.
+    offset : int or None
+        The byte it begins at, where a file can be read from there.
+    content : object
+        What stands there, not looked at.
+    """
+
+    line: int
+    offset: int | None
+    content: Any
+
+
+class Fields(NamedTuple):
+    """The names of the fields that hold the text and, if there is one, the id."""
+
+    text: str
+    id: str | None
+
+    def of(self, record: Any) -> tuple[Any, str]:
+        """Read the id and the text of a record with named fields."""
+        if not isinstance(record, Mapping):
+            raise ValueError(f"expected an object with a string {self.text!r}")
+        text = record.get(self.text)
+        if not isinstance(text, str):
+            found = "it is missing" if self.text not in record else f"got {text!r:.40}"
+            raise ValueError(f"expected a string in the field {self.text!r}, {found}")
+        check_unicode(text, f"the field {self.text!r}")
+        if self.id is None:
+            return None, text
+        key = record.get(self.id)
+        if not isinstance(key, str | int):
+            raise ValueError(
+                f"expected a string or an integer in the field {self.id!r}, got {key!r:.40}"
+            )
+        check_unicode(str(key), f"the field {self.id!r}")
+        return key, text
+
+
+class Source:
+    """What gives the records of a corpus.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    fields : Fields
+        What is read of a record.
+    """
+
+    name: str
+    fields: Fields
+
+    def identity(self) -> dict[str, Any]:
+        """Say what is in it, as far as that can be told without reading all of it."""
+        raise NotImplementedError
+
+    def records(self, start: Record | None = None) -> Iterator[Record]:
+        """Give all records, or those from `start` on, which has an offset."""
+        raise NotImplementedError
+
+    def read(self, record: Record) -> tuple[Any, str]:
+        """Read the id, None if there is no field of it, and the text of a record.
+
+        ValueError says what is wrong with it.
+        """
+        raise NotImplementedError
+
+    def rows(self, record: Record, row: int) -> int | None:
+        """Guess how many records there are, from one and which it is, from 0."""
+        return None
+
+
+class File(Source):
+    """A file whose records are lines, plain or compressed: here each line is a text."""
+
+    def __init__(self, path: Path, fields: Fields) -> None:
+        self.name, self.fields = str(path), fields
+        self._path = path
+        self._seekable = path.suffix.lower() not in COMPRESSED
+
+    def identity(self) -> dict[str, Any]:
+        """Give the path, the size and a hash of the first and the last bytes."""
+        with self._path.open("rb") as file:
+            size = self._path.stat().st_size
+            sampled = hashlib.sha256(file.read(SAMPLE))
+            file.seek(max(0, size - SAMPLE))
+            sampled.update(file.read(SAMPLE))
+        path = str(self._path.resolve())
+        return {"path": path, "bytes": size, "sha256 of both ends": sampled.hexdigest()}
+
+    def records(self, start: Record | None = None) -> Iterator[Record]:
+        """Give lines as bytes."""
+        with self._open() as file:
+            yield from self._lines(file, start)
+
+    def read(self, record: Record) -> tuple[Any, str]:
+        """Take the line as the text."""
+        return None, _decode(record.content.removesuffix(b"\n").removesuffix(b"\r"))
+
+    def rows(self, record: Record, row: int) -> int | None:
+        """Take records for equally long."""
+        if not record.offset:
+            return None
+        return max(row + 1, row * self._path.stat().st_size // record.offset)
+
+    @contextmanager
+    def _open(self) -> Iterator[BinaryIO]:
+        """Open the file; what is read of it is what was compressed."""
+        suffix = self._path.suffix.lower()
+        with COMPRESSED.get(suffix, _plain)(self._path) as file:
+            try:
+                yield file
+            except (EOFError, OSError, zlib.error) as error:
+                if isinstance(error, OSError) and error.filename:
+                    raise
+                # What reads compressed files names none.
+                raise OSError(f"{self.name}: {error}") from None
+
+    def _lines(self, file: BinaryIO, start: Record | None) -> Iterator[Record]:
+        """Give lines with their ends, each with its place."""
+        first, offset = (1, 0) if start is None else (start.line, start.offset or 0)
+        if offset:
+            file.seek(offset)
+        for number, line in enumerate(file, first):
+            content = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            yield Record(number, offset if self._seekable else None, content)
+            offset += len(line)
+
+
+class JsonLines(File):
+    """Objects of JSON, one a line; a line may be empty."""
+
+    def records(self, start: Record | None = None) -> Iterator[Record]:
+        """Give the lines that are not empty."""
+        return (record for record in super().records(start) if record.content.strip())
+
+    def read(self, record: Record) -> tuple[Any, str]:
+        """Read the fields of the object."""
+        try:
+            found = json.loads(_decode(record.content))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not JSON: {error.msg} (column {error.colno})") from None
+        except RecursionError as error:
+            raise ValueError(f"not JSON: {error}") from None
+        return self.fields.of(found)
+
+
+class Table(File):
+    """Rows under a row of names; a quoted field may hold ends of lines."""
+
+    delimiter = ","
+
+    def records(self, start: Record | None = None) -> Iterator[Record]:
+        """Give rows as lists of str, or the error that a row is."""
+        with self._open() as file:
+            rows = self._rows(file, None)
+            names = next(rows, Record(1, None, [])).content
+            for field in self.fields:
+                if field is not None and field not in names:
+                    raise ValueError(
+                        f"{self.name}: no column {field!r}: there are {', '.join(names)}"
+                    )
+            self._names = names
+            yield from rows if start is None else self._rows(file, start)
+
+    def _rows(self, file: BinaryIO, start: Record | None) -> Iterator[Record]:
+        first: list[Record] = []
+
+        def lines() -> Iterator[str]:
+            for line in self._lines(file, start):
+                first.append(line)
+                # What is no UTF-8 becomes a surrogate, by which it is found.
+                yield line.content.decode(errors="surrogateescape")
+
+        rows = csv.reader(lines(), delimiter=self.delimiter)
+        while True:
+            first.clear()
+            try:
+                row: Any = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                row = ValueError(f"not CSV: {error}")
+            if row != []:
+                yield first[0]._replace(content=row)
+
+    def read(self, record: Record) -> tuple[Any, str]:
+        """Read the fields of a row."""
+        if isinstance(record.content, ValueError):
+            raise record.content
+        return self.fields.of(dict(zip(self._names, record.content, strict=False)))
+
+
+class TabTable(Table):
+    """The same with tabs in place of commas."""
+
+    delimiter = "\t"
+
+
+class Parquet(Source):
+    """Rows of a Parquet file."""
+
+    def __init__(self, path: Path, fields: Fields) -> None:
+        self.name, self.fields = str(path), fields
+        self._file = File(path, fields)
+
+    def identity(self) -> dict[str, Any]:
+        """Give what is given of every file."""
+        return self._file.identity()
+
+    def records(self, start: Record | None = None) -> Iterator[Record]:
+        """Give rows as dictionaries."""
+        try:
+            from pyarrow import parquet
+        except ImportError:
+            raise ImportError(
+                f"{self.name}: needs the package pyarrow: pip install fastattn[parquet]"
+            ) from None
+
+        names = [name for name in self.fields if name is not None]
+        with parquet.ParquetFile(self.name) as file:
+            for name in names:
+                if name not in file.schema_arrow.names:
+                    known = ", ".join(file.schema_arrow.names)
+                    raise ValueError(f"{self.name}: no column {name!r}: there are {known}")
+            self._count = file.metadata.num_rows
+            number = 0
+            for batch in file.iter_batches(batch_size=1024, columns=names):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Record(number, None, row)
+
+    def read(self, record: Record) -> tuple[Any, str]:
+        """Read the fields of a row."""
+        return self.fields.of(record.content)
+
+    def rows(self, record: Record, row: int) -> int | None:
+        """Give the number that the file holds."""
+        return int(self._count)
+
+
+class Iterated(Source):
+    """What a program gives: texts, or mappings with fields."""
+
+    def __init__(self, inputs: Iterable[Any], fields: Fields, source_id: str) -> None:
+        self.name, self.fields = source_id, fields
+        self._inputs = inputs
+
+    def identity(self) -> dict[str, Any]:
+        """Give the name that the user gave."""
+        return {"source_id": self.name}
+
+    def records(self, start: Record | None = None) -> Iterator[Record]:
+        """Give one item after the other."""
+        return (Record(i, None, item) for i, item in enumerate(self._inputs, 1))
+
+    def read(self, record: Record) -> tuple[Any, str]:
+        """Take a str as the text, and read the fields of anything else."""
+        if isinstance(record.content, str):
+            check_unicode(record.content, "the text")
+            return None, record.content
+        return self.fields.of(record.content)
+
+
+def _plain(path: Path) -> BinaryIO:
+    """Open a file as it is."""
+    return path.open("rb")
+
+
+def _gzip(path: Path) -> BinaryIO:
+    """Open a file that was compressed by gzip."""
+    return cast(BinaryIO, gzip.open(path, "rb"))
+
+
+def _zstd(path: Path) -> BinaryIO:
+    """Open a file that was compressed by zstd."""
+    try:
+        import zstandard
+    except ImportError:
+        raise ImportError(
+            f"{path}: needs the package zstandard: pip install fastattn[zstd]"
+        ) from None
+    # Several frames may follow one another.
+    decompressor = zstandard.ZstdDecompressor()
+    stream = decompressor.stream_reader(path.open("rb"), read_across_frames=True)
+    return io.BufferedReader(stream)
+
+
+COMPRESSED = {".gz": _gzip, ".zst": _zstd}
+
+# What the names of files end in, before an ending of COMPRESSED.
+KINDS: dict[str, type[File] | type[Parquet]] = {
+    ".txt": File,
+    ".jsonl": JsonLines,
+    ".ndjson": JsonLines,
+    ".csv": Table,
+    ".tsv": TabTable,
+    ".parquet": Parquet,
+}
+
+
+def open_source(inputs: Any, fields: Fields, source_id: str | None) -> Source:
+    """Find out what a user gave as inputs."""
+    if not isinstance(inputs, str | os.PathLike):
+        if not isinstance(inputs, Iterable):
+            raise TypeError(
+                f"inputs must be a file or an iterable, got {type(inputs).__name__}"
+            )
+        if source_id is None:
+            raise ValueError(
+                "inputs that are no file need source_id, a name for what they are: when it "
+                "is another one, nothing that was encoded before is taken for theirs"
+            )
+        return Iterated(inputs, fields, source_id)
+    if source_id is not None:
+        raise ValueError("source_id is for inputs that are no file, which tells itself")
+    path = Path(inputs)
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    kind = KINDS.get(name.suffix.lower())
+    if kind is None or (kind is Parquet and name != path):
+        raise ValueError(
+            f"{path}: the name of a file of texts must end in {', '.join(KINDS)}; all but "
+            f"Parquet may be compressed, {' or '.join(COMPRESSED)} behind that"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(2, "No such file", str(path))
+    return kind(path, fields)
+
+
+def _decode(line: bytes) -> str:
+    """Decode UTF-8, or say which byte is none of it."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        byte = line[error.start]
+        raise ValueError(
+            f"not UTF-8: byte {error.start + 1} of it is 0x{byte:02x}"
+        ) from None
