@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, show_config
+from . import __version__, num_threads, show_config
 from ._packed import FORMATS
 from ._packed import PRECISIONS as COMPUTE
+from .cli_corpus import add_folder_options, encode_folder, is_folder
 from .display import (
     COLUMNS,
     closest_pairs,
@@ -156,13 +157,17 @@ def parser() -> Parser:
     add("--prompt-name", metavar="NAME", help="a prompt of the model, before each text")
     add("--truncate-dim", type=int, metavar="D", help="leading values kept of a vector")
     add("--precision", choices=WRITTEN, help="values are written as [float32]")
+    add_folder_options(encode)
     rank = command(run_rank, "rank", "order texts by how they answer a query")
     rank.add_argument("query", metavar="QUERY", help="what the texts are to answer")
     rank.add_argument("--top", type=int, metavar="K", help="show so many, the best")
-    for each, (ending, *_) in ((encode, VECTOR_FILES), (rank, RANKED_FILES)):
+    files = (
+        (encode, f"a {VECTOR_FILES[0]} file, a FOLDER/"),
+        (rank, f"a {RANKED_FILES[0]} file"),
+    )
+    for each, output in files:
         add = each.add_argument
-        output = f"a {ending} file; - is standard output, JSON Lines"
-        add("--output", metavar="FILE", help=output)
+        add("--output", metavar="FILE", help=f"{output}; - is standard output, JSON Lines")
         add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
         add("--compute", choices=COMPUTE, default="float32", help="[%(default)s]")
         add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
@@ -177,8 +182,7 @@ def parser() -> Parser:
     add = explain.add_argument
     add("text", metavar="TEXT", help="the text")
     add("--pair", metavar="TEXT", help="a second text behind it")
-    page = "attention.html"
-    add("-o", "--output", metavar="FILE", default=page, help="[%(default)s]")
+    add("-o", "--output", metavar="FILE", default="attention.html", help="[%(default)s]")
     download = command(run_download, "download", "get a model from the Hugging Face hub")
     download.add_argument("name", metavar="NAME", help="as on the hub: organisation/model")
     download.add_argument("--revision", metavar="R", help="a branch, a tag or a commit")
@@ -195,6 +199,12 @@ def run_info(options: argparse.Namespace) -> None:
 
 def run_encode(options: argparse.Namespace) -> None:
     """Encode texts, and write their vectors or show something about them."""
+    if is_folder(options):
+        with num_threads(1):  # processes are copies of one that has no other thread
+            model = load_for("encode", options.model, **computing(options))
+        with warnings_in_one_line():
+            encode_folder(model, options, shared_keywords(options))
+        return
     if options.output is not None:
         check_output(options.output, VECTOR_FILES, "JSON Lines")
     elif options.precision is not None:

@@ -112,11 +112,8 @@ def test_a_link_is_followed(tmp_path):
     [
         ("no/folder.npy", "there is no folder"),
         ("folder.npy", "not a regular file"),
-        (".", "must end in .npy"),
-        ("", "must end in .npy"),
         ("vectors", "must end in .npy"),
         ("vectors.csv", "must end in .npy"),
-        ("vectors.npy/", "must end in .npy"),
         ("/dev/null", "must end in .npy"),
     ],
 )

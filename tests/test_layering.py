@@ -40,7 +40,7 @@ LAYERS = [
     {"corpus"},
     {"tracing", "comparison"},
     {"page"},
-    {"display", "plot", "cli"},
+    {"display", "plot", "cli", "cli_corpus"},
     {"__main__"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

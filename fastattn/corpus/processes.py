@@ -83,8 +83,8 @@ def _end_with_parent() -> None:
 def _start_method() -> str:
     """Choose how to start processes: by a copy of this one, unless it has threads.
 
-    A copy shares the memory of the model. Of other threads a copy has only the locks.
+    A copy shares the memory of the model. Of other threads it has only the locks; those of
+    OpenMP and of BLAS, which know of copies, do not count.
     """
-    if sys.platform != "linux" or len(os.listdir("/proc/self/task")) > 1:
-        return "spawn"
-    return "fork"
+    alone = threading.active_count() == 1
+    return "fork" if sys.platform == "linux" and alone else "spawn"

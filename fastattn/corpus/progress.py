@@ -16,16 +16,10 @@ class Meter:
     """
 
     def __init__(self, show: bool | None) -> None:
-        self._bar: Any = None
         terminal = sys.stderr is not None and sys.stderr.isatty()
-        if terminal and show is not False:
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                pass
-            else:
-                self._bar = tqdm(unit=" texts")
-        self._lines = bool(show) and self._bar is None and sys.stderr is not None
+        self._wants_bar = terminal and show is not False
+        self._lines = bool(show) and sys.stderr is not None
+        self._bar: Any = None
         self._done = 0
         self._start = self._last = time.monotonic()
 
@@ -46,13 +40,25 @@ class Meter:
     def advance(self, count: int, left: int | None) -> None:
         """Count texts that were encoded, and tell about how many are left."""
         self._done += count
+        if self._wants_bar:
+            # Not before: it starts a thread, which processes must not be copied with.
+            self._wants_bar = False
+            self._open_bar()
         if self._bar is not None:
             self._bar.total = None if left is None else self._done + left
             self._bar.update(count)
         now = time.monotonic()
-        if self._lines and now >= self._last + LINE_SECONDS:
+        if self._lines and self._bar is None and now >= self._last + LINE_SECONDS:
             self._last = now
             print(self._line(now - self._start, left), file=sys.stderr, flush=True)
+
+    def _open_bar(self) -> None:
+        """Make the bar, if that is installed."""
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return
+        self._bar = tqdm(unit=" texts")
 
     def _line(self, seconds: float, left: int | None) -> str:
         """Say it in a line."""

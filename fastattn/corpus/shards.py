@@ -149,6 +149,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
+def folder_line(folder: Path) -> str:
+    """Say in a line what is in a folder of shards."""
+    manifest = read_manifest(folder)
+    if "rows" not in manifest:
+        return "shards of others are not there yet"
+    line = f"{manifest['rows']} vectors of {manifest['dim']} values"
+    bad = 0
+    for path in folder.glob("part-*.errors.jsonl"):
+        with path.open("rb") as lines:
+            bad += sum(1 for _ in lines)
+    return f"{line}, {bad} of them NaN" if bad else line
+
+
 def open_folder(path: str | os.PathLike[str], format: str) -> Folder:
     """Make a folder for shards, or take the one that is there."""
     folder = Path(path)
