@@ -238,7 +238,10 @@ class TestEngines:
         assert set(_cpu.get_engines()) == set(NARROW)
         assert set(_cpu.get_engines().values()) <= set(usable)
         shown = [f"{name} {of}" for name, of in _cpu.get_engines().items()]
-        assert fa.show_config("dicts")["engines"] == shown
+        facts = fa.show_config("dicts")
+        assert facts["engines"] == shown
+        costs_less = "bfloat16 avx512bf16" in shown
+        assert ("less time than float32" in facts["bfloat16 products"]) == costs_less
 
     def test_an_unknown_name_is_an_error_that_lists_what_there_is(self):
         with pytest.raises(ValueError, match=", ".join(ENGINES)):
