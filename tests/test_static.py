@@ -65,6 +65,11 @@ class TestEveryModel:
         for text, vector in zip(TEXTS, every, strict=True):
             assert_same_bits(vectors(model, text), vector)
 
+    def test_has_nothing_to_compute_in_lower_precision(self, tmp_path, name):
+        folder = folder_of(name, tmp_path)
+        narrow = fa.load(folder, compute="int8")
+        assert_same_bits(vectors(narrow), vectors(fa.load(folder)))
+
     def test_saved_and_read_again(self, load, tmp_path, name):
         model = load(name)
         model.save(tmp_path / "saved")
