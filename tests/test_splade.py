@@ -8,6 +8,7 @@ import pytest
 from support.bits import THREADS, assert_same_bits
 from support.criterion import assert_accurate
 from support.folders import DATA
+from support.promises import BOUNDS
 
 import fastattn as fa
 
@@ -61,3 +62,17 @@ def test_words(model):
     near, far = model.similarity(query, model.encode([paris, "quantum physics"]))[0]
     assert near > 1
     assert far == 0
+
+
+@pytest.mark.parametrize("compute", ["int8", "int16", "bfloat16"])
+def test_lower_precision_keeps_the_words_of_most_weight(model, expected, compute):
+    texts = expected["texts"].tolist()
+    folder = Path(SPEC.submodule_search_locations[0]) / "model"
+    narrow = fa.SparseEncoder.load(folder, compute=compute)
+    both = (each.decode(each.encode(texts), top_k=20) for each in (model, narrow))
+    pairs = [
+        [{word for word, _ in words} for words in pair] for pair in zip(*both, strict=True)
+    ]
+    shared = sum(len(exact & found) for exact, found in pairs)
+    kept = shared / sum(len(exact) for exact, _ in pairs)
+    assert kept >= float(BOUNDS[f"words kept, {compute}"])
