@@ -53,11 +53,16 @@ int fa_kernels_supported(int index)
 
 extern const fa_engine fa_engine_avx512vnni, fa_engine_avx512bf16, fa_engine_avxvnni;
 extern const fa_engine fa_engine_avx2, fa_engine_sse2, fa_engine_portable;
+extern const fa_engine fa_engine_i8mm, fa_engine_dotprod, fa_engine_bf16;
 
 static const fa_engine *const ENGINES[] = {
 #if defined(__x86_64__)
     &fa_engine_avx512vnni, &fa_engine_avx512bf16, &fa_engine_avxvnni,
     &fa_engine_avx2,       &fa_engine_sse2,
+#elif defined(__aarch64__)
+    &fa_engine_i8mm,
+    &fa_engine_dotprod,
+    &fa_engine_bf16,
 #endif
     &fa_engine_portable,
 };

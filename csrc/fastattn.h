@@ -123,6 +123,7 @@ typedef struct {
 typedef struct {
     int64_t rows, panels; /* its largest tile, or 0: it does not multiply these */
     void (*multiply)(const fa_group_tile *tile);
+    int32_t offset; /* what it takes from the integers of A, of int8, before */
 } fa_multiplier;
 typedef struct {
     const char *name;

@@ -17,7 +17,9 @@ INLINE void take_in(const fa_precision precision, const fa_gemm_plan *p, int64_t
         if (precision == FA_IN_INT8) all = vload_int(p->sums + column + j);
         for (int64_t i = 0; i < rows; i++) {
             vi sum = vload_int(raw + i * FA_PANEL + j);
-            if (precision == FA_IN_INT8) sum -= all * p->rows.zeros[row + i];
+            if (precision == FA_IN_INT8) {
+                sum -= all * (p->rows.zeros[row + i] - p->multiplier->offset);
+            }
             vf x = (vf)sum;
             if (precision != FA_IN_BFLOAT16) x = __builtin_convertvector(sum, vf);
             if (precision != FA_IN_INT8 && !first) x = vload(sums + i * FA_PANEL + j) + x;
