@@ -133,7 +133,7 @@ def quantized_weight(weight: Array, precision: str) -> tuple[NDArray[np.int64], 
 def _largest_pair(weight: Array) -> Array:
     """Return the largest magnitude (n, 1) of neighbours of one sign, added up."""
     even = np.pad(weight, ((0, 0), (0, weight.shape[1] % 2)))
-    pairs = even.reshape(len(weight), -1, 2)
+    pairs = even.reshape(len(weight), even.shape[1] // 2, 2)
     sums = np.maximum(pairs, 0).sum(-1), np.maximum(-pairs, 0).sum(-1)
     return np.maximum(*sums).max(axis=1, initial=0, keepdims=True)
 

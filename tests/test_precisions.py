@@ -5,10 +5,12 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.bits import THREADS, assert_same_bits, assert_same_on_fma_isas
 from support.processes import printed, python
 from support.steps import linear
-from support.strategies import normal
+from support.strategies import matrices, normal, sum_edges, tile_edges
 
 import fastattn as fa
 from fastattn import _cpu, nn, reference
@@ -89,6 +91,16 @@ class TestDefinition:
         packed = PackedMatrix(weight, precision=precision, factors=factors)
         with np.errstate(all="ignore"):
             expected = reference.linear_in(precision, x, weight, None, factors)
+        assert_same_bits(linear(x, packed), expected)
+
+    @given(st.data())
+    @settings(max_examples=15)
+    def test_of_any_sizes_and_values(self, engine, precision, data):
+        m, n = data.draw(tile_edges), data.draw(tile_edges)
+        k = data.draw(st.one_of(st.integers(0, 9), sum_edges))
+        x, weight = data.draw(matrices((m, k))), data.draw(matrices((n, k)))
+        packed = PackedMatrix(weight, precision=precision)
+        expected = reference.linear_in(precision, x, weight)
         assert_same_bits(linear(x, packed), expected)
 
     def test_of_long_sums(self, engine, precision):
