@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,9 +71,8 @@ def test_wrong_options(capsys, tmp_path, source, options, says):
     assert_one_line(capsys, says)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_signals_leave_whole_shards(tmp_path, processes, name):
+def start(tmp_path, processes):
+    """Start to encode more than a test waits for; give it when there is a shard."""
     source, out = tmp_path / "a.txt", tmp_path / "out"
     source.write_text("the cat and the dog run\n" * 200_000)
     command = [sys.executable, "-m", "fastattn", "encode", "--model", str(TINY)]
@@ -84,6 +84,24 @@ def test_signals_leave_whole_shards(tmp_path, processes, name):
     while not list(out.glob("*.npy")):
         assert encoder.poll() is None
         time.sleep(0.01)
+    return encoder, out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_process_that_is_killed(tmp_path):
+    encoder, _ = start(tmp_path, 2)
+    children = Path(f"/proc/{encoder.pid}/task/{encoder.pid}/children").read_text()
+    os.kill(int(children.split()[0]), signal.SIGKILL)
+    complaints = encoder.communicate(timeout=60)[1].decode()
+    assert encoder.returncode == 2
+    assert complaints.startswith("fastattn: error: a process that encoded was killed")
+    assert complaints.count("\n") == 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_signals_leave_whole_shards(tmp_path, processes, name):
+    encoder, out = start(tmp_path, processes)
     encoder.send_signal(signal.Signals[name])
     complaints = encoder.communicate(timeout=60)[1]
     assert encoder.returncode == (130 if name == "SIGINT" else -signal.SIGTERM)
