@@ -9,8 +9,8 @@ from . import _cpu, _threads
 from .arrays import as_choice
 from .cpus import available_cpus, cgroup_quota
 
-# The engines with an instruction for products of bfloat16.
-MULTIPLIES_BFLOAT16 = ("avx512bf16",)
+# The engines with an instruction for products of bfloat16, of x86 and of Arm.
+MULTIPLIES_BFLOAT16 = ("avx512bf16", "bf16")
 
 
 def show_config(mode: str = "print") -> dict[str, Any] | None:
@@ -70,7 +70,7 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
 def cost_of_bfloat16() -> str:
     """Say what computing in bfloat16 costs here, beside float32."""
     if _cpu.get_engines()["bfloat16"] in MULTIPLIES_BFLOAT16:
-        return "by an instruction, in less time than float32"
+        return "by an instruction, in no more time than float32"
     return "without an instruction, in up to twice float32's time"
 
 
