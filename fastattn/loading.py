@@ -45,7 +45,8 @@ def load(
         carries it.
     compute : str, default "float32"
         In what the products of dense layers are taken: "int8", "int16" or "bfloat16" for
-        speed. docs/accuracy.md says how close vectors stay, and
+        speed, the last where :func:`fastattn.show_config` says that an instruction takes
+        such products. docs/accuracy.md says how close vectors stay, and
         :func:`fastattn.compare_compute` how close and how fast they are on your texts.
     weights : str, default "float32"
         How the matrices of the layers are stored, whatever they are in the file, as for
