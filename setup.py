@@ -166,6 +166,7 @@ setup(
         extension("_gemm"),
         extension("_rowwise"),
         extension("_distances"),
+        extension("_search"),
         extension("_attention"),
     ],
     cmdclass={"build_ext": BuildSideBySide},

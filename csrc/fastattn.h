@@ -11,6 +11,8 @@
 #ifndef FASTATTN_H
 #define FASTATTN_H
 
+#include "lists.h"
+
 #include <stdint.h>
 
 /* An operation: how many tasks, how many bytes of scratch per thread, run one task. */
@@ -31,86 +33,10 @@ enum {
     FA_FAR = 1 << 30, /* as far as two positions can be apart: half from each side */
 };
 
-/* Lists: of what there are several, each is named in one line X(NAME, name). The enum, the
- * switches of the kernels, the names that Python reads and the cases of the tests are made
- * of these lines. */
-#define FA_NAME(NAME, name) #name,
-#define FA_ONE(...) +1
-
-/* activation.h has the formula of each, relu_each for example. */
-#define FA_ACTIVATIONS(X)                                                                  \
-    X(IDENTITY, identity)                                                                  \
-    X(RELU, relu)                                                                          \
-    X(GELU, gelu)                                                                          \
-    X(GELU_TANH, gelu_tanh)                                                                \
-    X(SILU, silu)                                                                          \
-    X(TANH, tanh)                                                                          \
-    X(SIGMOID, sigmoid)                                                                    \
-    X(LOG1P_RELU, log1p_relu)
-#define FA_ACTIVATION(NAME, name) FA_##NAME,
-typedef enum { FA_ACTIVATIONS(FA_ACTIVATION) } fa_activation;
-enum { FA_NUM_ACTIVATIONS = FA_ACTIVATIONS(FA_ONE) };
-static const char *const FA_ACTIVATION_NAMES[] = {FA_ACTIVATIONS(FA_NAME)};
-
-/* pooling.h has the loop of each, pool_mean for example. */
-#define FA_POOLINGS(X)                                                                     \
-    X(CLS, cls)                                                                            \
-    X(MAX, max)                                                                            \
-    X(MEAN, mean)                                                                          \
-    X(MEAN_SQRT_LEN_TOKENS, mean_sqrt_len_tokens)                                          \
-    X(WEIGHTEDMEAN, weightedmean)                                                          \
-    X(LASTTOKEN, lasttoken)
-#define FA_POOLING(NAME, name) FA_POOL_##NAME,
-typedef enum { FA_POOLINGS(FA_POOLING) } fa_pooling;
-enum { FA_NUM_POOLINGS = FA_POOLINGS(FA_ONE) };
-static const char *const FA_POOLING_NAMES[] = {FA_POOLINGS(FA_NAME)};
-
-/* How numbers are stored, X(NAME, name, bytes, largest): the bytes of an element, and the
- * largest magnitude that rounds to something finite in it, for certain. All are float32
- * where they are computed with. Weights have any of the formats, arrays are of a dtype, of
- * which the numbers stand for themselves; integers have a scale for each column. Each has a
- * header in generic/formats/. */
-#define FA_HALVES(X)                                                                       \
-    X(FLOAT16, float16, 2, 65504.0)                                                        \
-    X(BFLOAT16, bfloat16, 2, 0x1p127)
-#define FA_INTEGERS(X) X(INT8, int8, 1, 0x1p127)
-#define FA_DTYPES(X) X(FLOAT32, float32, 4, 0x1.fffffep127) FA_HALVES(X)
-#define FA_FORMATS(X) FA_DTYPES(X) FA_INTEGERS(X)
-#define FA_DTYPE(NAME, ...) FA_##NAME,
-typedef enum { FA_DTYPES(FA_DTYPE) } fa_dtype;
-#define FA_FORMAT(NAME, ...) FA_FORMAT_##NAME,
-typedef enum { FA_FORMATS(FA_FORMAT) } fa_format; /* a dtype has its number here, too */
-enum { FA_NUM_DTYPES = FA_DTYPES(FA_ONE), FA_NUM_FORMATS = FA_FORMATS(FA_ONE) };
-#define FA_FACTS(NAME, name, bytes, largest) {#name, bytes, largest},
-typedef struct {
-    const char *name;
-    int64_t bytes;
-    double largest;
-} fa_format_facts;
-static const fa_format_facts FA_FORMAT_FACTS[] = {FA_FORMATS(FA_FACTS)};
-
-/* In what the products of a dense layer are taken, where it is not float32, X(NAME, name,
- * bytes, most, largest): the bytes of a term, of which 4 side by side are a group; a
- * sum of more than `most` would not fit; and the largest magnitude of a weight. What they
- * compute, to the bit, is linear_in in reference.py. */
-#define FA_PRECISIONS(X)                                                                   \
-    X(INT8, int8, 1, 33287, 0x1p126)                                                       \
-    X(INT16, int16, 2, INT64_MAX, 0x1p127)                                                 \
-    X(BFLOAT16, bfloat16, 2, INT64_MAX, 0x1p127)
-#define FA_PRECISION(NAME, ...) FA_IN_##NAME,
-typedef enum { FA_PRECISIONS(FA_PRECISION) FA_NUM_PRECISIONS } fa_precision;
-#define FA_PRECISION_FACT(NAME, name, bytes, most, largest) {#name, bytes, most, largest},
-typedef struct {
-    const char *name;
-    int64_t bytes, most;
-    double largest;
-} fa_precision_facts;
-static const fa_precision_facts FA_PRECISION_FACTS[] = {FA_PRECISIONS(FA_PRECISION_FACT)};
-
-/* An engine multiplies tiles of such groups: C[i, j] = the sum over the groups of A[i, g]
- * times those of B[g, j], from zero, as int32 or, of bfloat16, as float32. Integers of 8
- * bits are unsigned in A and signed in B. It is chosen apart from the table of
- * operations. */
+/* An engine multiplies tiles of the groups of a precision: C[i, j] = the sum over the
+ * groups of A[i, g] times those of B[g, j], from zero, as int32 or, of bfloat16, as
+ * float32. Integers of 8 bits are unsigned in A and signed in B. It is chosen apart from
+ * the table of operations. */
 enum { FA_TILE_ROWS = 16, FA_TILE_PANELS = 4 }; /* the most of any engine */
 typedef struct {
     int64_t rows, panels, groups;
@@ -193,6 +119,13 @@ typedef struct {
     fa_quantized_rows rows;
 } fa_quantize_rows_plan;
 
+/* The k best scores for each query so far, and the rows of a corpus that have them. */
+typedef struct {
+    int64_t k, first; /* `first`: the place in the corpus of a product's first row */
+    float *scores;    /* (queries, k) */
+    int64_t *indices;
+} fa_best;
+
 /* gemm: C = norm(activation(A B + bias) * factor + residual), each part optional.
  *
  * fold: C[i] = the max, or the sum, of 0 and of activation(A B + bias) over the rows that i
@@ -228,6 +161,7 @@ typedef struct {
     fa_fold fold;          /* of `fold` alone, as what follows: */
     const int64_t *owners; /* (m,) the rows of C that own those of A, never decreasing */
     int64_t num_owners;    /* the rows of C */
+    const fa_best *best;   /* of `top_k` alone, which stores no C; else NULL */
 } fa_gemm_plan;
 
 /* matmul: the product for every index of an array of matrices, with B unpacked. */
@@ -237,6 +171,28 @@ typedef struct {
     int dims;
     const int64_t *shape, *a_steps, *b_steps, *c_steps; /* (dims,), steps in elements */
 } fa_matmul_plan;
+
+/* top_k: for each query the k rows of a corpus with the highest scores, score = query .
+ * row, or query . row / |row|. The corpus is in parts, one after the other. Each task
+ * leaves its lists, and top_k_merge joins them into the first one, best first. */
+enum { FA_FEW_QUERIES = 7 }; /* up to so many are read as they lie */
+typedef struct {
+    int64_t first, rows; /* the place of its first row in the corpus, how many it has */
+    fa_dtype dtype;
+    const void *x;
+    int64_t ldx;
+} fa_corpus_part;
+typedef struct {
+    int64_t num_queries, dim, k; /* 1 <= k */
+    int64_t rows;                /* of all parts */
+    const fa_corpus_part *parts;
+    const float *queries; /* (num_queries, dim) of at most FA_FEW_QUERIES, or */
+    const void *panels;   /* packed, as the weight of a product */
+    int cosine;           /* divide by the lengths of rows */
+    int64_t tasks;
+    float *scores; /* (tasks, num_queries, k) */
+    int64_t *indices;
+} fa_top_k_plan;
 
 /* softmax: y[i, :] = exp(x[i, :] - max) / sum, max and sum over the row. */
 typedef struct {
@@ -387,8 +343,8 @@ typedef struct {
 /* An instruction set is a table of operations. */
 typedef struct {
     const char *name;
-    fa_op pack, unpack, quantize_weight, quantize_rows, gemm, fold, matmul, softmax,
-        layer_norm, activate, embed, pool;
+    fa_op pack, unpack, quantize_weight, quantize_rows, gemm, fold, matmul, top_k,
+        top_k_merge, softmax, layer_norm, activate, embed, pool;
     fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads;
 } fa_kernels;
 

@@ -24,6 +24,7 @@ typedef float vf __attribute__((vector_size(LANES * 4)));
 typedef int32_t vi __attribute__((vector_size(LANES * 4)));
 typedef float vf_unaligned __attribute__((vector_size(LANES * 4), aligned(4)));
 typedef float v4 __attribute__((vector_size(16)));
+typedef float v8 __attribute__((vector_size(32)));
 typedef int32_t v4i __attribute__((vector_size(16)));
 typedef float v4_unaligned __attribute__((vector_size(16), aligned(4)));
 
@@ -196,94 +197,10 @@ INLINE int64_t block_columns(int64_t start, int64_t n)
     return min64(n - start, SUM_BLOCK);
 }
 
-/* The elements of a and b in turn: a0 b0 a1 b1 ..., the first half of them or the second.
- */
-INLINE vf interleave_low(vf a, vf b)
-{
-#if LANES == 16
-    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
-                                   23);
-#elif LANES == 8
-    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-#else
-    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
-#endif
-}
-
-INLINE vf interleave_high(vf a, vf b)
-{
-#if LANES == 16
-    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14,
-                                   30, 15, 31);
-#elif LANES == 8
-    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-#else
-    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
-#endif
-}
-
 typedef uint64_t vu64 __attribute__((vector_size(LANES * 4)));
 
 /* The elements 1 0 3 2 ... */
 INLINE vf swap_neighbours(vf x) { return (vf)((vu64)x << 32 | (vu64)x >> 32); }
-
-/* x[i][j] and x[j][i] change places. Interleaving the first half of the vectors with the
- * second moves the last bit of an element's vector to the front of its lane; after log2
- * LANES rounds the two have changed roles. */
-INLINE void transpose_square(vf *x)
-{
-    UNROLL
-    for (int round = 1; round < LANES; round *= 2) {
-        vf y[LANES];
-        UNROLL
-        for (int i = 0; i < LANES / 2; i++) {
-            y[2 * i] = interleave_low(x[i], x[i + LANES / 2]);
-            y[2 * i + 1] = interleave_high(x[i], x[i + LANES / 2]);
-        }
-        UNROLL
-        for (int i = 0; i < LANES; i++) x[i] = y[i];
-    }
-}
-
-/* The transpose of the corner (rows, cols) of x, at most LANES each; 0 in what is beyond.
- */
-INLINE void load_transposed(vf *y, const float *x, int64_t ldx, int64_t rows, int64_t cols)
-{
-    UNROLL
-    for (int i = 0; i < LANES; i++) {
-        y[i] = i < rows ? vload_tail(x + i * ldx, cols) : vsplat(0.0f);
-    }
-    transpose_square(y);
-}
-
-/* y (cols, width) = the transpose of x (rows, cols), or of its corner; 0 beyond `rows`. */
-INLINE void transpose_corner(int64_t rows, int64_t cols, const float *x, int64_t ldx,
-                             int64_t width, float *y, int64_t ldy)
-{
-    vf square[LANES];
-    load_transposed(square, x, ldx, rows, cols);
-    UNROLL
-    for (int c = 0; c < LANES; c++) {
-        if (c < cols) vstore_tail(y + c * ldy, square[c], width);
-    }
-}
-
-/* Whole squares, as almost all are, need not ask how long they are. */
-static void transpose(int64_t rows, int64_t cols, const float *x, int64_t ldx,
-                      int64_t width, float *y, int64_t ldy)
-{
-    for (int64_t i = 0; i < width; i += LANES) {
-        for (int64_t j = 0; j < cols; j += LANES) {
-            const float *from = x + i * ldx + j;
-            float *to = y + j * ldy + i;
-            if (rows - i >= LANES && cols - j >= LANES) {
-                transpose_corner(LANES, LANES, from, ldx, LANES, to, ldy);
-            } else {
-                transpose_corner(rows - i, cols - j, from, ldx, width - i, to, ldy);
-            }
-        }
-    }
-}
 
 /* Part `index` of `length` things in `parts` parts whose sizes differ by at most one:
  * where it starts. The part ends where the next one starts. */

@@ -21,6 +21,7 @@ from .positions import (
     sinusoidal_positions,
 )
 from .scaled_dot import attention, attention_varlen, attention_weights
+from .search import top_k
 
 if TYPE_CHECKING:
     from . import nn, plot
@@ -71,6 +72,7 @@ __all__ = [
     "show_config",
     "sinusoidal_positions",
     "softmax",
+    "top_k",
     "trace",
 ]
 

@@ -11,6 +11,7 @@ cdef extern from "fastattn.h":
         FA_UNPACKED_ROWS
         FA_FAR
         FA_EMBED_TABLES
+        FA_FEW_QUERIES
 
     ctypedef struct fa_op:
         int64_t (*tasks)(const void *plan) noexcept nogil
@@ -103,6 +104,11 @@ cdef extern from "fastattn.h":
     ctypedef enum fa_fold:
         FA_FOLD_MAX, FA_FOLD_SUM
 
+    ctypedef struct fa_best:
+        int64_t k, first
+        float *scores
+        int64_t *indices
+
     ctypedef struct fa_gemm_plan:
         int64_t m, n, k
         const float *a
@@ -132,6 +138,7 @@ cdef extern from "fastattn.h":
         fa_fold fold
         const int64_t *owners
         int64_t num_owners
+        const fa_best *best
 
     ctypedef struct fa_matmul_plan:
         fa_gemm_plan first
@@ -141,6 +148,22 @@ cdef extern from "fastattn.h":
         const int64_t *a_steps
         const int64_t *b_steps
         const int64_t *c_steps
+
+    ctypedef struct fa_corpus_part:
+        int64_t first, rows
+        fa_dtype dtype
+        const void *x
+        int64_t ldx
+
+    ctypedef struct fa_top_k_plan:
+        int64_t num_queries, dim, k, rows
+        const fa_corpus_part *parts
+        const float *queries
+        const void *panels
+        int cosine
+        int64_t tasks
+        float *scores
+        int64_t *indices
 
     ctypedef struct fa_softmax_plan:
         int64_t rows, cols
@@ -252,7 +275,8 @@ cdef extern from "fastattn.h":
     ctypedef struct fa_kernels:
         const char *name
         fa_op pack, unpack, quantize_weight, quantize_rows
-        fa_op gemm, fold, matmul, softmax, layer_norm, activate, embed, pool
+        fa_op gemm, fold, matmul, top_k, top_k_merge
+        fa_op softmax, layer_norm, activate, embed, pool
         fa_op attention, attention_weights, attention_merge, sinusoid, rotary, split_heads
 
     int fa_num_kernels() noexcept nogil

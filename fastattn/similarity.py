@@ -28,7 +28,7 @@ Wide = NDArray[float64]
 
 def every(name: str, a: ArrayLike, b: ArrayLike) -> Rows:
     """Compare each of `a` with each of `b`, by the function of a name: (n, m)."""
-    rows, columns = _as_rows(a, "a"), _as_rows(b, "b")
+    rows, columns = as_rows(a, "a"), as_rows(b, "b")
     if rows.shape[1] != columns.shape[1]:
         raise ValueError(
             "a and b must hold vectors of one length, "
@@ -44,7 +44,7 @@ def pairwise(name: str, a: ArrayLike, b: ArrayLike) -> Rows:
         raise ValueError(
             f"a and b must have one shape, got {first.shape} and {second.shape}"
         )
-    rows, columns = _as_rows(first, "a"), _as_rows(second, "b")
+    rows, columns = as_rows(first, "a"), as_rows(second, "b")
     out = np.empty(len(rows), float32)
     for some in _blocks(rows):
         with np.errstate(over="ignore"):
@@ -60,13 +60,13 @@ def _dots(a: Rows, b: Rows) -> Rows:
 def _cosines(a: Rows, b: Rows) -> Rows:
     if len(a) > len(b):
         return _cosines(b, a).T
-    units = _unit_rows(a)
+    units = unit_rows(a)
     out = linear(b, units)
     for some in _blocks(b):
         lengths = _euclidean(b[some])
         extreme = ~((LENGTHS[0] < lengths) & (lengths < LENGTHS[1]))
         if extreme.any():
-            out[some][extreme] = linear(_unit_rows(b[some][extreme]), units)
+            out[some][extreme] = linear(unit_rows(b[some][extreme]), units)
             lengths[extreme] = 1
         out[some] /= lengths[:, None]
     return out.T
@@ -137,14 +137,15 @@ def _blocks(rows: Rows) -> list[slice]:
     return [slice(start, start + step) for start in range(0, len(rows), step)]
 
 
-def _as_rows(vectors: ArrayLike, name: str) -> Rows:
+def as_rows(vectors: ArrayLike, name: str) -> Rows:
+    """Return vectors as (n, dim), a single one as a row."""
     rows = np.atleast_2d(as_float32(vectors, name))
     if rows.ndim != 2:
         raise ValueError(f"{name} must have 1 or 2 dimensions, got {rows.ndim}")
     return rows
 
 
-def _unit_rows(rows: Rows) -> Rows:
+def unit_rows(rows: Rows) -> Rows:
     """Scale rows to unit length; a zero row stays zero."""
     norms = _euclidean(rows)
     norms[norms == 0] = 1

@@ -17,7 +17,7 @@ LAYERS = [
     {"_cpu"},
     {"_program"},
     {"_packed"},
-    {"_distances", "_gemm", "_rowwise"},
+    {"_distances", "_gemm", "_rowwise", "_search"},
     {"_attention"},
     {
         "functional",
@@ -27,6 +27,7 @@ LAYERS = [
         "padding",
         "quantize",
         "similarity",
+        "search",
         "sparse_vectors",
         "init",
         "config",

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 FORBIDDEN = re.compile("-Ofast|-ffast-math|-funsafe|-march|-mtune|-mavx")
 EXTENSIONS = (
     *("_threads", "_cpu", "_program", "_packed"),
-    *("_gemm", "_rowwise", "_attention", "_distances"),
+    *("_gemm", "_rowwise", "_attention", "_distances", "_search"),
 )
 
 

@@ -143,6 +143,18 @@ INLINE void prefetch_next_panels(const fa_gemm_plan *p, int64_t panel, int panel
     t->next_step = FA_ALIGN / sharing;
 }
 
+/* Let the tiles of the first strip prefetch the rows of A that stand where theirs do among
+ * the next p->m rows, a few bytes at each step of p. */
+INLINE void prefetch_next_rows(const fa_gemm_plan *p, int64_t panel, int64_t row,
+                               int64_t rows, int64_t start, tile_plan *t)
+{
+    t->next = t->b;
+    t->next_step = 0;
+    if (panel) return;
+    t->next_step = rows * (int64_t)sizeof(float);
+    t->next = (const char *)(p->a + (row + p->m) * p->lda) + start * t->next_step;
+}
+
 /* Fold the activated rows of a tile into those of C that own them, in order. */
 static void fold_rows(const fa_gemm_plan *p, const float *sums, int64_t c_panel,
                       int64_t row, int64_t rows, int64_t column, int64_t columns)
@@ -199,13 +211,16 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
             if (p->multiplier) {
                 multiply_groups(p, row, rows, panel, panels, start, t.k, t.c, c_panel);
             } else {
-                prefetch_next_panels(p, panel, panels, start, tile - first_tile,
-                                     last_tile - first_tile, &t);
+                if (p->best) prefetch_next_rows(p, panel, row, rows, start, &t);
+                else
+                    prefetch_next_panels(p, panel, panels, start, tile - first_tile,
+                                         last_tile - first_tile, &t);
                 if (transposed) multiply_tile_transposed((int)rows, panels, &t);
                 else multiply_packed((int)rows, panels, &t);
             }
             if (start + t.k < p->k) continue;
             if (p->owners) fold_rows(p, t.c, c_panel, row, rows, column, columns);
+            else if (p->best) keep_tile(p->best, t.c, c_panel, row, rows, column, columns);
             else epilogue(p, t.c, c_panel, row, rows, column, columns);
         }
         start += block;

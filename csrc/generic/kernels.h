@@ -15,6 +15,7 @@ static int64_t no_scratch(const void *plan)
  * none includes another. clang-format would sort them. */
 /* clang-format off */
 #include "formats.h"
+#include "transpose.h"
 #include "vmath.h"
 #include "micro_kernel.h"
 #include "packing.h"
@@ -22,9 +23,11 @@ static int64_t no_scratch(const void *plan)
 #include "layer_norm.h"
 #include "quantize.h"
 #include "group_tile.h"
+#include "best.h"
 #include "gemm.h"
 #include "fold.h"
 #include "matmul.h"
+#include "top_k.h"
 #include "softmax.h"
 #include "attention_task.h"
 #include "attention_masks.h"
@@ -56,6 +59,8 @@ const fa_kernels FA_PASTE(fa_kernels_, ISA) = {
     .gemm = {gemm_tasks, gemm_scratch, gemm_run},
     .fold = {fold_tasks, gemm_scratch, fold_run},
     .matmul = {matmul_tasks, matmul_scratch, matmul_run},
+    .top_k = {top_k_tasks, top_k_scratch, top_k_run},
+    .top_k_merge = {top_k_merge_tasks, no_scratch, top_k_merge_run},
     .softmax = {softmax_tasks, no_scratch, softmax_run},
     .layer_norm = {layer_norm_tasks, no_scratch, layer_norm_run},
     .activate = {activate_tasks, no_scratch, activate_run},

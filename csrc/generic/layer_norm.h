@@ -23,13 +23,18 @@ INLINE float block_sum(const int power, int64_t n, const float *x, float centre)
 }
 
 /* mean((x - centre)^power) */
-INLINE float row_mean(const int power, int64_t n, const float *x, float centre)
+INLINE double row_sum(const int power, int64_t n, const float *x, float centre)
 {
     double total = 0.0;
     for (int64_t i = 0; i < n; i += SUM_BLOCK) {
         total += (double)block_sum(power, block_columns(i, n), x + i, centre);
     }
-    return (float)total / (float)n;
+    return total;
+}
+
+INLINE float row_mean(const int power, int64_t n, const float *x, float centre)
+{
+    return (float)row_sum(power, n, x, centre) / (float)n;
 }
 
 /* y = (x - centre) * factor * weight + bias; y may be x. */

@@ -101,6 +101,7 @@ static int replay(const char *where)
     for (i = 0; i < fa_num_kernels(); i++) {
         if (!fa_kernels_supported(i)) continue;
         product_cases(fa_kernels_at(i));
+        search_cases(fa_kernels_at(i));
         precision_cases(fa_kernels_at(i));
         row_cases(fa_kernels_at(i));
         attention_cases(fa_kernels_at(i));

@@ -31,6 +31,7 @@ void finish(const char *result, const void *bits, int64_t bytes);
 
 /* All cases of a table. */
 void product_cases(const fa_kernels *table);
+void search_cases(const fa_kernels *table);
 void precision_cases(const fa_kernels *table);
 void row_cases(const fa_kernels *table);
 void attention_cases(const fa_kernels *table);
