@@ -156,8 +156,9 @@ class TestTruncateDim:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("ColBERT", "model_type must be SentenceTransformer or .*, got 'ColBERT'"),
-        ("CrossEncoder", "type names a module that fastattn does not know: .*Pooling"),
+        ("ColBERT", "late interaction, with a vector for each token"),
+        ("CrossEncoder", "of a CrossEncoder modules behind the transformer are not read"),
+        ("Reranker", "model_type must be SentenceTransformer or .*, got 'Reranker'"),
         ("SparseEncoder", "type names a module that fastattn does not know: .*Pooling"),
     ],
 )
