@@ -1,9 +1,11 @@
 """What queries and keys are to the distance between them, besides each other."""
 
-from typing import final
+from typing import Any, final
 
 from numpy import float32, int64
 from numpy.typing import NDArray
+
+__pyx_capi__: dict[str, object]  # what attention uses
 
 @final
 class DistanceVectors:
@@ -30,3 +32,4 @@ class DistanceVectors:
         num_heads: int,
         head_dim: int,
     ) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...

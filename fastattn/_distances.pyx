@@ -33,6 +33,10 @@ cdef class DistanceVectors:
         self.keys, self.queries = keys, queries
         self.num_heads, self.head_dim = num_heads, head_dim
 
+    def __reduce__(self):
+        sizes = self.num_heads, self.head_dim
+        return DistanceVectors, (self.keys, self.queries, self.buckets, *sizes)
+
     cdef int give(self, Program program, fa_attention_plan *plan) except -1:
         """Let attention add the products with these vectors."""
         if self.program is None:

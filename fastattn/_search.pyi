@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ._program import Program
 
 FEW_QUERIES: int  # up to so many, the corpus is read as fast as memory allows
+KINDS: dict[str, str]  # the character of a dtype -> the kind of memory that is asked for
 
 def top_k(
     program: Program,

@@ -7,7 +7,9 @@ from ._cpu cimport (
 from ._packed cimport PackedMatrix
 from ._program cimport Program, row_stride
 
-from ._packed import FORMATS, empty_packed, pack
+from . import _packed
+
+from ._packed import empty_packed, pack
 
 FEW_QUERIES = FA_FEW_QUERIES
 KINDS = {"e": "float16", "H": "bfloat16"}
@@ -24,7 +26,7 @@ cdef int set_part(
     if dim > 1 and view.strides[1] != view.itemsize:
         raise ValueError("corpus must have adjacent columns")
     part.rows, part.x, part.ldx = view.shape[0], view.buf, row_stride(view)
-    part.dtype = <fa_dtype><int>FORMATS[kind][0]
+    part.dtype = <fa_dtype><int>_packed.FORMATS[kind][0]
     return 0
 
 

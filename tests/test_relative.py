@@ -93,6 +93,10 @@ def test_same_bits():
     causal = layer(x, causal=True)
     assert_same_bits(layer(x[:, :90], causal=True), causal[:, :90])
     assert_same_bits(pickle.loads(pickle.dumps(layer))(x, causal=True), causal)
+    vectors = layer.scores.relative
+    twin = pickle.loads(pickle.dumps(vectors))
+    assert (twin.num_heads, twin.head_dim) == (vectors.num_heads, vectors.head_dim)
+    assert_same_bits(twin.keys, vectors.keys)
 
 
 def test_weights_of_keys():
