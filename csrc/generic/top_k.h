@@ -25,7 +25,9 @@ static int64_t top_k_tasks(const void *plan)
 static int64_t top_k_scratch(const void *plan)
 {
     const fa_top_k_plan *p = plan;
-    return (int64_t)sizeof(float) * (MC * MAX_PANELS * FA_PANEL + TOP_K_ROWS * p->dim);
+    /* Rounded up, so that what ends with it may start on a cache line. */
+    const int64_t room = TOP_K_ROWS * ceil_div(p->dim, FA_PANEL) * FA_PANEL;
+    return (int64_t)sizeof(float) * (MC * MAX_PANELS * FA_PANEL + room);
 }
 
 /* x = x / |x|; 0 stays 0. */
