@@ -129,7 +129,7 @@ def words_json(text: str, words: Iterable[tuple[str, float]]) -> str:
 
 def ranked_line(corpus_id: int, score: float, text: str) -> str:
     """Write an entry of a ranking as a line of JSON, the score as short as it can be."""
-    values = f'"corpus_id": {corpus_id}, "score": {float32(score)}'
+    values = f'"corpus_id": {corpus_id}, "score": {float32(score)!s}'
     return f'{{{values}, "text": {json.dumps(text)}}}'
 
 

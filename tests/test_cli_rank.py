@@ -65,7 +65,7 @@ class TestRank:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         assert [list(line) for line in lines] == [["corpus_id", "score", "text"]] * 2
         for line, entry in zip(lines, ranked, strict=True):
-            assert np.float32(line["score"]) == entry["score"]
+            assert str(line["score"]) == str(np.float32(entry["score"]))
             assert line | {"score": entry["score"]} == entry
 
     def test_weights_reach_load(self, capsys):
