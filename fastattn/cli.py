@@ -1,4 +1,4 @@
-"""The command line: ``fastattn info``, ``encode``, ``rank``, ``explain``, ``download``."""
+"""The command line: ``fastattn info``, ``encode``, ``search``, ``rank`` and others."""
 
 import argparse
 import io
@@ -6,9 +6,7 @@ import os
 import signal
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +14,16 @@ from . import __version__, num_threads, show_config
 from ._packed import FORMATS
 from ._packed import PRECISIONS as COMPUTE
 from .cli_corpus import add_folder_options, encode_folder, is_folder
+from .cli_search import add_search_options, run_search
+from .cli_shared import (
+    complain,
+    computing,
+    load_for,
+    one_line,
+    read_texts,
+    shared_keywords,
+    warnings_in_one_line,
+)
 from .display import (
     COLUMNS,
     closest_pairs,
@@ -31,8 +39,6 @@ from .files import (
     check_unicode,
     json_line,
     ranked_line,
-    read_field,
-    read_lines,
     words_json,
     write_npy,
     write_whole,
@@ -41,13 +47,6 @@ from .quantize import PRECISIONS, SCALAR
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
-
-# The kinds of models that a command takes.
-TAKES = {
-    "encode": ("TextEncoder", "SparseEncoder"),
-    "explain": ("TextEncoder", "CrossEncoder", "SparseEncoder"),
-    "rank": ("CrossEncoder",),
-}
 
 # A table of the similarities of so many texts fits a terminal.
 TABLE_TEXTS = 10
@@ -125,20 +124,6 @@ def flush() -> None:
         raise OSError(error.errno, error.strerror, "standard output") from None
 
 
-def complain(message: str) -> None:
-    """Write a line to standard error, if there is one."""
-    # Without it print would write to standard output.
-    if sys.stderr is not None:
-        print(f"fastattn: {message}", file=sys.stderr)
-
-
-def one_line(error: Exception) -> str:
-    """Say what an error says, in one line."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def parser() -> Parser:
     """Make the parser of the command line."""
     top = Parser(prog="fastattn", description="Transformer encoders on CPUs.")
@@ -158,21 +143,21 @@ def parser() -> Parser:
     add("--truncate-dim", type=int, metavar="D", help="leading values kept of a vector")
     add("--precision", choices=WRITTEN, help="values are written as [float32]")
     add_folder_options(encode)
+    search = command(run_search, "search", "find what in a folder is closest to texts")
+    add_search_options(search)
     rank = command(run_rank, "rank", "order texts by how they answer a query")
     rank.add_argument("query", metavar="QUERY", help="what the texts are to answer")
     rank.add_argument("--top", type=int, metavar="K", help="show so many, the best")
-    files = (
-        (encode, f"a {VECTOR_FILES[0]} file, a FOLDER/"),
-        (rank, f"a {RANKED_FILES[0]} file"),
-    )
-    for each, output in files:
+    ranked = f"a {RANKED_FILES[0]} file"
+    files = {encode: f"a {VECTOR_FILES[0]} file, a FOLDER/", search: ranked, rank: ranked}
+    for each, output in files.items():
         add = each.add_argument
         add("--output", metavar="FILE", help=f"{output}; - is standard output, JSON Lines")
         add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
         add("--compute", choices=COMPUTE, default="float32", help="[%(default)s]")
         add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
     compare = command(run_compare, "compare", "tell how close and fast --compute makes it")
-    for each in encode, rank, compare:
+    for each in encode, search, rank, compare:
         add = each.add_argument
         add("texts", nargs="*", metavar="TEXT", help="a text")
         add("--input", metavar="FILE", help="one text a line; - is standard input")
@@ -186,7 +171,7 @@ def parser() -> Parser:
     download = command(run_download, "download", "get a model from the Hugging Face hub")
     download.add_argument("name", metavar="NAME", help="as on the hub: organisation/model")
     download.add_argument("--revision", metavar="R", help="a branch, a tag or a commit")
-    models = dict.fromkeys((encode, explain, compare), DEFAULT_MODEL)
+    models = dict.fromkeys((encode, search, explain, compare), DEFAULT_MODEL)
     for each, name in (models | {rank: DEFAULT_RERANKER}).items():
         each.add_argument("--model", default=name, help="a folder or a name [%(default)s]")
     return top
@@ -340,63 +325,3 @@ def run_download(options: argparse.Namespace) -> None:
     from .models.download import download
 
     print(download(options.name, revision=options.revision))
-
-
-def load_for(command: str, name: str, **settings: Any) -> Any:
-    """Load a model for a command, of the kind that it takes."""
-    from .loading import CLASSES
-    from .models.download import folder_of
-    from .models.kinds import kinds_of
-
-    folder = folder_of(name, None, False)
-    kinds = kinds_of(folder)
-    for kind in kinds:
-        if kind in TAKES[command]:
-            return CLASSES[kind].load(name, **settings)
-    fit = [f"fastattn {other}" for other, takes in TAKES.items() if kinds[0] in takes]
-    raise ValueError(f"{folder.path}: holds a {kinds[0]}: give it to {' or '.join(fit)}")
-
-
-def computing(options: argparse.Namespace) -> dict[str, Any]:
-    """Give the keywords of `load` that say how is computed."""
-    return {"compute": options.compute, "weights": options.weights}
-
-
-def shared_keywords(options: argparse.Namespace) -> dict[str, Any]:
-    """Give the keywords of options that commands share."""
-    keywords = {"num_threads": options.threads}
-    if options.batch_tokens is not None:
-        keywords["batch_tokens"] = options.batch_tokens
-    return keywords
-
-
-@contextmanager
-def warnings_in_one_line() -> Iterator[None]:
-    """Show what is warned of in the block, each in a line."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        complain(f"warning: {warning.message}")
-
-
-def read_texts(options: argparse.Namespace) -> list[str]:
-    """Read the texts that the options give or name."""
-    if options.input is None:
-        if options.field is not None:
-            raise ValueError("--field is about JSON Lines: give --input FILE with it")
-        if not options.texts:
-            raise ValueError("no texts: give some, or --input FILE (- for standard input)")
-        return [
-            check_unicode(text, f"text {number}")
-            for number, text in enumerate(options.texts, 1)
-        ]
-    if options.texts:
-        raise ValueError("give texts or --input, not both")
-    if options.field is None:
-        return [line for _, line in read_lines(options.input)]
-    return [
-        read_field(line, options.field, where)
-        for where, line in read_lines(options.input)
-        if line.strip()
-    ]

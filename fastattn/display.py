@@ -106,6 +106,20 @@ def score_line(score: float, text: str) -> str:
     return f"{value}  {label(text, COLUMNS - len(value) - 2)}"
 
 
+def hit_line(rank: int, score: float, id: object, text: str | None) -> str:
+    """Show what a search found: its rank, score and id, and its text if there is one.
+
+    Examples
+    --------
+    >>> from fastattn.display import hit_line
+    >>> hit_line(1, 0.98765, "food-7", "A man is eating food.")
+    '  1    0.9877  food-7  A man is eating food.'
+    """
+    line = f"{rank:3}  {score:8.4f}  {label(str(id), LABEL_COLUMNS[1])}"
+    room = max(COLUMNS - columns(line) - 2, LABEL_COLUMNS[0])
+    return line if text is None else f"{line}  {label(text, room)}"
+
+
 def label(text: str, room: int) -> str:
     """Shorten a text to a line of at most `room` columns.
 

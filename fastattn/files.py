@@ -133,6 +133,13 @@ def ranked_line(corpus_id: int, score: float, text: str) -> str:
     return f'{{{values}, "text": {json.dumps(text)}}}'
 
 
+def hit_json(query: str, rank: int, score: float, id: Any, text: str | None) -> str:
+    """Write what was found for a query as a line of JSON, with its text if there is one."""
+    values = f'"query": {json.dumps(query)}, "rank": {rank}, "score": {float32(score)!s}'
+    shown = "" if text is None else f', "text": {json.dumps(text)}'
+    return f'{{{values}, "id": {json.dumps(id)}{shown}}}'
+
+
 def write_whole(name: str, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it is there as a whole or not at all.
 

@@ -41,7 +41,7 @@ LAYERS = [
     {"corpus"},
     {"tracing", "comparison"},
     {"page"},
-    {"display", "plot", "cli", "cli_corpus"},
+    {"display", "plot", "cli", "cli_corpus", "cli_search", "cli_shared"},
     {"__main__"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

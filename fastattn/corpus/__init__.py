@@ -1,7 +1,16 @@
 """A corpus of any size: into shards of vectors, and what is done with them."""
 
 from .encoding import encode_corpus
-from .shards import folder_line
+from .shards import folder_line, read_manifest
+from .texts import read_texts
 from .vectors import Vectors, open_vectors, quantize_vectors
 
-__all__ = ["Vectors", "encode_corpus", "folder_line", "open_vectors", "quantize_vectors"]
+__all__ = [
+    "Vectors",
+    "encode_corpus",
+    "folder_line",
+    "open_vectors",
+    "quantize_vectors",
+    "read_manifest",
+    "read_texts",
+]
