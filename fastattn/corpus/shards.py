@@ -6,7 +6,7 @@ to it has reached the disk before: its name is the commit.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -86,6 +86,11 @@ class Folder(NamedTuple):
         else:
             write_parquet(path, [row.id for row in rows], vectors)
 
+    def places(self, number: int) -> Iterator[dict[str, Any]]:
+        """Read the id and the place of each record of a shard."""
+        with self.file(number, "ids.jsonl").open("rb") as lines:
+            yield from map(json.loads, lines)
+
     def before(self, number: int) -> tuple[int, Record] | None:
         """Find where a source can be read from for a shard: one, and its first record.
 
@@ -93,11 +98,10 @@ class Folder(NamedTuple):
         """
         for each in range(number - 1, -1, -1):
             if self.has(each):
-                with self.file(each, "ids.jsonl").open("rb") as lines:
-                    fields = json.loads(lines.readline())
-                if "offset" not in fields:
+                place = next(self.places(each))
+                if "offset" not in place:
                     return None
-                return each, Record(fields["line"], fields["offset"], None)
+                return each, Record(place["line"], place["offset"], None)
         return None
 
     def sweep(self, turn: Turn) -> None:

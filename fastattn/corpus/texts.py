@@ -1,10 +1,8 @@
 """The texts of vectors that were found, read again where they came from."""
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from .shards import Folder, read_manifest
 from .sources import Fields, Record, Source, open_source
@@ -39,7 +37,7 @@ def _records(
 ) -> Iterator[tuple[int, Record]]:
     """Give the records of rows; one pass over a source that is not read from a byte on."""
     for number in sorted({row // size for row in rows}):
-        for row, place in enumerate(_places(files, number), number * size):
+        for row, place in enumerate(files.places(number), number * size):
             if row not in rows:
                 continue
             if "offset" not in place:
@@ -48,8 +46,3 @@ def _records(
                 return
             start = Record(place["line"], place["offset"], None)
             yield row, next(iter(source.records(start)))
-
-
-def _places(files: Folder, number: int) -> Iterator[dict[str, Any]]:
-    with files.file(number, "ids.jsonl").open("rb") as lines:
-        yield from map(json.loads, lines)

@@ -1,9 +1,8 @@
 """The vectors of a corpus, where they lie; and fewer bits of them."""
 
-import bisect
-import json
 import os
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +49,14 @@ class Vectors:
             )
         self.dim, self.precision = manifest["dim"], manifest["precision"]
         self._folder, self._rows = folder, manifest["rows"]
-        self._starts = list(range(0, self._rows, size))
-        self.shards = []
-        for number, start in enumerate(self._starts):
+        self._size, self.shards = size, []
+        for number, start in enumerate(range(0, self._rows, size)):
             path = files.file(number, "npy")
             shard = np.load(path, mmap_mode="r", allow_pickle=False)
             if len(shard) != min(size, self._rows - start):
                 raise ValueError(f"{path}: holds {len(shard)} vectors, which is wrong")
             self.shards.append(shard)
-        self.ids = Ids(files, self._starts, self._rows)
+        self.ids = Ids(files, size, self._rows)
 
     def __repr__(self) -> str:
         """Show what is in it."""
@@ -71,9 +69,8 @@ class Vectors:
     def __getitem__(self, index: int | slice) -> NDArray[Any]:
         """Read a vector (dim,), or some that follow one another (n, dim)."""
         if not isinstance(index, slice):
-            row = range(self._rows)[index]
-            number = bisect.bisect_right(self._starts, row) - 1
-            return np.array(self.shards[number][row - self._starts[number]])
+            number, row = divmod(range(self._rows)[index], self._size)
+            return np.array(self.shards[number][row])
         rows = range(self._rows)[index]
         if not rows or not self.shards:
             empty: NDArray[Any] = (
@@ -83,7 +80,7 @@ class Vectors:
         low, high = min(rows[0], rows[-1]), max(rows[0], rows[-1])
         parts = [
             shard[max(0, low - start) : high + 1 - start]
-            for start, shard in zip(self._starts, self.shards, strict=True)
+            for start, shard in zip(count(0, self._size), self.shards, strict=False)
             if start <= high and low < start + len(shard)
         ]
         read = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -93,8 +90,8 @@ class Vectors:
 class Ids(Sequence[Any]):
     """The ids of vectors, those of a shard read at a time."""
 
-    def __init__(self, files: Folder, starts: list[int], rows: int) -> None:
-        self._files, self._starts, self._rows = files, starts, rows
+    def __init__(self, files: Folder, size: int, rows: int) -> None:
+        self._files, self._size, self._rows = files, size, rows
         self._number, self._read = -1, list[Any]()
 
     def __len__(self) -> int:
@@ -105,20 +102,18 @@ class Ids(Sequence[Any]):
         """Read an id, or a list of them."""
         if isinstance(index, slice):
             return [self[row] for row in range(self._rows)[index]]
-        row = range(self._rows)[index]
-        number = bisect.bisect_right(self._starts, row) - 1
+        number, row = divmod(range(self._rows)[index], self._size)
         if number != self._number:
             self._number, self._read = number, self._of(number)
-        return self._read[row - self._starts[number]]
+        return self._read[row]
 
     def __iter__(self) -> Iterator[Any]:
         """Read them in order."""
-        for number in range(len(self._starts)):
+        for number in range(-(-self._rows // self._size)):
             yield from self._of(number)
 
     def _of(self, number: int) -> list[Any]:
-        with self._files.file(number, "ids.jsonl").open("rb") as lines:
-            return [json.loads(line)["id"] for line in lines]
+        return [place["id"] for place in self._files.places(number)]
 
 
 def open_vectors(out_dir: str | os.PathLike[str]) -> Vectors:
