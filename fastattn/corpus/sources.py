@@ -48,6 +48,14 @@ class Fields(NamedTuple):
     text: str
     id: str | None
 
+    def check(self, names: list[str], source: str) -> None:
+        """Refuse a table that has columns of other names only."""
+        for field in self:
+            if field is not None and field not in names:
+                raise ValueError(
+                    f"{source}: no column {field!r}: there are {', '.join(names)}"
+                )
+
     def of(self, record: Any) -> tuple[Any, str]:
         """Read the id and the text of a record with named fields."""
         if not isinstance(record, Mapping):
@@ -187,11 +195,7 @@ class Table(File):
         with self._open() as file:
             rows = self._rows(file, None)
             names = next(rows, Record(1, None, [])).content
-            for field in self.fields:
-                if field is not None and field not in names:
-                    raise ValueError(
-                        f"{self.name}: no column {field!r}: there are {', '.join(names)}"
-                    )
+            self.fields.check(names, self.name)
             self._names = names
             yield from rows if start is None else self._rows(file, start)
 
@@ -251,10 +255,7 @@ class Parquet(Source):
 
         names = [name for name in self.fields if name is not None]
         with parquet.ParquetFile(self.name) as file:
-            for name in names:
-                if name not in file.schema_arrow.names:
-                    known = ", ".join(file.schema_arrow.names)
-                    raise ValueError(f"{self.name}: no column {name!r}: there are {known}")
+            self.fields.check(file.schema_arrow.names, self.name)
             self._count = file.metadata.num_rows
             number = 0
             for batch in file.iter_batches(batch_size=1024, columns=names):
