@@ -87,8 +87,18 @@ def download(
     >>> (folder / "model.safetensors").is_file()
     True
     """
+    return get(name, revision, token)
+
+
+def get(
+    name: str | os.PathLike[str],
+    revision: str | None = None,
+    token: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Do what `download` does, with the cache of huggingface_hub or another."""
     _check_token(token)
-    found = find(name, revision, whole=True)
+    found = find(name, revision, cache, whole=True)
     if found is not None:
         return found
     try:
@@ -100,7 +110,7 @@ def download(
         ) from None
     name = os.fspath(name)
     with _errors_in_words(name, revision):
-        return _fetch(name, revision, token)
+        return _fetch(name, revision, token, cache)
 
 
 def folder_of(name: str | os.PathLike[str], revision: str | None, from_hub: bool) -> Folder:
@@ -122,7 +132,12 @@ def _check_token(token: str | None) -> None:
         )
 
 
-def _fetch(name: str, revision: str | None, token: str | None) -> Path:
+def _fetch(
+    name: str,
+    revision: str | None,
+    token: str | None,
+    cache: str | os.PathLike[str] | None,
+) -> Path:
     """Get the files of a model, and give their folder."""
     from huggingface_hub import constants, errors, hf_hub_download, model_info
 
@@ -139,10 +154,11 @@ def _fetch(name: str, revision: str | None, token: str | None) -> Path:
     files = [file.rfilename for file in info.siblings or ()]
     Listing(full_name, revision, files).check()
     # Where it is looked for: the library asks the environment once, when it is imported.
-    get = partial(hf_hub_download, full_name, cache_dir=cache_folder(), token=token)
+    folder = cache_folder(cache)
+    get_file = partial(hf_hub_download, full_name, cache_dir=folder, token=token)
     for file in wanted(files):
         # By the commit: a branch may move meanwhile.
-        path = get(file, revision=info.sha)
+        path = get_file(file, revision=info.sha)
         if file == "config.json":
             # Weights of gigabytes come behind it.
             config = Settings.read(Folder(Path(path).parent), file)
@@ -153,12 +169,12 @@ def _fetch(name: str, revision: str | None, token: str | None) -> Path:
     # found; and that there is no modules.json, if the server says of which commit that is.
     for file in (LAST,) if LAST in files else ("config.json", LAST):
         try:
-            get(file, revision=revision)
+            get_file(file, revision=revision)
         except errors.LocalEntryNotFoundError:
             raise
         except errors.EntryNotFoundError:
             pass
-    found = locate(full_name, revision)
+    found = locate(full_name, revision, cache)
     if found.name != info.sha:
         raise ConnectionError(f"{name} changed while it was downloaded: try again")
     return found

