@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .comparison import compare_compute
     from .corpus import encode_corpus, open_vectors, quantize_vectors
     from .cross_encoder import CrossEncoder
+    from .integrations.sentence_transformers import SentenceTransformer
     from .loading import load
     from .models.download import download
     from .page import explain
@@ -41,6 +42,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CrossEncoder",
     "ModelFormatError",
+    "SentenceTransformer",
     "SparseEncoder",
     "SparseVectors",
     "TextEncoder",
@@ -79,6 +81,7 @@ __all__ = [
 # The module of what needs layers; nothing has the name of its module, which would hide it.
 LAZY = {
     "CrossEncoder": "cross_encoder",
+    "SentenceTransformer": "integrations.sentence_transformers",
     "SparseEncoder": "sparse_encoder",
     "SparseVectors": "sparse_vectors",
     "TextEncoder": "text",

@@ -148,6 +148,10 @@ class TextModel:
         """Read a folder that holds one, and store the matrices as `weights` says."""
         raise NotImplementedError
 
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that `load` reads."""
+        raise NotImplementedError
+
     def _compute_in(self, precision: str) -> None:
         """Take the products of what computes for each token in another precision."""
         self.model.compute_in(precision)

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from support.bits import using_isa
 from support.folders import TINY, copy_tiny
+from support.torch_stub import make_torch
 
 import fastattn
 from fastattn import _cpu
@@ -51,3 +53,17 @@ def model():
 def folder(tmp_path):
     """Copy the folder of the tiny model, to change it."""
     return copy_tiny(tmp_path)
+
+
+@pytest.fixture
+def torch(monkeypatch):
+    """Let a stub be imported as torch."""
+    module = make_torch()
+    monkeypatch.setitem(sys.modules, "torch", module)
+    return module
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    """Let torch not be installed."""
+    monkeypatch.setitem(sys.modules, "torch", None)

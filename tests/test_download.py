@@ -48,6 +48,20 @@ class TestDownload:
         assert lines == ["32", f"{folder} 48", str(folder)]
         assert hub.requests == []
 
+    def test_into_another_cache(self, hub, tmp_path):
+        commit = hub.publish(NAME, FILES)
+        other = tmp_path / "other"
+        script = f"""
+from fastattn.models.download import get
+print(get({NAME!r}, cache={str(other)!r}))
+attempt(fa.load, {NAME!r})
+print(fa.SentenceTransformer({NAME!r}, cache_folder={str(other)!r}).max_seq_length)
+"""
+        folder, missing, length = hub.client(tmp_path, script)
+        assert folder == str(snapshot(tmp_path, NAME, commit)).replace("/hub/", "/other/")
+        assert missing.startswith("FileNotFoundError")
+        assert length == "48"
+
     def test_revisions(self, hub, tmp_path):
         plain = ("config.json", "model.safetensors", "tokenizer.json")
         old = {name: FILES[name] for name in plain}

@@ -40,7 +40,7 @@ LAYERS = [
     {"loading"},
     {"corpus"},
     {"tracing", "comparison"},
-    {"page"},
+    {"page", "integrations"},
     {"display", "plot", "cli", "cli_corpus", "cli_search", "cli_shared"},
     {"__main__"},
 ]

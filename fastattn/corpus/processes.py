@@ -19,7 +19,7 @@ def run_each(
     """Call `run` on each turn, with what it reports progress to: here if there is one."""
     if len(turns) == 1:
         return [run(turns[0], advance)]
-    context: Any = multiprocessing.get_context(_start_method())
+    context: Any = multiprocessing.get_context(start_method())
     workers, waiting = [], []
     try:
         for turn in turns:
@@ -63,7 +63,7 @@ def _work(connection: Connection, run: Callable[..., Any], turn: Any) -> None:
     """Do the work of one process."""
     # Ctrl-C reaches every process of a terminal; the first one speaks for all.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         done = run(turn, lambda *step: connection.send(("step", step)))
     except Exception as error:
@@ -72,7 +72,7 @@ def _work(connection: Connection, run: Callable[..., Any], turn: Any) -> None:
         connection.send(("done", done))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when the one that started it is gone, also if that was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -80,7 +80,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _start_method() -> str:
+def start_method() -> str:
     """Choose how to start processes: by a copy of this one, unless it has threads.
 
     A copy shares the memory of the model. Of other threads it has only the locks; those of

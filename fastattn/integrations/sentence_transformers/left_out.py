@@ -1,0 +1,81 @@
+"""What sentence-transformers has and these classes have not: each with the reason."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...models.sentence import WITHOUT_EFFECT
+
+NO_TRAINING = (
+    "nothing is trained here: train with sentence-transformers, and load the folder"
+)
+NO_TORCH = "there is no module of torch here"
+NO_ADAPTERS = "adapters are merged into a folder before it is loaded"
+NO_UPLOAD = "save the model, and upload the folder with `hf upload`"
+
+# Attributes and methods.
+ATTRIBUTES = {
+    **dict.fromkeys(
+        (
+            *("fit", "old_fit", "smart_batching_collate", "gradient_checkpointing_enable"),
+            *("smart_batching_collate_text_only", "merge", "get_sentence_features"),
+        ),
+        NO_TRAINING,
+    ),
+    **dict.fromkeys(
+        (
+            *("forward", "compile", "transformers_model", "model", "dtype", "modules"),
+            *("children", "parameters", "state_dict", "cuda", "clear_placement_cache"),
+        ),
+        NO_TORCH,
+    ),
+    **dict.fromkeys(
+        (
+            *("load_adapter", "add_adapter", "set_adapter", "disable_adapters"),
+            *("enable_adapters", "active_adapters", "active_adapter", "delete_adapter"),
+            *("get_adapter_state_dict", "has_peft_compatible_model"),
+            "check_peft_compatible_model",
+        ),
+        NO_ADAPTERS,
+    ),
+    "save_to_hub": NO_UPLOAD,
+    "push_to_hub": NO_UPLOAD,
+    "set_pooling_include_prompt": "1_Pooling/config.json says it, as include_prompt",
+    "get_default_activation_fn": "encoder.activation is the name of it",
+}
+
+# Keywords that are handed on to other libraries, and change no numbers: where files are,
+# how torch computes, in what form a backend has the model.
+HANDED_ON = WITHOUT_EFFECT | {
+    *("cache_dir", "local_files_only", "token", "code_revision", "export", "provider"),
+    *("provider_options", "session_options", "ov_config", "subfolder"),
+}
+
+# In what models are computed here, as torch and transformers name it.
+DTYPES = ("auto", "float32", "torch.float32", "None")
+
+
+def refuse_attribute(kind: str, name: str) -> AttributeError:
+    """Make the error about an attribute that is not there."""
+    reason = f": {ATTRIBUTES[name]}" if name in ATTRIBUTES else ""
+    return AttributeError(f"{kind} has no attribute {name!r}{reason}")
+
+
+def refuse_keywords(function: str, keywords: Iterable[str]) -> None:
+    """Refuse what a method of a model hands on to modules, and what it does not know."""
+    for keyword in keywords:
+        raise ValueError(
+            f"{function}() got {keyword!r}, which no model here reads: leave it out"
+        )
+
+
+def check_handed_on(name: str, keywords: dict[str, Any] | None, *allowed: str) -> None:
+    """Refuse keywords in a dictionary for another library that may change numbers."""
+    for keyword, value in (keywords or {}).items():
+        if keyword in ("dtype", "torch_dtype") and str(value) not in DTYPES:
+            raise ValueError(
+                f"{name}[{keyword!r}] must be float32, in which models are computed, got "
+                f"{value!r}: model_kwargs={{'compute': 'bfloat16'}} or {{'weights': "
+                "'float16'}}, as fastattn.load has them, are close to it"
+            )
+        if keyword not in HANDED_ON and keyword not in allowed:
+            raise ValueError(f"{name}[{keyword!r}] is not read, and may change numbers")
