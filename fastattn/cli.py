@@ -15,7 +15,9 @@ from ._packed import FORMATS
 from ._packed import PRECISIONS as COMPUTE
 from .cli_corpus import add_folder_options, encode_folder, is_folder
 from .cli_search import add_search_options, run_search
+from .cli_serve import add_serve_options, run_serve
 from .cli_shared import (
+    DEFAULT_MODEL,
     complain,
     computing,
     load_for,
@@ -45,7 +47,6 @@ from .files import (
 )
 from .quantize import PRECISIONS, SCALAR
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 
 # A table of the similarities of so many texts fits a terminal.
@@ -148,9 +149,8 @@ def parser() -> Parser:
     rank = command(run_rank, "rank", "order texts by how they answer a query")
     rank.add_argument("query", metavar="QUERY", help="what the texts are to answer")
     rank.add_argument("--top", type=int, metavar="K", help="show so many, the best")
-    ranked = f"a {RANKED_FILES[0]} file"
-    files = {encode: f"a {VECTOR_FILES[0]} file, a FOLDER/", search: ranked, rank: ranked}
-    for each, output in files.items():
+    vectors, ranked = f"a {VECTOR_FILES[0]} file, a FOLDER/", f"a {RANKED_FILES[0]} file"
+    for each, output in {encode: vectors, search: ranked, rank: ranked}.items():
         add = each.add_argument
         add("--output", metavar="FILE", help=f"{output}; - is standard output, JSON Lines")
         add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
@@ -168,6 +168,7 @@ def parser() -> Parser:
     add("text", metavar="TEXT", help="the text")
     add("--pair", metavar="TEXT", help="a second text behind it")
     add("-o", "--output", metavar="FILE", default="attention.html", help="[%(default)s]")
+    add_serve_options(command(run_serve, "serve", "answer requests over HTTP"))
     download = command(run_download, "download", "get a model from the Hugging Face hub")
     download.add_argument("name", metavar="NAME", help="as on the hub: organisation/model")
     download.add_argument("--revision", metavar="R", help="a branch, a tag or a commit")

@@ -9,12 +9,15 @@ from typing import Any
 
 from .files import check_unicode, read_field, read_lines
 
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+
 # The kinds of models that a command takes.
 TAKES = {
     "encode": ("TextEncoder", "SparseEncoder"),
     "explain": ("TextEncoder", "CrossEncoder", "SparseEncoder"),
     "rank": ("CrossEncoder",),
     "search": ("TextEncoder",),
+    "serve": ("TextEncoder", "CrossEncoder"),
 }
 
 

@@ -262,6 +262,17 @@ class TextModel:
                 stacklevel=_level_of_caller(),
             )
 
+    def _tokens(
+        self,
+        texts: list[Any],
+        prompt: str,
+        tokenize: Callable[["Tokenizer", str, int], Any] = Tokenization,
+    ) -> list[Tokens]:
+        """Tokenize texts as `_batches` does, all of them, in this thread alone."""
+        tokenization = tokenize(self.tokenizer, prompt, 1)
+        parts = windows(tokenization, texts, BATCH_TOKENS)
+        return [tokens for _, window in parts for tokens in window]
+
     @property
     def _values(self) -> dict[str, str]:
         """What a trace has of what follows the encoder: names of values, and what it is."""

@@ -47,7 +47,7 @@ class TestRank:
 
     def test_what_else_takes_no_reranker(self, capsys):
         assert main(["encode", "a", "--model", str(RERANKER)]) == 2
-        fit = "give it to fastattn explain or fastattn rank\n"
+        fit = "give it to fastattn explain or fastattn rank or fastattn serve\n"
         assert_one_line(capsys, f"holds a CrossEncoder: {fit}")
 
     def test_what_takes_no_sparse_model(self, capsys):

@@ -40,8 +40,16 @@ LAYERS = [
     {"loading"},
     {"corpus"},
     {"tracing", "comparison"},
-    {"page", "integrations"},
-    {"display", "plot", "cli", "cli_corpus", "cli_search", "cli_shared"},
+    {"page", "integrations", "serve"},
+    {
+        "display",
+        "plot",
+        "cli",
+        "cli_corpus",
+        "cli_search",
+        "cli_serve",
+        "cli_shared",
+    },
     {"__main__"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
