@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from support.processes import environment
 from support.serving import PATIENCE, Client, reply, wait_until
 
 from fastattn.cli import main
+from fastattn.serve.processes import listen
 
 CROSS = DATA / "cross" / "electra"
 
@@ -139,6 +141,17 @@ def test_a_worker_that_is_killed_ends_all():
         assert errors == f"fastattn: error: {said}\n"
         assert process.returncode == 2
         assert not any(map(is_there, workers))
+
+
+def test_answers_go_out_at_once_and_wait_for_no_reader_for_ever():
+    with (
+        listen("127.0.0.1", 0, 2.5) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        # Otherwise a body waits 40 ms, until the client has said that its head is there.
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2500
 
 
 def test_the_key_may_come_from_the_environment():

@@ -94,8 +94,10 @@ def listen(host: str, port: int, unread_seconds: float) -> socket.socket:
     """Bind a port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # What is accepted inherits these. Without the first, the body of an answer waits until
+    # its head has arrived.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if sys.platform == "linux":
-        # What is accepted inherits it.
         milliseconds = int(1000 * unread_seconds)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return listener
