@@ -1,127 +1,18 @@
 """A corpus of any size into vectors: shard after shard, and on from where it stopped."""
 
 import os
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from itertools import count, islice
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-
-from .. import __version__
 from .._threads import num_threads, thread_count
-from ..arrays import as_choice, as_index
-from ..errors import TruncationWarning
-from ..keywords import check_options
-from ..streams import Part
+from ..arrays import as_index
 from ..text import TextEncoder
+from .job import SHARD_ROWS, check_job_options, open_job
 from .processes import run_each
 from .progress import Meter
-from .shards import Folder, Row, Turn, open_folder
-from .sources import Fields, Iterated, Record, Source, open_source
-
-# Vectors of a file: many enough that files are few, few enough that losing the work on one
-# does not hurt.
-SHARD_ROWS = 10_000
-
-FORMATS = ("npy", "parquet")
-PRECISIONS = ("float32", "float16")
-ON_ERRORS = ("nan", "raise")
-
-# Options of `TextEncoder.encode` that make no vectors of float32 or float16, one a text.
-LEFT_OUT = ("output", "ranges")
-
-
-class Tally(NamedTuple):
-    """Texts that were met, of them those cut, and the rows that the source has in all."""
-
-    texts: int
-    cut: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be done, by every process alike."""
-
-    model: TextEncoder
-    source: Source
-    folder: Folder
-    shard_rows: int
-    errors: str
-    call: Any
-
-    def run(self, turn: Turn, advance: Callable[[int, int | None], None]) -> Tally:
-        """Encode the shards that are meant and not there yet."""
-        first = next(n for n in count(turn.first, turn.step) if not self.folder.has(n))
-        number, records = self._from(first)
-        texts = cut = rows = 0
-        while True:
-            if turn.has(number) and not self.folder.has(number):
-                shard = list(islice(records, self.shard_rows))
-                size = len(shard)
-                if shard:
-                    done = self._encode(number, shard, advance)
-                    texts, cut = texts + done.texts, cut + done.cut
-            else:
-                size = _pass(records, self.shard_rows)
-            rows = number * self.shard_rows + size
-            if size < self.shard_rows:
-                return Tally(texts, cut, rows)
-            number += 1
-
-    def _from(self, number: int) -> tuple[int, Any]:
-        """Go to a shard in the source, or before it: to which, and its records."""
-        found = self.folder.before(number)
-        if found is None:
-            return 0, self.source.records()
-        before, record = found
-        return before, self.source.records(record)
-
-    def _encode(
-        self, number: int, records: list[Record], advance: Callable[[int, int | None], None]
-    ) -> Tally:
-        """Encode one shard and write it."""
-        start = number * self.shard_rows
-        total = self.source.rows(records[-1], start + len(records) - 1)
-        left = None if total is None else max(0, total - start - len(records))
-        rows, texts = self._read(records, start)
-        good = [i for i, row in enumerate(rows) if row.problem is None]
-        part = Part(start, texts)
-        results, is_cut = self.model._part(part, self.call, lambda n: advance(n, left))
-        precision = self.call.wanted.precision
-        vectors = precision.empty(len(rows), self.call.wanted.dim)
-        vectors[:] = np.nan
-        vectors[good] = results
-        if self.call.on_truncation == "error":
-            for i in np.flatnonzero(is_cut):
-                problem = f"more than {self.model.max_length} tokens"
-                rows[good[i]] = self._bad(rows[good[i]].record, rows[good[i]].id, problem)
-                vectors[good[i]] = np.nan
-        advance(len(rows) - len(good), left)
-        self.folder.write(number, self.source.name, rows, vectors, start)
-        return Tally(len(texts), int(is_cut.sum()), 0)
-
-    def _read(self, records: list[Record], start: int) -> tuple[list[Row], list[str]]:
-        """Read records: what is kept of each, and the texts of those that are good."""
-        rows, texts = [], []
-        for index, record in enumerate(records, start):
-            try:
-                key, text = self.source.read(record)
-            except ValueError as problem:
-                key = index if self.source.fields.id is None else None
-                rows.append(self._bad(record, key, str(problem)))
-            else:
-                rows.append(Row(index if key is None else key, record, None))
-                texts.append(text)
-        return rows, texts
-
-    def _bad(self, record: Record, key: Any, problem: str) -> Row:
-        if self.errors == "raise":
-            raise ValueError(f"{self.source.name}, line {record.line}: {problem}")
-        return Row(key, record, problem)
+from .shards import Turn
+from .sources import Fields
 
 
 def encode_corpus(
@@ -211,46 +102,32 @@ def encode_corpus(
     ...     print(len(vectors), [len(shard) for shard in vectors.shards])
     25 [10, 10, 5]
     """
-    _check_options(options)
-    shard_rows = as_index(shard_rows, "shard_rows", 1)
+    check_job_options(encode_corpus, options)
     processes = as_index(processes, "processes", 1)
-    as_choice(errors, "errors", ON_ERRORS)
-    as_choice(format, "format", FORMATS)
-    as_choice(precision, "precision", PRECISIONS)
     turn = _as_turn(shards)
-    source = open_source(inputs, Fields(field, id_field), source_id)
-    if processes > 1 and isinstance(source, Iterated):
+    if processes > 1 and not isinstance(inputs, str | os.PathLike):
         raise ValueError(
             "processes share a file, which each of them reads: give the name of one as "
             "inputs, or leave processes out"
         )
-    model = _as_model(model)
     show_progress = options.pop("show_progress", None)
-    call = model._call(**options, precision=precision, show_progress=False)
-    call = replace(call, num_threads=max(1, thread_count(call.num_threads) // processes))
-    folder = open_folder(out_dir, format)
-    job = Job(model, source, folder, shard_rows, errors, call)
-    described = _describe(job, precision)
-    if "rows" in folder.claim(described):
-        return
-    folder.sweep(turn)
-    with Meter(show_progress) as meter:
-        tallies = run_each(job.run, turn.split(processes), meter.advance)
-    rows = max(tally.rows for tally in tallies)
-    if all(folder.has(number) for number in range(-(-rows // shard_rows))):
-        folder.describe(described | {"rows": rows})
-    texts, cut = sum(tally.texts for tally in tallies), sum(tally.cut for tally in tallies)
-    if cut and call.on_truncation == "warn":
-        message = f"{cut} of {texts} texts cut at {model.max_length} tokens"
-        warnings.warn(message, TruncationWarning, stacklevel=2)
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    """Refuse options that are none of `encode`, or make no vectors of floats."""
-    check_options(encode_corpus, options, TextEncoder.encode)
-    for name in LEFT_OUT:
-        if name in options:
-            raise TypeError(f"encode_corpus() has no {name}: it makes one vector of a text")
+    job = open_job(
+        lambda: _as_model(model),
+        inputs,
+        out_dir,
+        fields=Fields(field, id_field),
+        source_id=source_id,
+        shard_rows=shard_rows,
+        format=format,
+        errors=errors,
+        precision=precision,
+        **options,
+    )
+    threads = max(1, thread_count(job.call.num_threads) // processes)
+    job = replace(job, call=replace(job.call, num_threads=threads))
+    if job.begin(turn):
+        with Meter(show_progress) as meter:
+            job.end(run_each(job.run, turn.split(processes), meter.advance))
 
 
 def _as_model(model: Any) -> TextEncoder:
@@ -271,29 +148,3 @@ def _as_turn(shards: Any) -> Turn:
         raise TypeError(f"shards must be two integers, (i, n), got {shards!r}")
     total = as_index(shards[1], "shards[1]", 1)
     return Turn(as_index(shards[0], "shards[0]", 0, total - 1), total)
-
-
-def _describe(job: Job, precision: str) -> dict[str, Any]:
-    """Say what makes the bytes of the shards what they are."""
-    call, source = job.call, job.source
-    return {
-        "fastattn": __version__,
-        "model": job.model._fingerprint(),
-        "options": {
-            "prompt": call.prompt,
-            "normalize": call.wanted.normalize,
-            "refuse_long_texts": call.on_truncation == "error",
-        },
-        "source": source.fields._asdict() | source.identity(),
-        "shard_rows": job.shard_rows,
-        "format": job.folder.format,
-        "precision": precision,
-        "dim": call.wanted.dim,
-    }
-
-
-def _pass(records: Any, size: int) -> int:
-    """Pass over records, and count them."""
-    counter = count()
-    deque(zip(islice(records, size), counter, strict=False), maxlen=0)
-    return next(counter)

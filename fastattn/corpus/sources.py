@@ -115,7 +115,7 @@ class File(Source):
 
     def __init__(self, path: Path, fields: Fields) -> None:
         self.name, self.fields = str(path), fields
-        self._path = path
+        self._path = path.absolute()  # a process elsewhere is in another folder
         self._seekable = path.suffix.lower() not in COMPRESSED
 
     def identity(self) -> dict[str, Any]:
@@ -254,7 +254,7 @@ class Parquet(Source):
             ) from None
 
         names = [name for name in self.fields if name is not None]
-        with parquet.ParquetFile(self.name) as file:
+        with parquet.ParquetFile(self._file._path) as file:
             self.fields.check(file.schema_arrow.names, self.name)
             self._count = file.metadata.num_rows
             number = 0
@@ -278,6 +278,10 @@ class Iterated(Source):
     def __init__(self, inputs: Iterable[Any], fields: Fields, source_id: str) -> None:
         self.name, self.fields = source_id, fields
         self._inputs = inputs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what reads records; they are where they are."""
+        return Iterated, ((), self.fields, self.name)
 
     def identity(self) -> dict[str, Any]:
         """Give the name that the user gave."""
