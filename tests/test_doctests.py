@@ -18,6 +18,9 @@ MODULES = sorted(
 )
 
 
+# What examples need beside the packages of models.
+NEEDS = {"fastattn.distributed": "distributed"}
+
 # Models that examples load, which no package carries: tiny ones stand in for them.
 STAND_INS = {
     "cross-encoder/ms-marco-MiniLM-L6-v2": DATA / "cross" / "electra",
@@ -39,6 +42,8 @@ def cache(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["fastattn", *MODULES])
 def test_examples(name):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0

@@ -40,7 +40,7 @@ LAYERS = [
     {"loading"},
     {"corpus"},
     {"tracing", "comparison"},
-    {"page", "integrations", "serve"},
+    {"page", "distributed", "integrations", "serve"},
     {
         "display",
         "plot",
