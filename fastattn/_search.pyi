@@ -21,8 +21,9 @@ def top_k(
 ) -> None:
     """Add the search for the rows of a corpus with the highest products.
 
-    queries are (n, dim) and contiguous, the corpus is float32 or float16 arrays (rows, dim)
-    with adjacent columns, one after the other. scores and indices (tasks, n, k) are working
-    memory; scores[0] and indices[0] are the result, best first, -inf and -1 where there is
-    no more. With `cosine` products are divided by the lengths of the corpus' rows.
+    queries are (n, dim) and contiguous, the corpus is arrays (rows, dim) with adjacent
+    columns, one after the other: float32, float16 or, as uint16, bfloat16. scores and
+    indices (tasks, n, k) are working memory; scores[0] and indices[0] are the result, best
+    first, -inf and -1 where there is no more. With `cosine` products are divided by the
+    lengths of the corpus' rows.
     """

@@ -16,6 +16,7 @@ Float32 = NDArray[np.float32]
 FLOAT32, INT64 = np.dtype(np.float32), np.dtype(np.int64)
 LARGEST = float(np.finfo(np.float32).max)
 FLAGS = bool, np.bool_
+STORED = "float32, float16 or bfloat16"
 UNREADABLE = TypeError, ValueError, RuntimeError, BufferError
 
 
@@ -66,8 +67,8 @@ def as_float32(value: Any, name: str) -> Float32:
     return readable(as_strided(value, name))
 
 
-def as_strided(value: Any, name: str) -> Float32:
-    """Return what :func:`as_float32` does, of any strides."""
+def as_strided(value: Any, name: str, wanted: str = "float32") -> Float32:
+    """Return what :func:`as_float32` does, of any strides; errors say what is `wanted`."""
     array = as_array(value, name)
     if array.dtype is FLOAT32:
         return array if array.flags.aligned else array.copy()
@@ -78,7 +79,7 @@ def as_strided(value: Any, name: str) -> Float32:
     if typed and (other_width or is_half(array.dtype)):
         cure = "astype(np.float32)" if hasattr(value, "astype") else "float()"
         raise TypeError(
-            f"{name} must be float32, got {name_of(array.dtype)}: convert it with "
+            f"{name} must be {wanted}, got {name_of(array.dtype)}: convert it with "
             f"{name}.{cure}"
         )
     return _rounded(array, name)
@@ -136,7 +137,7 @@ def as_storage(value: Any, name: str) -> NDArray[Any]:
     array = as_array(value, name)
     if array.dtype is FLOAT32 or is_half(array.dtype):
         return readable(array)
-    return as_float32(value, name)
+    return readable(as_strided(value, name, STORED))
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:

@@ -1,7 +1,7 @@
 """The rows of a corpus that are most like a query, found by looking at all of them."""
 
 from collections.abc import Sequence
-from typing import Any, Never
+from typing import Any, Never, Protocol
 
 import numpy as np
 from numpy import float32, int64
@@ -25,9 +25,18 @@ ROWS_OF_A_PLACE, ROWS_OF_A_TASK = 8, 1024
 QUERIES, PLACES = 512, 2**22
 
 
+class Shards(Protocol):
+    """What holds arrays that stand one after the other, as `open_vectors` gives it."""
+
+    @property
+    def shards(self) -> Sequence[NDArray[Any]]:
+        """The arrays."""
+        ...
+
+
 def top_k(
     queries: ArrayLike,
-    corpus: ArrayLike | Sequence[ArrayLike],
+    corpus: ArrayLike | Sequence[ArrayLike] | Shards,
     k: int = 10,
     *,
     metric: str = "dot",
@@ -40,10 +49,10 @@ def top_k(
     ----------
     queries : array_like, (n, dim) or (dim,), float32
         What is looked for.
-    corpus : array_like, (rows, dim), float32 or float16, or a list of them
-        What is searched: arrays or memory maps, which are read where they lie. A list is
-        searched as if its arrays stood one after the other, and so are the shards that
-        :func:`fastattn.open_vectors` maps.
+    corpus : array_like, (rows, dim), or a list of them, or Vectors
+        What is searched: float32, float16 or bfloat16, arrays or memory maps, which are
+        read where they lie. A list is searched as if its arrays stood one after the other,
+        and so is what :func:`fastattn.open_vectors` maps.
     k : int
         How many rows to find for each query; all of them where the corpus has fewer.
     metric : {"dot", "cosine"}
@@ -62,7 +71,7 @@ def top_k(
     Raises
     ------
     TypeError
-        If queries are not float32, or a corpus is neither float32 nor float16.
+        If queries are not float32, or a corpus is none of its three.
     ValueError
         If shapes do not fit, k is below 1 or the metric is unknown.
 
@@ -71,7 +80,7 @@ def top_k(
     A row whose score is NaN, as all of a row of NaN are, is never returned; places that
     this leaves free, at the end, hold the score -inf and the index -1.
 
-    A score is a sum as in :func:`fastattn.matmul`, of float16 widened to float32. It has
+    A score is a sum as in :func:`fastattn.matmul`, of rows widened to float32. It has
     the same bits for a query alone and among others, on any number of threads and however
     the corpus is cut into arrays.
 

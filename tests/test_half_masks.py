@@ -109,5 +109,7 @@ def test_of_layers(kind):
 def test_other_widths_are_refused():
     x = normal(5, 4)
     for dtype in (np.float64, np.longdouble):
-        with pytest.raises(TypeError, match="mask must be float32, got float"):
+        with pytest.raises(
+            TypeError, match="mask must be float32, float16 or bfloat16, got float"
+        ):
             fa.attention(x, x, x, np.zeros((5, 5), dtype))

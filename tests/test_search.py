@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 from support.bits import THREADS, assert_same_bits, assert_same_on_fma_isas
 from support.criterion import assert_accurate
 from support.folders import TINY
@@ -10,6 +11,7 @@ from support.strategies import LAYOUTS, normal
 import fastattn as fa
 
 METRICS = ["dot", "cosine"]
+DTYPES = [np.float32, np.float16, bfloat16]
 QUERIES = [1, 7, 8, 33]  # around where the corpus is read in another way
 
 
@@ -43,7 +45,7 @@ def assert_ranked(found, queries, corpus, metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", QUERIES)
 @pytest.mark.parametrize(("rows", "dim", "k"), [(1, 3, 1), (17, 16, 3), (1300, 391, 10)])
 def test_finds_what_float64_finds(isa, n, rows, dim, k, dtype, metric):
@@ -60,7 +62,7 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_same_bits_alone_in_parts_and_on_any_threads(isa, dtype, metric):
     queries, corpus = normal(33, 400), normal(5000, 400, seed=1).astype(dtype)
     corpus[700:1400] = corpus[:700]  # equal scores
@@ -211,7 +213,7 @@ REFUSED = [
     (
         lambda: fa.top_k(X, X.astype(float)),
         TypeError,
-        "corpus must be float32, got float64",
+        "corpus must be float32, float16 or bfloat16, got float64",
     ),
     (lambda: fa.top_k(X.astype(np.float16), X), TypeError, "queries must be float32"),
     (lambda: fa.top_k(X, X, 0), ValueError, "k must be at least 1, got 0"),

@@ -49,7 +49,7 @@ class Vectors:
             )
         self.dim, self.precision = manifest["dim"], manifest["precision"]
         self._folder, self._rows = folder, manifest["rows"]
-        self._size, self.shards = size, []
+        self._size, self.shards = size, list[NDArray[Any]]()
         for number, start in enumerate(range(0, self._rows, size)):
             path = files.file(number, "npy")
             shard = np.load(path, mmap_mode="r", allow_pickle=False)
