@@ -50,6 +50,8 @@ COMPUTE_MINILM = ((1, 8), (1, 32), (8, 128))
 TEXTS, FEW_TEXTS = 1000, 10
 # Texts in a call of larger models, and documents of a reranker's query.
 BASE_TEXTS, DOCUMENTS = 50, 50
+# The rows of a corpus, and queries that are looked for together.
+SEARCH_ROWS, SEARCH_QUERIES = (100_000, 1_000_000), (1, 32)
 # What stands last is NumPy's own part of each of the calls before.
 TINY = ("softmax", "layer_norm", "linear", "matmul", "attention", "array")
 
@@ -118,6 +120,14 @@ def model_case(name: str, shape: tuple[int, int]) -> Case:
     return Case("models", "model", shape, name, flops=model_flops(name, *shape))
 
 
+def search_case(rows: int, queries: int) -> Case:
+    """Make a case of search, where a single query waits for the corpus to be read."""
+    work = {"flops": linear_flops(rows, HIDDEN, queries)}
+    if queries == 1:
+        work["bytes"] = 4 * rows * HIDDEN
+    return Case("search", "search", (rows, HIDDEN, queries), **work)
+
+
 def models_of(cases: Iterable[Case]) -> list[str]:
     """List the models that cases are of."""
     named = {"model", "texts", "rerank", "sparse"}
@@ -157,6 +167,8 @@ def all_cases() -> Iterator[Case]:
     yield Case("ragged", "rerank", (DOCUMENTS,), "reranker")
     yield Case("ragged", "sparse", (BASE_TEXTS,), "SPLADE")
     yield Case("ragged", "texts", (BASE_TEXTS,), "BERT base")
+    for rows in SEARCH_ROWS:
+        yield from (search_case(rows, queries) for queries in SEARCH_QUERIES)
     yield from (Case("tiny", "tiny", (1,), name) for name in TINY)
     yield FIRST_VECTOR
 
@@ -165,7 +177,8 @@ def quick_cases() -> Iterator[Case]:
     """Yield the two cheapest cases of each table, for a smoke run."""
     for group in GROUPS:
         cases = [case for case in all_cases() if case.group == group]
-        for case in sorted(cases, key=lambda case: case.flops or 0)[:2]:
+        cost = "shape" if group == "search" else "flops"  # rows take long to make
+        for case in sorted(cases, key=lambda case: getattr(case, cost) or 0)[:2]:
             many = len(case.shape) == 1 and case.shape[0] > FEW_TEXTS
             yield case._replace(shape=(FEW_TEXTS,)) if many else case
 

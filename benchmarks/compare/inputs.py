@@ -85,6 +85,16 @@ def dense_mask(case):
 QUERY_WORDS, DOCUMENT_WORDS = 8, (30, 400)
 
 
+# How many rows are found for each query.
+SEARCH_K = 10
+
+
+def search_inputs(case):
+    """Return the queries (n, dim) and the corpus (rows, dim)."""
+    rows, dim, queries = case.shape
+    return normal(queries, dim, seed=1), normal(rows, dim)
+
+
 def token_ids(case):
     """Return ids (batch, length) of whole words in MiniLM's vocabulary."""
     return np.random.default_rng(0).integers(2000, 29000, case.shape)

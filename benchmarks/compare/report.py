@@ -27,6 +27,7 @@ TITLES = {
     "compute": "Lower precision: times as fast as fastattn in float32 (worst cosine to it)",
     "texts": "Texts of mixed length to vectors, tokenising included",
     "ragged": "Other models on texts of mixed length, tokenising included",
+    "search": "The ten best rows of a corpus by dot product, (rows, values, queries)",
     "tiny": "Calls on tiny arrays; `array` is NumPy's creation of one",
     "start": "From the start of the process to the first vector",
 }

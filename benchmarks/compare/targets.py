@@ -147,6 +147,20 @@ def model_targets(results):
     yield times_peer(results, "other models, ragged, sorted for the peers", 1.25, ragged)
 
 
+def search_targets(results):
+    cases = results.cases("search")
+    one = [case for case in cases if case.bytes]
+    many = [case for case in cases if not case.bytes]
+    yield of_bandwidth(results, "search, one query", 0.9, one)
+    yield times_peer(results, "search, 32 queries", 1.25, many, "faiss, tuned")
+    yield times_peer(results, "search, 32 queries", 1.54, many, "NumPy")
+    if results.most > 1:
+        values = {str(case): results.speedup(case) for case in many}
+        what = f"search, 32 queries, {results.most} threads over 1"
+        wanted = 0.85 * results.most
+        yield Outcome(what, f"{wanted:.3g} x", wanted, values)
+
+
 def general_targets(results):
     compute, memory = {}, {}
     ratio = results.most and max(results.bandwidth[results.most]) / max(
@@ -156,7 +170,7 @@ def general_targets(results):
         case
         for case, peer, threads in results.seconds
         if (peer, threads) == ("fastattn", 1) and results.most > 1
-        if results.time(case, threads=1) > SHORTEST_SCALING
+        if results.time(case, threads=1) > SHORTEST_SCALING and case.group != "search"
     ]
     for case in scaled:
         name = f"{case.group} {case}"
@@ -181,4 +195,5 @@ def outcomes(results, avx512):
     yield from minilm_targets(results)
     yield from model_targets(results)
     yield from text_targets(results)
+    yield from search_targets(results)
     yield from general_targets(results)

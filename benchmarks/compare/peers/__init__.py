@@ -59,6 +59,9 @@ PEERS = {
     "sentence-transformers": Peer(
         "sentence_transformers", "SentenceTransformers", ("sentence_transformers",)
     ),
+    "faiss": Peer("faiss", "Faiss", ("faiss",)),
+    "faiss, tuned": Peer("faiss", "TunedFaiss", ("faiss",)),
+    "usearch": Peer("usearch", "Usearch", ("usearch",)),
 }
 
 # fastattn itself, by what its dense layers compute in.

@@ -9,10 +9,12 @@ import fastattn as fa
 
 from ...texts import read_texts
 from ..inputs import (
+    SEARCH_K,
     attention_arrays,
     attention_keywords,
     normal,
     rerank_texts,
+    search_inputs,
     texts,
     token_ids,
 )
@@ -91,6 +93,10 @@ class Fastattn(DenseLayers):
     def sparse(self, case):
         model, inputs = self.load(case.option, fa.SparseEncoder.load), texts(case)
         return lambda: model.encode(inputs)
+
+    def search(self, case):
+        queries, corpus = search_inputs(case)
+        return lambda: fa.top_k(queries, corpus, SEARCH_K)[0]
 
     def tiny(self, case):
         """Prepare a call whose time is all overhead."""

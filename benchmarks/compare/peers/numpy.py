@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 
 from ... import baseline
 from ..cases import LAYERS
-from ..inputs import attention_arrays, dense_mask, token_ids
+from ..inputs import SEARCH_K, attention_arrays, dense_mask, search_inputs, token_ids
 from . import Unsupported
 from .dense import DenseLayers
 
@@ -36,3 +36,13 @@ class Numpy(DenseLayers):
         layers, ids = baseline.layer_states(tensors, LAYERS), token_ids(case)
         config = SimpleNamespace(layer_norm_eps=1e-12, num_attention_heads=12)
         return lambda: baseline.bert(tensors, layers, config, ids)
+
+    def search(self, case):
+        queries, corpus = search_inputs(case)
+
+        def call():
+            scores = queries @ corpus.T
+            best = np.argpartition(scores, -SEARCH_K, axis=1)[:, -SEARCH_K:]
+            return np.sort(np.take_along_axis(scores, best, axis=1))[:, ::-1]
+
+        return call
