@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__, num_threads, show_config
-from ._packed import FORMATS
-from ._packed import PRECISIONS as COMPUTE
 from .cli_corpus import add_folder_options, encode_folder, is_folder
 from .cli_search import add_search_options, run_search
 from .cli_serve import add_serve_options, run_serve
 from .cli_shared import (
     DEFAULT_MODEL,
+    add_computing,
     complain,
     computing,
     load_for,
@@ -47,6 +46,7 @@ from .files import (
 )
 from .quantize import PRECISIONS, SCALAR
 
+OF_FOLDER = "that of the folder"
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 
 # A table of the similarities of so many texts fits a terminal.
@@ -153,8 +153,7 @@ def parser() -> Parser:
     for each, output in {encode: vectors, search: ranked, rank: ranked}.items():
         add = each.add_argument
         add("--output", metavar="FILE", help=f"{output}; - is standard output, JSON Lines")
-        add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
-        add("--compute", choices=COMPUTE, default="float32", help="[%(default)s]")
+        add_computing(each, OF_FOLDER if each is search else "float32")
         add("--batch-tokens", type=int, metavar="N", help="tokens computed at a time")
     compare = command(run_compare, "compare", "tell how close and fast --compute makes it")
     for each in encode, search, rank, compare:
@@ -172,9 +171,10 @@ def parser() -> Parser:
     download = command(run_download, "download", "get a model from the Hugging Face hub")
     download.add_argument("name", metavar="NAME", help="as on the hub: organisation/model")
     download.add_argument("--revision", metavar="R", help="a branch, a tag or a commit")
-    models = dict.fromkeys((encode, search, explain, compare), DEFAULT_MODEL)
-    for each, name in (models | {rank: DEFAULT_RERANKER}).items():
-        each.add_argument("--model", default=name, help="a folder or a name [%(default)s]")
+    models = dict.fromkeys((encode, explain, compare), DEFAULT_MODEL)
+    for each, name in (models | {rank: DEFAULT_RERANKER, search: None}).items():
+        default = name or OF_FOLDER
+        each.add_argument("--model", default=name, help=f"a folder or a name [{default}]")
     return top
 
 

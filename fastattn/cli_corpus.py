@@ -37,11 +37,14 @@ def _turn(given: str) -> tuple[int, int]:
 
 
 def is_folder(options: argparse.Namespace) -> bool:
-    """Tell whether vectors are to be written into a folder, and check the options."""
+    """Tell whether vectors go into a folder, and check the options and the input."""
     output, name = options.output, next(iter(_given(options, FOLDER_OPTIONS)), None)
     if output is not None and _names_folder(output):
         if options.texts or options.input in (None, STANDARD):
             raise ValueError(f"{output}: a folder is for the texts of --input FILE")
+        from .corpus import Fields, open_source
+
+        open_source(options.input, Fields("text", None), None).identity()
         return True
     if name is not None:
         option = f"--{name.replace('_', '-')}"

@@ -39,7 +39,7 @@ def add_search_options(search: argparse.ArgumentParser) -> None:
 
 def run_search(options: argparse.Namespace) -> None:
     """Show which texts of a folder of vectors are closest to each query."""
-    from .corpus import open_vectors
+    from .corpus import open_vectors, read_manifest
     from .search import top_k
 
     if options.output is not None:
@@ -53,9 +53,12 @@ def run_search(options: argparse.Namespace) -> None:
             f"{folder}: holds {vectors.precision}, and a search takes "
             f"{' or '.join(SEARCHED)}: name the folder that it was made of"
         )
-    model = load_for("search", options.model, **computing(options))
+    manifest = read_manifest(folder)
+    model = _load(folder, manifest["model"], options)
+    normalize = manifest["options"]["normalize"]
+    made = {"normalize": normalize, "truncate_dim": manifest["dim"]}
     with warnings_in_one_line():
-        encoded = model.encode_query(queries, **_as_in(folder, model, options))
+        encoded = model.encode_query(queries, **shared_keywords(options), **made)
     scores, rows = top_k(
         encoded,
         vectors.shards,
@@ -75,26 +78,26 @@ def run_search(options: argparse.Namespace) -> None:
     _show(queries, found, options.output)
 
 
-def _as_in(folder: Path, model: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """Give the keywords by which a query is encoded as a folder's texts were."""
-    from .corpus import read_manifest
-
+def _load(folder: Path, made: dict[str, str], options: argparse.Namespace) -> Any:
+    """Load the model that a folder names, unless the options do, and check it."""
+    settings = made | computing(options)
+    there, name = settings.pop("sha256"), settings.pop("name", None)
+    name = options.model or name
+    if name is None:
+        raise ValueError(f"{folder}: does not say which model made it: give --model")
+    model = load_for("search", name, **settings)
     if model.similarity_fn_name not in METRICS:
         raise ValueError(
-            f"{options.model}: compares by {model.similarity_fn_name} distances, and a "
-            f"search takes models that compare by {' or '.join(METRICS)}"
+            f"{name}: compares by {model.similarity_fn_name} distances, and a search "
+            f"takes models that compare by {' or '.join(METRICS)}"
         )
-    manifest = read_manifest(folder)
-    there, here = manifest["model"], model._fingerprint()
-    if there != here:
+    if there != (here := model._fingerprint()):
         raise ValueError(
             f"{folder}: holds vectors of another model: the hash of its files and "
-            f"--compute is {there!r} there, and {here!r} of {options.model}: give --model, "
+            f"--compute is {there!r} there, and {here!r} of {name}: give --model, "
             "--weights and --compute as they were"
         )
-    normalize = manifest["options"]["normalize"]
-    made = {"normalize": normalize, "truncate_dim": manifest["dim"]}
-    return shared_keywords(options) | made
+    return model
 
 
 def _found(

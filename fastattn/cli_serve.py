@@ -5,11 +5,9 @@ import os
 from typing import Any
 
 from . import num_threads
-from ._packed import FORMATS
-from ._packed import PRECISIONS as COMPUTE
 from ._threads import thread_count
 from .arrays import as_index
-from .cli_shared import DEFAULT_MODEL, computing, load_for
+from .cli_shared import DEFAULT_MODEL, add_computing, computing, load_for
 
 MOST_PORT = 2**16 - 1
 
@@ -35,8 +33,7 @@ def add_serve_options(serve: argparse.ArgumentParser) -> None:
         help=f"a folder or a name, and how requests call it; several if repeated "
         f"[{DEFAULT_MODEL}]",
     )
-    add("--weights", choices=FORMATS, default="float32", help="stored as [%(default)s]")
-    add("--compute", choices=COMPUTE, default="float32", help="[%(default)s]")
+    add_computing(serve, "float32")
     add("--host", default="127.0.0.1", help="the address to listen at [%(default)s]")
     add("--port", type=int, default=8000, help="0 is one that is free [%(default)s]")
     add(

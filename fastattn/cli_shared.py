@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ._packed import FORMATS, PRECISIONS
 from .files import check_unicode, read_field, read_lines
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -36,9 +37,17 @@ def load_for(command: str, name: str, **settings: Any) -> Any:
     raise ValueError(f"{folder.path}: holds a {kinds[0]}: give it to {' or '.join(fit)}")
 
 
+def add_computing(command: argparse.ArgumentParser, default: str) -> None:
+    """Add the options of `load` that say how is computed."""
+    add = command.add_argument
+    add("--weights", choices=FORMATS, help=f"stored as [{default}]")
+    add("--compute", choices=PRECISIONS, help=f"[{default}]")
+
+
 def computing(options: argparse.Namespace) -> dict[str, Any]:
     """Give the keywords of `load` that say how is computed."""
-    return {"compute": options.compute, "weights": options.weights}
+    given = {"compute": options.compute, "weights": options.weights}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def shared_keywords(options: argparse.Namespace) -> dict[str, Any]:

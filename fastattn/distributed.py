@@ -126,7 +126,7 @@ def encode_corpus(
         **options,
     )
     if job.begin(Turn(0, 1)):
-        reference = Reference(name, settings, job.described["model"])
+        reference = Reference(name, settings, job.described["model"]["sha256"])
         with Meter(show_progress) as meter:
             job.end(list(_run(client, job, reference, retries, meter)))
 

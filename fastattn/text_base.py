@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -68,6 +69,9 @@ class TextModel:
     prompts : dict of str
         Prompts by name.
     """
+
+    # What `load` was given, by which it loads the same again from any folder.
+    _loaded: Mapping[str, str] = MappingProxyType({})
 
     _kind: ClassVar[str]
     _takes_pairs: ClassVar[bool] = False
@@ -141,6 +145,9 @@ class TextModel:
         model.prompts = model.prompts | given
         if default is not None:
             model.prompt = model.prompts[default]
+        name = os.fspath(name_or_folder)
+        name = os.path.abspath(name) if os.path.isdir(name) else name
+        model._loaded = {"name": name, "compute": compute, "weights": weights}
         return model
 
     @classmethod

@@ -57,6 +57,8 @@ def test_machines(capsys, tmp_path, source, model):
         (("a text", "--processes", "2"), "--processes is about a folder of vectors"),
         (("a text", "--shards", "x"), "argument --shards: expected I/N, got 'x'"),
         (("--output", "{out}/", "--input", "{source}"), "must be"),
+        (("--output", "{out}/", "--input", "no.txt", "--model", "no"), "no.txt: No such"),
+        (("--output", "{out}/", "--input", "a.md", "--model", "no"), "a.md: the name of"),
     ],
 )
 def test_wrong_options(capsys, tmp_path, source, options, says):

@@ -147,6 +147,29 @@ def test_integers_are_not_searched(capsys, tmp_path, corpus):
     assert_one_line(capsys, "holds int8, and a search takes float32 or float16")
 
 
+def test_takes_the_model_that_the_folder_names(capsys, tmp_path, monkeypatch, corpus):
+    source, folder = corpus
+    monkeypatch.chdir(TINY.parent)
+    options = "--input", source, "--output", f"{folder}/8/", "--compute", "int8"
+    assert main([*map(str, ("encode", *options, "--model", TINY.name))]) == 0
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    for settings in (), ("--model", TINY), ("--compute", "int8"):
+        given = "search", TEXTS[0], "--vectors", f"{folder}/8", "--top", 1, *settings
+        assert main([*map(str, given)]) == 0
+        shown = capsys.readouterr()
+        assert TEXTS[0] in shown.out
+        assert shown.err == ""
+
+
+def test_a_model_that_nothing_names(capsys, tmp_path, model):
+    parts = model.model, model.tokenizer, model.special_tokens
+    unnamed = fa.TextEncoder(*parts, modules=model.modules, prompt="", prompts={})
+    fa.encode_corpus(unnamed, ["a"], tmp_path / "out", source_id="a text")
+    assert main(["search", "a", "--vectors", str(tmp_path / "out")]) == 2
+    assert_one_line(capsys, "does not say which model made it: give --model")
+
+
 @pytest.mark.parametrize("distance", ["euclidean", "manhattan"])
 def test_refuses_distances_by_name(capsys, tmp_path, corpus, distance):
     folder = tmp_path / "model"

@@ -2,13 +2,16 @@
 
 from .encoding import encode_corpus
 from .shards import folder_line, read_manifest
+from .sources import Fields, open_source
 from .texts import read_texts
 from .vectors import Vectors, open_vectors, quantize_vectors
 
 __all__ = [
+    "Fields",
     "Vectors",
     "encode_corpus",
     "folder_line",
+    "open_source",
     "open_vectors",
     "quantize_vectors",
     "read_manifest",

@@ -176,7 +176,7 @@ def open_job(
     folder = open_folder(out_dir, format)
     described = {
         "fastattn": __version__,
-        "model": model._fingerprint(),
+        "model": {**model._loaded, "sha256": model._fingerprint()},
         "options": {
             "prompt": call.prompt,
             "normalize": call.wanted.normalize,

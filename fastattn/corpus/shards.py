@@ -20,8 +20,9 @@ Array: TypeAlias = NDArray[Any]
 
 MANIFEST = "manifest.json"
 
-# What says where things are and how many, which differs within a job.
-NOT_COMPARED = ("path", "rows")
+# What says where things are and how many, which differs within a job. What a model computes
+# with is in its hash.
+NOT_COMPARED = ("path", "rows", "name", "compute", "weights")
 
 
 class Turn(NamedTuple):
@@ -148,7 +149,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
-    if not isinstance(found, dict) or not {"format", "shard_rows", "dim"} <= found.keys():
+    known = {"model", "format", "shard_rows", "dim"}
+    if not isinstance(found, dict) or not known <= found.keys():
         raise ValueError(f"{path}: does not say what the shards are")
     return found
 
