@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -144,13 +145,12 @@ def write_whole(name: str, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it is there as a whole or not at all.
 
     Until it is whole the file has no name, where the file system can do that, and is gone
-    with the process, however that ends. Elsewhere it is called .NAME.PID.tmp, and a process
+    with the process, however that ends. Elsewhere it is called .NAME.*.tmp, and a process
     that is killed leaves that behind.
     """
     target = Path(name).resolve()
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    # Another process that was killed may have had this number.
-    temporary.unlink(missing_ok=True)
+    # Not the number of the process, which another machine may have, too.
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open_nameless(target.parent) or temporary.open("xb") as file:
             write(file)

@@ -55,7 +55,6 @@ def test_a_failure_leaves_what_was_there(tmp_path, path, monkeypatch, error, nam
 
 def test_where_every_file_has_a_name(tmp_path, path, model, monkeypatch):
     monkeypatch.delattr(os, "O_TMPFILE", raising=False)
-    (tmp_path / f".vectors.npy.{os.getpid()}.tmp").write_bytes(b"of a killed process")
     assert encode(*TEXTS, "--output", path) == 0
     assert_same_bits(np.load(path), model.encode(TEXTS))
     assert os.listdir(tmp_path) == ["vectors.npy"]

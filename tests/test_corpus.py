@@ -118,23 +118,6 @@ def test_machines_share_a_corpus(model, source, tmp_path):
     assert contents(tmp_path / "both") == contents(tmp_path / "alone")
 
 
-def test_names_reach_the_disk_in_order(model, source, out, monkeypatch):
-    steps, replace, fsync = [], Path.replace, os.fsync
-
-    def recorded(descriptor):
-        kind = "folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file"
-        steps.append(kind)
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", recorded)
-    monkeypatch.setattr(
-        Path, "replace", lambda a, b: (steps.append(b.suffix), replace(a, b))[1]
-    )
-    encode(model, source, out, shard_rows=25)
-    suffixes = ".json", ".jsonl", ".npy", ".json"
-    assert steps == [step for each in suffixes for step in ("file", each, "folder")]
-
-
 def test_a_full_disk(model, source, out, monkeypatch):
     encode(model, source, out)
     whole = contents(out)

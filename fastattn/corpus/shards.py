@@ -120,8 +120,6 @@ class Folder(NamedTuple):
                 raise ValueError(f"{self.path}: holds shards of which no {MANIFEST} tells")
             self.describe(job)
         found = read_manifest(self.path)
-        for leftover in self.path.glob(f".{MANIFEST}.*.tmp"):
-            leftover.unlink(missing_ok=True)
         before, now = _flat(found), _flat(job)
         differ = [
             f"{key} ({before.get(key)!r} there, {now.get(key)!r} here)"
@@ -136,8 +134,16 @@ class Folder(NamedTuple):
         return found
 
     def describe(self, job: dict[str, Any]) -> None:
-        """Write down what is made here."""
-        write_bytes(self.path / MANIFEST, json.dumps(job, indent=2).encode() + b"\n")
+        """Write down what is made here, as others may do in the same moment."""
+        path = self.path / MANIFEST
+        try:
+            write_bytes(path, json.dumps(job, indent=2).encode() + b"\n")
+        except FileNotFoundError:
+            if not path.exists():
+                raise
+        # What the dead left, and maybe what another, who writes the same, just began.
+        for leftover in self.path.glob(f".{MANIFEST}.*.tmp"):
+            leftover.unlink(missing_ok=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
