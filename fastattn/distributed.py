@@ -103,7 +103,7 @@ def encode_corpus(
     >>> texts = (f"text {i}" for i in range(25))
     >>> options = {"source_id": "25 texts", "shard_rows": 10}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with Client(processes=False, dashboard_address=None) as client:
+    ...     with Client(processes=False, dashboard_address=":0") as client:
     ...         encode_corpus(client, "all-MiniLM-L6-v2", texts, folder, **options)
     ...     len(fa.open_vectors(folder))
     25

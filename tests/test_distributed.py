@@ -73,7 +73,7 @@ def expected(tmp_path, source):
 
 def local_cluster(**options):
     return distributed.LocalCluster(
-        threads_per_worker=1, dashboard_address=None, **{"n_workers": 2} | options
+        threads_per_worker=1, dashboard_address=":0", **{"n_workers": 2} | options
     )
 
 
