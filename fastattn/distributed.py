@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-from asyncio import CancelledError
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -82,7 +81,7 @@ def encode_corpus(
     distributed.KilledWorker
         If a shard was on several workers that died.
     ConnectionError
-        If the scheduler is gone. What is whole stays.
+        If the scheduler is gone or restarted. What is whole stays.
 
     Warns
     -----
@@ -110,7 +109,9 @@ def encode_corpus(
     """
     check_job_options(encode_corpus, options)
     _check_client(client)
-    name, settings = _as_name(model), dict(load or {})
+    name, settings = _as_name(model), {} if load is None else load
+    if not isinstance(settings, Mapping):
+        raise TypeError(f"load must be keywords of fastattn.load by name, got {load!r:.40}")
     retries = as_index(retries, "retries", 0)
     show_progress = options.pop("show_progress", None)
     job = open_job(
@@ -135,6 +136,9 @@ def _run(
     client: Any, job: Job, reference: Reference, retries: int, meter: Meter
 ) -> Iterator[Tally]:
     """Send the shards that are missing to the workers, a few ahead of them."""
+    from distributed import CancelledError
+    from distributed.comm import CommClosedError
+
     sent, waiting, rows = replace(job, model=None), dict[Any, tuple[int, int | None]](), 0
     try:
         for number, size, records in job.shards(Turn(0, 1)):
@@ -151,12 +155,10 @@ def _run(
             waiting[future] = size, left
         while waiting:
             yield from _done(waiting, meter)
-    except (OSError, CancelledError):
-        if client.status == "running":
-            raise
+    except (CommClosedError, CancelledError):
         raise ConnectionError(
-            "the scheduler of the cluster is gone: call again with the client of another, "
-            "and what is there is not made again"
+            "the scheduler of the cluster is gone, or has dropped the job: call again, "
+            "with the client of another, and what is there is not made again"
         ) from None
     finally:
         client.cancel(list(waiting))

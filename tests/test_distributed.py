@@ -229,6 +229,7 @@ def test_each_process_loads_once():
         ({"retries": -1}, "retries must be at least 0"),
         ({"processes": 2}, "unexpected keyword argument 'processes'"),
         ({"output": "tokens"}, "has no output"),
+        ({"load": "int8"}, "load must be keywords of fastattn.load by name, got 'int8'"),
         ({"load": {"compute": "int9"}}, "compute must be one of"),
     ],
 )
