@@ -3,38 +3,37 @@
 import doctest
 import importlib
 import pkgutil
-import shutil
 
 import pytest
-from support.folders import DATA
+from support.stand_ins import fill_cache
 
 import fastattn
 
 # Running it is what it is for.
 SCRIPTS = {"fastattn.__main__"}
+# They import what they are named after, and .ci/integrations runs them.
+ADAPTERS = {
+    f"fastattn.integrations.{name}"
+    for name in (
+        *("langchain", "llama_index", "sklearn", "haystack"),
+        *("chroma", "lancedb", "keybert", "bertopic"),
+    )
+}
 MODULES = sorted(
     {module.name for module in pkgutil.walk_packages(fastattn.__path__, "fastattn.")}
     - SCRIPTS
+    - ADAPTERS
 )
 
 
 # What examples need beside the packages of models.
 NEEDS = {"fastattn.distributed": "distributed"}
 
-# Models that examples load, which no package carries: tiny ones stand in for them.
-STAND_INS = {
-    "cross-encoder/ms-marco-MiniLM-L6-v2": DATA / "cross" / "electra",
-    "naver/splade-v3": DATA / "sparse" / "bert",
-}
-
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
-    """Put the stand-ins into a cache of the Hugging Face hub."""
     cache = tmp_path_factory.mktemp("hub")
-    for name, folder in STAND_INS.items():
-        snapshots = cache / f"models--{name.replace('/', '--')}" / "snapshots"
-        shutil.copytree(folder, snapshots / "main")
+    fill_cache(cache)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_CACHE", str(cache))
         yield

@@ -272,6 +272,11 @@ class TestRefused:
             dropin.unheard  # noqa: B018
         assert not hasattr(dropin, "forward")
 
+    def test_modules(self):
+        for make in (theirs.models.Pooling, theirs.models.StaticEmbedding.from_model2vec):
+            with pytest.raises(TypeError, match="not put together from modules"):
+                make("name")
+
 
 class TestWhereModelsAre:
     @pytest.fixture
@@ -318,6 +323,10 @@ class TestSettings:
         expected = fa.load(folder, compute="int8").encode(TEXTS)
         assert_same_bits(model.encode(TEXTS), expected)
 
+    def test_more_tokens_than_positions(self, dropin):
+        dropin.max_seq_length = 10**6
+        assert dropin.max_seq_length == dropin.encoder.model.max_positions
+
     def test_saved_and_pickled(self, dropin, tmp_path):
         dropin.truncate_dim = 4
         dropin.save(str(tmp_path / "saved"))
@@ -347,6 +356,7 @@ class TestInstead:
         import sentence_transformers
         from sentence_transformers import SentenceTransformer, util
         from sentence_transformers.cross_encoder import CrossEncoder
+        from sentence_transformers.models import StaticEmbedding
         from sentence_transformers.util import cos_sim
         from sentence_transformers.sentence_transformer import SentenceTransformer as Same
         print(SentenceTransformer is fa.SentenceTransformer is Same)

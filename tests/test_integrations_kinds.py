@@ -1,17 +1,52 @@
 """The classes of sentence-transformers for rerankers and for weights of words."""
 
+import inspect
+import re
+
 import numpy as np
 import pytest
 from support.bits import assert_same_bits
 from support.folders import DATA
+from support.processes import ROOT
 from support.torch_stub import Tensor
 
 import fastattn as fa
 from fastattn.integrations import sentence_transformers as theirs
+from fastattn.integrations.loaded import loaded
 
 TEXTS = ["the cat", "a dog is under the sky, and red", "", "the red sky"]
 PAIRS = [["the cat", "a dog"], ["the sky", "is red"], ["the cat", ""]]
 CROSS, SPARSE = DATA / "cross" / "electra", DATA / "sparse" / "bert"
+
+
+def test_page_has_every_keyword():
+    """The tables of docs/texts.md name what constructors and methods take."""
+    kinds = theirs.SentenceTransformer, theirs.CrossEncoder, theirs.SparseEncoder
+    functions = [vars(each).get("__init__") for kind in kinds for each in kind.__mro__[:-1]]
+    methods = "encode", "predict", "rank"
+    functions += [getattr(kind, name, None) for kind in kinds for name in methods]
+    taken = {
+        name
+        for function in filter(None, functions)
+        for name, told in inspect.signature(function).parameters.items()
+        if name != "self" and told.kind != told.VAR_KEYWORD
+    }
+    text = (ROOT / "docs" / "texts.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Coming from sentence-transformers\n")[2]
+    cells = re.findall(r"^\| (`[a-z].*?) \|", section.partition("\n## ")[0], re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", " ".join(cells)))
+    assert named - set(methods) == taken
+
+
+def test_adapters_take_a_model_or_its_name():
+    model = loaded(fa.CrossEncoder, str(CROSS))
+    assert loaded(fa.CrossEncoder, model) is model
+    with pytest.raises(fa.ModelFormatError, match="holds a CrossEncoder"):
+        loaded(fa.TextEncoder, CROSS)
+    for other in (model, None):
+        kind = type(other).__name__
+        with pytest.raises(TypeError, match=rf"a fastattn\.TextEncoder, .* got {kind}"):
+            loaded(fa.TextEncoder, other)
 
 
 class TestCrossEncoder:
@@ -21,7 +56,7 @@ class TestCrossEncoder:
 
     def test_pairs_may_be_lists(self, model):
         expected = model.encoder.predict([tuple(pair) for pair in PAIRS])
-        for pairs in (PAIRS, [tuple(p) for p in PAIRS], np.array(PAIRS)):
+        for pairs in (PAIRS, [tuple(p) for p in PAIRS], np.array(PAIRS), iter(PAIRS)):
             assert_same_bits(model.predict(pairs), expected)
         for pair in (PAIRS[0], tuple(PAIRS[0])):
             assert model.predict(pair) == expected[0]
@@ -31,10 +66,19 @@ class TestCrossEncoder:
         logits = model.encoder.predict([tuple(p) for p in PAIRS], activation="identity")
         found = model.predict(PAIRS, activation_fn=np.tanh, num_workers=2)
         assert_same_bits(found, np.tanh(logits))
+        assert_same_bits(model.predict(PAIRS, activation_fn=lambda x: x[:, 0]), logits)
         other = theirs.CrossEncoder(CROSS, activation_fn=np.negative)
         assert_same_bits(other.predict(PAIRS), -logits)
         with pytest.raises(TypeError, match="activation_fn must be a function"):
             other.activation_fn = "tanh"
+
+    def test_tensors(self, model, torch):
+        expected = model.predict(PAIRS)
+        tensor = model.predict(PAIRS, convert_to_tensor=True)
+        assert isinstance(tensor, Tensor)
+        assert_same_bits(np.asarray(tensor), expected)
+        listed = model.predict(PAIRS, convert_to_numpy=False)
+        assert [each.shape for each in listed] == [()] * len(PAIRS)
 
     def test_rank(self, model):
         query, documents = "the cat", ["a dog", "the red cat", "the cat"]

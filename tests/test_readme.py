@@ -8,6 +8,7 @@ from typing import Never
 
 import pytest
 from support.criterion import assert_accurate
+from support.stand_ins import fill_cache
 
 import fastattn as fa
 from fastattn.models.families import MODULES
@@ -17,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("docs/*.md"))
 # Its blocks are one program: tests/test_self_attention_page.py runs it.
 ONE_PROGRAM = "docs/self_attention.md"
+# Its blocks are programs of others: .ci/integrations runs them.
+OF_OTHERS = "docs/integrations.md"
 
 
 def blocks(document, language):
@@ -28,15 +31,20 @@ def blocks(document, language):
 PYTHON = [
     (document, block)
     for document in ("README.md", "CONTRIBUTING.md", *PAGES)
-    if document != ONE_PROGRAM
+    if document not in (ONE_PROGRAM, OF_OTHERS)
     for block in blocks(document, "python")
 ]
 
 
+@pytest.mark.filterwarnings("ignore::fastattn.TruncationWarning")  # stand-ins read little
 @pytest.mark.parametrize(
     "document, block", PYTHON, ids=[f"{name}-{i}" for i, (name, _) in enumerate(PYTHON)]
 )
-def test_python_block_prints_what_its_comments_say(document, block, capsys):
+def test_python_block_prints_what_its_comments_say(
+    document, block, capsys, tmp_path, monkeypatch
+):
+    fill_cache(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     exec(compile(block, document, "exec"), {"__name__": "__main__"})
     expected = re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == expected

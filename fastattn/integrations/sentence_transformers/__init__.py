@@ -5,7 +5,7 @@ SentenceTransformer, CrossEncoder, SparseEncoder, util``. What a keyword asks fo
 or refused by name where it would change numbers, or has no effect where it cannot.
 """
 
-from . import util
+from . import models, util
 from .cross_encoder import CrossEncoder
 from .sentence_transformer import SentenceTransformer
 from .sparse_encoder import SparseEncoder
@@ -19,6 +19,7 @@ __all__ = [
     "SentenceTransformer",
     "SimilarityFunction",
     "SparseEncoder",
+    "models",
     "quantize_embeddings",
     "util",
 ]

@@ -74,7 +74,8 @@ def by_method(
         return function(self, method, *arguments, **keywords)
 
     update_wrapper(named, function)
-    named.__name__, named.__qualname__ = method, f"{function.__qualname__[:-7]}{method}"
+    kind, _, _ = function.__qualname__.rpartition(".")
+    named.__name__, named.__qualname__ = method, f"{kind}.{method}"
     _, _, rest = (function.__doc__ or "").partition("\n")
     named.__doc__ = f"{summary}\n{rest}"
     told = signature(function)
@@ -201,12 +202,12 @@ class Model:
 
     @property
     def max_seq_length(self) -> int:
-        """Tokens of a text that are read; it can be set, up to the model's positions."""
+        """Tokens of a text that are read; set it, and it is at most the positions."""
         return self.encoder.max_length
 
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
-        self.encoder.max_length = value
+        self.encoder.max_length = min(value, self.encoder.model.max_positions)
 
     def get_max_seq_length(self) -> int:
         """Give `max_seq_length`."""
@@ -268,12 +269,13 @@ class Model:
     ) -> dict[str, NDArray[np.int64]]:
         """Turn texts, or pairs of them, into token ids, padded to the longest."""
         left_out.refuse_keywords("preprocess", kwargs)
+        items = [each if isinstance(each, str) else tuple(each) for each in inputs]
         if prompt:
-            inputs = [
+            items = [
                 prompt + each if isinstance(each, str) else (prompt + each[0], *each[1:])
-                for each in inputs
+                for each in items
             ]
-        encodings = self.tokenizer.encode_batch([*inputs])
+        encodings = self.tokenizer.encode_batch(items)
         padding = self.encoder.special_tokens.get("pad_token", "")
         pad = self.tokenizer.token_to_id(padding) or 0
         shape = len(encodings), max([len(each.ids) for each in encodings], default=0)

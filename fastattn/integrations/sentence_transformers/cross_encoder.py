@@ -154,6 +154,8 @@ class CrossEncoder(Model):
         kwargs.pop("num_workers", None)
         refuse_keywords("predict", kwargs)
         check_batch_size(batch_size)
+        if not isinstance(inputs, str | tuple):
+            inputs = list(inputs)
         single = self.is_singular_input(inputs)
         function = activation_fn or self.activation_fn
         options: dict[str, Any] = {
@@ -166,7 +168,7 @@ class CrossEncoder(Model):
         parts = self._each("predict", items, options, device, pool, chunk_size)
         scores = np.concatenate(parts).reshape(len(items), self.num_labels)
         if function:
-            scores = apply(function, scores)
+            scores = apply(function, scores).reshape(scores.shape)
         if apply_softmax and self.num_labels > 1:
             scores = softmax(scores)
         rows = scores[:, 0] if self.num_labels == 1 else scores

@@ -14,7 +14,7 @@ def as_tensor(array: NDArray[Any]) -> Any:
         import torch
     except ImportError:
         return array
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.asarray(array, order="C"))
 
 
 def is_tensor(value: Any) -> bool:

@@ -47,7 +47,7 @@ def _every(function: str) -> Compare:
 def _pairwise(function: str) -> Compare:
     def compare(a: Any, b: Any) -> Any:
         result = similarity.pairwise(function, as_vectors(a, "a"), as_vectors(b, "b"))
-        return like(result if np.ndim(a) > 1 or isinstance(a, list) else result[0], a, b)
+        return like(result if np.ndim(a) > 1 else result[0], a, b)
 
     return compare
 
