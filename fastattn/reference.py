@@ -139,9 +139,9 @@ def _largest_pair(weight: Array) -> Array:
 
 
 def _as_bfloat16(x: Array) -> Array:
-    """Return x rounded to bfloat16, with 0 for what is subnormal in it."""
+    """Return x rounded to bfloat16, and 0 for what is so small that sums may underflow."""
     rounded = np.where(np.isnan(x), x, stored(np.ascontiguousarray(x), "bfloat16"))
-    return np.where(np.abs(rounded) < TINY, np.float32(0), rounded)
+    return np.where(np.abs(rounded) < 2.0**-54, np.float32(0), rounded)
 
 
 def softmax(x: Array, axis: int = -1) -> Array:

@@ -33,11 +33,13 @@ INLINE int64_t num_groups(fa_precision precision, int64_t k)
     return ceil_div(k * FA_PRECISION_FACTS[precision].bytes, GROUP_BYTES);
 }
 
-/* bfloat16 as the instructions for it read it: what is subnormal counts as 0. */
+/* bfloat16, and 0 for what is below 2^-54. All others are multiples of 2^-61, and the sums
+ * of their products of 2^-122: none is subnormal, which instructions for bfloat16 would
+ * make 0. */
 INLINE vu flushed_bfloat16(vf x)
 {
     const vu bits = bfloat16_bits(x);
-    return uselect((vu)((bits & 0x7f80) == 0), (vu){0}, bits);
+    return uselect((vu)((bits & 0x7f80) < (127 - 54) << 7), (vu){0}, bits);
 }
 
 /* Row p of a panel of k rows, the first `count` columns; 0 beyond the last row. */
