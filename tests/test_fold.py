@@ -31,7 +31,9 @@ class TestFold:
     @settings(max_examples=40, deadline=None)
     def test_is_accurate(self, isa, data):
         lengths = data.draw(st.lists(st.integers(0, 70), max_size=5))
-        n, k = data.draw(tile_edges), data.draw(sum_edges)
+        n = data.draw(tile_edges)
+        # One long sum may be closer in another order, by chance; many are not.
+        k = data.draw(sum_edges if n > 8 else st.integers(0, 40))
         starts = np.cumsum([0, *lengths])
         x, weight = normal(sum(lengths), k), normal(n, k, seed=1)
         bias = data.draw(st.sampled_from([None, normal(n, seed=2)]))
