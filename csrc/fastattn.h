@@ -49,7 +49,7 @@ typedef struct {
 typedef struct {
     int64_t rows, panels; /* its largest tile, or 0: it does not multiply these */
     void (*multiply)(const fa_group_tile *tile);
-    int32_t offset; /* what it takes from the integers of A, of int8, before */
+    float offset; /* what it takes from the integers of A, of int8, before */
 } fa_multiplier;
 typedef struct {
     const char *name;
@@ -89,24 +89,24 @@ typedef struct {
 } fa_unpack_plan;
 
 /* quantize_weight: copy B (k, n) into panels of groups, columns [column, column + n) of a
- * packed matrix, with a scale for each column and, of int8, the sum of its integers. */
+ * packed matrix. A block of a column has a scale and, of int8, the sum of its integers. */
 typedef struct {
     int64_t k, n;
     const float *b;
     int64_t ldb, b_col; /* B[p, j] = b[p * ldb + j * b_col] */
     fa_precision precision;
     void *packed;  /* (panels, groups, FA_PANEL) of 4 bytes */
-    float *scales; /* (panels, FA_PANEL) */
-    int32_t *sums; /* (panels, FA_PANEL) */
+    float *scales; /* (panels, blocks, FA_PANEL); blocks, at least one, of the precision */
+    float *sums;   /* (panels, blocks, FA_PANEL) of integers of 8 bits */
     int64_t column;
 } fa_quantize_weight_plan;
 
 /* Rows of groups: what products of a precision read of A (m, k). */
 typedef struct {
     void *groups;
-    int64_t ld;     /* bytes between rows */
-    float *scales;  /* (m,) of integers; NaN for a row that is not finite */
-    int32_t *zeros; /* (m,) of int8: the integer that stands for 0 */
+    int64_t ld;    /* bytes between rows */
+    float *scales; /* (m, blocks) of integers; NaN for a block that is not finite */
+    float *zeros;  /* (m, blocks) of int8: the integer that stands for 0 */
 } fa_quantized_rows;
 
 /* quantize_rows: A (m, k), each column times its `factors`, into such rows. */
@@ -144,9 +144,9 @@ typedef struct {
      * of its own, which makes a dot product of each; else 0. */
     int64_t a_step;
     const fa_multiplier *multiplier; /* or NULL; else A is `rows` and b panels of groups, */
-    fa_precision precision;          /* with `scales` of integers and the sums of the */
-    fa_quantized_rows rows;          /* columns of int8 */
-    const int32_t *sums;
+    fa_precision precision;          /* with `scales` and `sums` as quantize_weight */
+    fa_quantized_rows rows;          /* makes them */
+    const float *sums;
     const float *bias; /* (n,) or NULL */
     fa_activation activation;
     const float *factor; /* (m, n) or NULL; may be C itself */

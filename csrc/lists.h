@@ -65,19 +65,20 @@ typedef struct {
 static const fa_format_facts FA_FORMAT_FACTS[] = {FA_FORMATS(FA_FACTS)};
 
 /* In what the products of a dense layer are taken, where it is not float32, X(NAME, name,
- * bytes, most, largest): the bytes of a term, of which 4 side by side are a group; a
- * sum of more than `most` would not fit; and the largest magnitude of a weight. What they
- * compute, to the bit, is linear_in in reference.py. */
+ * bytes, block, largest): the bytes of a term, of which 4 side by side are a group; the
+ * terms that are added up before they count in float32, and that share a scale where they
+ * are integers; and the largest magnitude of a weight. What they compute, to the bit, is
+ * linear_in in reference.py. */
 #define FA_PRECISIONS(X)                                                                   \
-    X(INT8, int8, 1, 33287, 0x1p126)                                                       \
-    X(INT16, int16, 2, INT64_MAX, 0x1p127)                                                 \
-    X(BFLOAT16, bfloat16, 2, INT64_MAX, 0x1p127)
+    X(INT8, int8, 1, 192, 0x1p126)                                                         \
+    X(INT16, int16, 2, 384, 0x1p127)                                                       \
+    X(BFLOAT16, bfloat16, 2, 384, 0x1p127)
 #define FA_PRECISION(NAME, ...) FA_IN_##NAME,
 typedef enum { FA_PRECISIONS(FA_PRECISION) FA_NUM_PRECISIONS } fa_precision;
-#define FA_PRECISION_FACT(NAME, name, bytes, most, largest) {#name, bytes, most, largest},
+#define FA_PRECISION_FACT(NAME, name, bytes, block, largest) {#name, bytes, block, largest},
 typedef struct {
     const char *name;
-    int64_t bytes, most;
+    int64_t bytes, block;
     double largest;
 } fa_precision_facts;
 static const fa_precision_facts FA_PRECISION_FACTS[] = {FA_PRECISIONS(FA_PRECISION_FACT)};

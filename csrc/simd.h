@@ -103,6 +103,19 @@ INLINE int any_lane(vi x)
     return result != 0;
 }
 
+/* The largest of numbers that are not NaN. */
+INLINE float largest_lane(vf x)
+{
+    float lane[LANES];
+    memcpy(lane, &x, sizeof lane);
+    UNROLL
+    for (int n = LANES / 2; n; n /= 2) {
+        UNROLL
+        for (int i = 0; i < n; i++) lane[i] = lane[i] > lane[i + n] ? lane[i] : lane[i + n];
+    }
+    return lane[0];
+}
+
 /* All ones in the first `count` lanes. */
 INLINE vi vfirst(int64_t count)
 {

@@ -46,7 +46,7 @@ cdef extern from "fastattn.h":
 
     ctypedef struct fa_precision_facts:
         const char *name
-        int64_t bytes, most
+        int64_t bytes, block
         double largest
     const fa_precision_facts *FA_PRECISION_FACTS
 
@@ -84,14 +84,14 @@ cdef extern from "fastattn.h":
         fa_precision precision
         void *packed
         float *scales
-        int32_t *sums
+        float *sums
         int64_t column
 
     ctypedef struct fa_quantized_rows:
         void *groups
         int64_t ld
         float *scales
-        int32_t *zeros
+        float *zeros
 
     ctypedef struct fa_quantize_rows_plan:
         int64_t m, k
@@ -122,7 +122,7 @@ cdef extern from "fastattn.h":
         const fa_multiplier *multiplier
         fa_precision precision
         fa_quantized_rows rows
-        const int32_t *sums
+        const float *sums
         const float *bias
         fa_activation activation
         const float *factor

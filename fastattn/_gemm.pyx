@@ -1,7 +1,7 @@
 """Products with packed weights, and with matrices that nobody packed."""
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
 from ._cpu cimport (
     FA_FOLD_MAX, FA_FOLD_SUM, FA_FORMAT_FLOAT32, FA_IDENTITY, FA_PANEL,
@@ -65,11 +65,12 @@ cdef int set_operands(
     # A panel is FA_PANEL rows of the weight.
     plan.format, plan.b = weight.kind, weight.panels + start * weight.row_bytes
     if weight.scales != NULL:
-        plan.scales = weight.scales + start
+        plan.scales = weight.scales + start * weight.blocks
     program.hold(weight)
     if weight.number >= 0:
         plan.multiplier = multiplier_of(weight.number)
-        plan.precision, plan.sums = <fa_precision>weight.number, weight.sums + start
+        plan.precision = <fa_precision>weight.number
+        plan.sums = weight.sums + start * weight.blocks
         add_quantize(program, weight, plan)
     return 0
 
@@ -81,11 +82,13 @@ cdef int add_quantize(
     cdef fa_quantize_rows_plan *rows = <fa_quantize_rows_plan *>program.allocate(
         sizeof(fa_quantize_rows_plan)
     )
-    cdef int64_t beside = sizeof(float) + sizeof(int32_t)
-    cdef char *memory = <char *>program.hand_over(plan.m * (weight.row_bytes + beside))
+    cdef int64_t numbers = plan.m * weight.blocks
+    cdef char *memory = <char *>program.hand_over(
+        plan.m * weight.row_bytes + 2 * numbers * sizeof(float)
+    )
     plan.rows.groups, plan.rows.ld = memory, weight.row_bytes
     plan.rows.scales = <float *>(memory + plan.m * weight.row_bytes)
-    plan.rows.zeros = <int32_t *>(plan.rows.scales + plan.m)
+    plan.rows.zeros = plan.rows.scales + numbers
     rows.m, rows.k, rows.a, rows.lda = plan.m, plan.k, plan.a, plan.lda
     rows.factors = program.vector(weight.inverses, "factors", weight.k)
     rows.precision, rows.rows = plan.precision, plan.rows

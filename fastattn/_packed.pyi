@@ -11,7 +11,7 @@ PANEL: int  # rows of a weight that are packed together
 # Name of a format -> the kernels' number for it, bytes of an element, largest magnitude.
 FORMATS: dict[str, tuple[int, int, float]]
 # Name of a precision -> its number, the most terms of a sum, largest magnitude of a weight.
-PRECISIONS: dict[str, tuple[int, int, float]]
+PRECISIONS: dict[str, tuple[int, float]]
 
 @final
 class PackedMatrix:

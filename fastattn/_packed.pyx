@@ -5,7 +5,7 @@ import numpy as np
 
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 
 from ._cpu cimport (
     FA_ALIGN, FA_FORMAT_FACTS, FA_FORMAT_FLOAT32, FA_NUM_DTYPES, FA_NUM_FORMATS,
@@ -29,11 +29,9 @@ cdef tuple facts_of(int format):
 # an element, and the largest magnitude that is taken, which rounds to something finite.
 FORMATS = {FA_FORMAT_FACTS[i].name.decode(): facts_of(i) for i in range(FA_NUM_FORMATS)}
 # In what products are taken, as their list says: the number of the precision in the list,
-# the most terms of a sum, and the largest magnitude of a weight.
-PRECISIONS = {"float32": (-1, (1 << 63) - 1, FORMATS["float32"][2])} | {
-    FA_PRECISION_FACTS[i].name.decode(): (
-        i, FA_PRECISION_FACTS[i].most, FA_PRECISION_FACTS[i].largest
-    )
+# and the largest magnitude of a weight.
+PRECISIONS = {"float32": (-1, FORMATS["float32"][2])} | {
+    FA_PRECISION_FACTS[i].name.decode(): (i, FA_PRECISION_FACTS[i].largest)
     for i in range(FA_NUM_PRECISIONS)
 }
 
@@ -65,7 +63,7 @@ cdef class PackedMatrix:
             weights = tuple([weight * self.factors for weight in weights])
         self.reserve(sum(rows), weights[0].shape[1], format, precision, arena.take)
         if self.number >= 0:
-            check_magnitudes(weights, precision, PRECISIONS[precision][2])
+            check_magnitudes(weights, precision, PRECISIONS[precision][1])
         column = 0
         for weight, size in zip(weights, rows, strict=True):
             add_pack(program, weight, self, column)
@@ -82,23 +80,21 @@ cdef class PackedMatrix:
     ) except -1:
         """Have zeroed memory allocated; panels start on a cache line."""
         cdef int64_t panels = (n + FA_PANEL - 1) // FA_PANEL
-        cdef int64_t most = PRECISIONS[precision][1]
         cdef int kind = FORMATS[format][0], number = PRECISIONS[precision][0]
+        cdef int64_t block
         cdef bint scaled = kind >= FA_NUM_DTYPES or number >= 0
-        if k > most:
-            raise ValueError(
-                f"{precision} takes sums of at most {most} products, got {k} input features"
-            )
         self.kind, self.number, self.precision = <fa_format>kind, number, precision
         self.format = format if number < 0 else precision
         if k and panels > (<int64_t>1 << 60) // FA_PANEL // k:
             raise MemoryError(f"weights of shape ({n}, {k}) are too large")
-        self.row_bytes = k * FA_FORMAT_FACTS[kind].bytes
+        self.row_bytes, self.blocks = k * FA_FORMAT_FACTS[kind].bytes, 1
         if number >= 0:
+            block = FA_PRECISION_FACTS[number].block
             self.row_bytes = (k * FA_PRECISION_FACTS[number].bytes + 3) // 4 * 4
+            self.blocks = max(1, (k + block - 1) // block)
         cdef int64_t size = panels * FA_PANEL * self.row_bytes
-        cdef int64_t row = panels * FA_PANEL * <int64_t>sizeof(float)
-        self.nbytes = size + scaled * row + (number >= 0) * row
+        cdef int64_t beside = panels * FA_PANEL * self.blocks * <int64_t>sizeof(float)
+        self.nbytes = size + scaled * beside + (number >= 0) * beside
         PyObject_GetBuffer(
             allocate(self.nbytes + FA_ALIGN), &self.memory, PyBUF_WRITABLE
         )
@@ -107,7 +103,7 @@ cdef class PackedMatrix:
         if scaled:
             self.scales = <float *>(self.panels + size)
         if number >= 0:
-            self.sums = <int32_t *>(self.panels + size + row)
+            self.sums = <float *>(self.panels + size + beside)
         self.n, self.k = n, k
         return 0
 
@@ -163,8 +159,11 @@ cdef class PackedMatrix:
         if self.precision == "bfloat16":
             weight = (numbers.astype(np.int32) << 16).view(np.float32)
         else:
-            scales = contents[rows * self.row_bytes:].view(np.float32)[:self.n, None]
-            weight = numbers.astype(np.float32) * scales
+            scales = contents[rows * self.row_bytes:].view(np.float32)
+            scales = scales[:rows * self.blocks].reshape(-1, self.blocks, FA_PANEL)
+            scales = scales.transpose(0, 2, 1).reshape(rows, -1)[:self.n]
+            block = FA_PRECISION_FACTS[self.number].block
+            weight = numbers * scales.repeat(block, axis=1)[:, :self.k]
         return weight if self.factors is None else weight * self.inverses
 
     def like(self, weight):

@@ -96,11 +96,10 @@ def load(
     Notes
     -----
     Attention, norms and activations are always computed in float32, and every promise of
-    bits holds for all `compute` and `weights`. With "int8" the second matrix of each
-    feed-forward network is int16, as is the head of a sparse encoder, and classifiers and
-    modules behind the encoder stay float32; columns are evened out by factors that are
-    found here, from random token ids of a fixed seed. In a static model there is nothing
-    for `compute` and `weights` to change.
+    bits holds for all `compute` and `weights`. Classifiers and modules behind the encoder
+    stay float32. With "int8" columns are evened out by factors that are found here, from
+    random token ids of a fixed seed. In a static model there is nothing for `compute` and
+    `weights` to change.
 
     Narrow weights save memory, and time where few tokens are computed at once, which wait
     for the weights; docs/accuracy.md says how they are rounded, and how close vectors

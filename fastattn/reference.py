@@ -79,20 +79,20 @@ def linear_in(
                 chain = chain + rows[:, k, None] * columns[None, :, k]
             sums = sums + chain
         return sums if bias is None else sums + bias
-    rows, row_scales = quantized_rows(x, precision)
-    columns, scales = quantized_weight(weight, precision)
-    block = BLOCK if precision == "int16" else max(x.shape[1], 1)
+    block = {"int8": 192, "int16": BLOCK}[precision]
     for start in range(0, x.shape[1], block):
-        part = rows[:, start : start + block] @ columns[:, start : start + block].T
-        sums = sums + part.astype(np.float32)  # int64 before
-    sums = sums * (row_scales * scales.T)
+        rows, row_scales = quantized_rows(x[:, start : start + block], precision)
+        columns, scales = quantized_weight(weight[:, start : start + block], precision)
+        part = (rows @ columns.T).astype(np.float32)  # int64 before
+        part = part * (row_scales * scales.T)
+        sums = sums + part if start else part
     return sums if bias is None else sums + bias
 
 
 def quantized_rows(x: Array, precision: str) -> tuple[NDArray[np.int64], Array]:
-    """Return integers (m, k) and scales (m, 1): the rows are their products.
+    """Return integers (m, k) and scales (m, 1), whose products are a block of rows.
 
-    The scale of a row that is not finite is NaN.
+    The scale of what is not finite is NaN.
     """
     if precision == "int8":  # 252 steps from the smallest, or 0, to the largest, or 0
         low = x.min(axis=1, initial=0, keepdims=True)
@@ -112,7 +112,7 @@ def quantized_rows(x: Array, precision: str) -> tuple[NDArray[np.int64], Array]:
 
 
 def quantized_weight(weight: Array, precision: str) -> tuple[NDArray[np.int64], Array]:
-    """Return integers (n, k) and scales (n, 1): the weight is their products, about.
+    """Return integers (n, k) and scales (n, 1), whose products are a block of weights.
 
     Of 8 bits, two neighbours of one sign add up to at most 129, which a sum of two products
     with integers from 0 to 254 needs to fit 16 bits.

@@ -30,16 +30,11 @@ class TestSmoothing:
         expected[7] = 1
         assert_same_bits(factors, expected)
 
-    def test_all_that_becomes_int8_has_factors(self):
+    def test_all_but_what_reads_an_activation_has_factors(self):
         encoder = nn.Encoder(48, 3, 80, 2, gated=True, rng=0)
         before = encoder.state_dict()
         factors = smoothing_factors(encoder, normal(2, 5, 48))
         encoder.compute_in("int8", factors)
-        for layer in encoder.layers:
-            network = layer.feed_forward
-            assert network.linear1.compute == network.up_proj.compute == "int8"
-            assert layer.self_attn.compute == "int8"
-            assert network.linear2.compute == "int16"
         small = {key for key in before if "weight" in key and "norm" not in key}
         assert factors.keys() == {key for key in small if "down_proj" not in key}
 

@@ -27,12 +27,6 @@ enum {
 };
 _Static_assert(1 <= MR / 2 && MR / 2 <= REGISTERS / 4, "an epilogue of too many rows");
 
-/* The terms of a sum that an engine forms at once. */
-INLINE int64_t block_terms(const fa_gemm_plan *p)
-{
-    return p->multiplier && p->precision == FA_IN_INT8 ? p->k : KC;
-}
-
 /* How a gemm is cut: the same for every instruction set but for MR and PANELS, or for the
  * tile of an engine. */
 typedef struct {
@@ -189,7 +183,7 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
     const int64_t first_row = part_start(p->m, g->row_tiles, first_tile);
     const int64_t column = panel * FA_PANEL;
     const int64_t columns = min64(p->n - column, panels * FA_PANEL);
-    const int64_t c_panel = MC * FA_PANEL, block = block_terms(p);
+    const int64_t c_panel = MC * FA_PANEL, block = p->multiplier ? p->k : KC;
     const int64_t each = p->m / g->row_tiles, longer = p->m % g->row_tiles;
     const int transposed = p->a_col != 1;
     tile_plan t = {
@@ -209,7 +203,7 @@ static void gemm_strip(const fa_gemm_plan *p, const gemm_grid *g, int64_t first_
             t.a = p->a + row * p->lda + start * p->a_col;
             t.c = sums + (row - first_row) * FA_PANEL;
             if (p->multiplier) {
-                multiply_groups(p, row, rows, panel, panels, start, t.k, t.c, c_panel);
+                multiply_groups(p, row, rows, panel, panels, t.c, c_panel);
             } else {
                 if (p->best) prefetch_next_rows(p, panel, row, rows, start, &t);
                 else

@@ -9,6 +9,9 @@
  *     panel           b00 b10 b20 b30 b01 .. b3,15  b40 b50 0 0 .. b4,15 b5,15 0 0
  *     row of A        a0 a1 a2 a3                   a4 a5 0 0
  *
+ * Integers have a scale for each block of a row and of a column, so that one large number
+ * spoils no more than its block.
+ *
  * Everything is plain multiplication, addition and division, none of them fused, so that
  * every table gives the bits of reference.py. */
 
@@ -17,7 +20,7 @@ enum {
     INT8_MOST = 127,
     /* Two neighbours of one sign in a column, at most: times 254 they fit 16 bits. */
     PAIR_MOST = 129,
-    INT16_MOST = 2047, /* a sum of KC products fits 32 bits */
+    INT16_MOST = 2047, /* a sum of a block of products fits 32 bits */
     /* Integers of 11 bits times a scale are exact in a float, as those of 7 are. */
     INT16_FEWER_BITS = 11,
 };
@@ -33,6 +36,12 @@ INLINE int64_t num_groups(fa_precision precision, int64_t k)
     return ceil_div(k * FA_PRECISION_FACTS[precision].bytes, GROUP_BYTES);
 }
 
+/* The blocks of k terms; no terms are a block, too. */
+INLINE int64_t num_blocks(fa_precision precision, int64_t k)
+{
+    return k ? ceil_div(k, FA_PRECISION_FACTS[precision].block) : 1;
+}
+
 /* bfloat16, and 0 for what is below 2^-54. All others are multiples of 2^-61, and the sums
  * of their products of 2^-122: none is subnormal, which instructions for bfloat16 would
  * make 0. */
@@ -42,7 +51,7 @@ INLINE vu flushed_bfloat16(vf x)
     return uselect((vu)((bits & 0x7f80) < (127 - 54) << 7), (vu){0}, bits);
 }
 
-/* Row p of a panel of k rows, the first `count` columns; 0 beyond the last row. */
+/* Row p of a block of k rows, the first `count` columns; 0 beyond the last row. */
 INLINE vf weights_at(int64_t k, int64_t p, const float *wide, int64_t count)
 {
     return p < k ? vload_tail(wide + p * FA_PANEL, count) : vsplat(0.0f);
@@ -93,8 +102,8 @@ INLINE vf weight_scales(const fa_precision precision, int64_t k, const float *wi
     }
 }
 
-INLINE void quantize_panel(const fa_precision precision, int64_t k, const float *wide,
-                           int64_t columns, char *packed, float *scales, int32_t *sums)
+INLINE void quantize_block(const fa_precision precision, int64_t k, const float *wide,
+                           int64_t columns, char *packed, float *scales, float *sums)
 {
     const int bits = 8 * (int)FA_PRECISION_FACTS[precision].bytes, terms = 32 / bits;
     for (int64_t j = 0; j < columns; j += LANES) {
@@ -114,7 +123,20 @@ INLINE void quantize_panel(const fa_precision precision, int64_t k, const float 
             vstore_tail((float *)(packed + g * FA_ALIGN) + j, (vf)group, count);
         }
         vstore_tail(scales + j, scale, count);
-        if (precision == FA_IN_INT8) vstore_tail((float *)(sums + j), (vf)sum, count);
+        if (precision == FA_IN_INT8) {
+            vstore_tail(sums + j, __builtin_convertvector(sum, vf), count);
+        }
+    }
+}
+
+INLINE void quantize_panel(const fa_precision precision, int64_t k, const float *wide,
+                           int64_t columns, char *packed, float *scales, float *sums)
+{
+    const int64_t block = FA_PRECISION_FACTS[precision].block;
+    for (int64_t b = 0; b < num_blocks(precision, k); b++) {
+        quantize_block(precision, min64(k - b * block, block), wide + b * block * FA_PANEL,
+                       columns, packed + num_groups(precision, b * block) * FA_ALIGN,
+                       scales + b * FA_PANEL, sums + b * FA_PANEL);
     }
 }
 
@@ -135,7 +157,7 @@ static void quantize_weight_run(const void *plan, int64_t task, void *scratch)
     const fa_quantize_weight_plan *p = plan;
     const int64_t panel = p->column / FA_PANEL + task;
     const panel_part part = part_of(panel, p->column, p->n);
-    const int64_t at = panel * FA_PANEL + part.lane;
+    const int64_t at = panel * num_blocks(p->precision, p->k) * FA_PANEL + part.lane;
     char *packed = (char *)p->packed + 4 * part.lane;
     packed += panel * num_groups(p->precision, p->k) * FA_ALIGN;
     assert_task(task, quantize_weight_tasks(p), scratch);
@@ -152,29 +174,27 @@ static void quantize_weight_run(const void *plan, int64_t task, void *scratch)
 #undef CASE
 }
 
-/* A vector of a row of which `count` elements are left, times the factors of its columns.
- */
-INLINE vf row_part(const fa_quantize_rows_plan *p, const float *row, int64_t j,
-                   int64_t count)
+/* A vector of a block of a row of which `count` elements are left, times the factors of
+ * their columns. */
+INLINE vf row_part(const float *row, const float *factors, int64_t j, int64_t count)
 {
     const vf x = vload_tail(row + j, count);
-    return p->factors ? x * vload_tail(p->factors + j, count) : x;
+    return factors ? x * vload_tail(factors + j, count) : x;
 }
 
-/* How a row becomes integers: round(x / scale) + zero. */
+/* How a block of a row becomes integers: round(x / scale) + zero. */
 typedef struct {
     float scale, inverse, zero;
 } row_scale;
 
-/* What a row has of extremes: 0, or what is beyond it. */
+/* What a block has of extremes: 0, or what is beyond it. */
 typedef struct {
-    vf low, high;
-    vi odd; /* where it is not finite */
+    vf low, high, odd; /* odd: NaN where one is not finite, or else 0 */
 } extremes;
 
 INLINE void look_at(const fa_precision precision, vf x, extremes *seen)
 {
-    seen->odd |= x - x != (vf){0};
+    seen->odd += x - x;
     seen->high = vmax(precision == FA_IN_INT8 ? x : vabs(x), seen->high);
     if (precision == FA_IN_INT8) seen->low = vmin(x, seen->low);
 }
@@ -182,32 +202,28 @@ INLINE void look_at(const fa_precision precision, vf x, extremes *seen)
 /* Vectors that are looked at side by side: one after the other would wait. */
 enum { LOOKS = 4 };
 
-INLINE row_scale scale_of_numbers(const fa_precision precision,
-                                  const fa_quantize_rows_plan *p, const float *row)
+INLINE row_scale scale_of_numbers(const fa_precision precision, int64_t k, const float *row,
+                                  const float *factors)
 {
     extremes seen[LOOKS] = {{{0}, {0}, {0}}};
     int64_t j = 0;
-    for (; p->k - j >= LOOKS * LANES; j += LOOKS * LANES) {
+    for (; k - j >= LOOKS * LANES; j += LOOKS * LANES) {
         UNROLL
         for (int i = 0; i < LOOKS; i++) {
-            look_at(precision, row_part(p, row, j + i * LANES, LANES), &seen[i]);
+            look_at(precision, row_part(row, factors, j + i * LANES, LANES), &seen[i]);
         }
     }
-    for (; j < p->k; j += LANES) {
-        look_at(precision, row_part(p, row, j, p->k - j), &seen[0]);
+    for (; j < k; j += LANES) {
+        look_at(precision, row_part(row, factors, j, k - j), &seen[0]);
     }
-    float low = 0.0f, high = 0.0f;
     UNROLL
-    for (int i = 0; i < LOOKS; i++) {
-        if (any_lane(seen[i].odd)) return (row_scale){NAN, 0.0f, 0.0f};
+    for (int i = 1; i < LOOKS; i++) {
         seen[0].low = vmin(seen[i].low, seen[0].low);
         seen[0].high = vmax(seen[i].high, seen[0].high);
+        seen[0].odd += seen[i].odd;
     }
-    UNROLL
-    for (int i = 0; i < LANES; i++) {
-        low = seen[0].low[i] < low ? seen[0].low[i] : low;
-        high = seen[0].high[i] > high ? seen[0].high[i] : high;
-    }
+    if (any_lane(seen[0].odd != (vf){0})) return (row_scale){NAN, 0.0f, 0.0f};
+    const float high = largest_lane(seen[0].high), low = -largest_lane(-seen[0].low);
     row_scale s = {.scale = high / INT16_MOST};
     if (precision == FA_IN_INT8) s.scale = high / ROW_STEPS - low / ROW_STEPS;
     if (s.scale < FLT_MIN) s.scale = FLT_MIN;
@@ -219,37 +235,50 @@ INLINE row_scale scale_of_numbers(const fa_precision precision,
     return s;
 }
 
-INLINE void quantize_part(const fa_precision precision, const fa_quantize_rows_plan *p,
-                          const float *row, row_scale s, int64_t j, int64_t count,
+INLINE void quantize_part(const fa_precision precision, vf x, row_scale s, int64_t count,
                           char *groups)
 {
-    const vf x = row_part(p, row, j, count);
     const vf number = x * s.inverse + (TO_INTEGER + s.zero);
-    if (precision == FA_IN_INT8) vstore_low_bytes(groups + j, (vi)number, count);
-    if (precision == FA_IN_INT16) vstore_low_halves(groups + 2 * j, (vu)number, count);
-    if (precision == FA_IN_BFLOAT16) {
-        vstore_low_halves(groups + 2 * j, flushed_bfloat16(x), count);
+    if (precision == FA_IN_INT8) vstore_low_bytes(groups, (vi)number, count);
+    if (precision == FA_IN_INT16) vstore_low_halves(groups, (vu)number, count);
+    if (precision == FA_IN_BFLOAT16) vstore_low_halves(groups, flushed_bfloat16(x), count);
+}
+
+/* k terms of a row into groups. */
+INLINE row_scale quantize_terms(const fa_precision precision, int64_t k, const float *row,
+                                const float *factors, char *groups)
+{
+    const int64_t size = FA_PRECISION_FACTS[precision].bytes;
+    row_scale s = {0};
+    if (precision != FA_IN_BFLOAT16) s = scale_of_numbers(precision, k, row, factors);
+    int64_t j = 0;
+    for (; k - j >= LANES; j += LANES) {
+        const vf x = row_part(row, factors, j, LANES);
+        quantize_part(precision, x, s, LANES, groups + j * size);
     }
+    if (j < k) {
+        const vf x = row_part(row, factors, j, k - j);
+        quantize_part(precision, x, s, k - j, groups + j * size);
+    }
+    return s;
 }
 
 INLINE void quantize_row(const fa_precision precision, const fa_quantize_rows_plan *p,
                          int64_t i)
 {
     const int64_t size = FA_PRECISION_FACTS[precision].bytes;
-    const float *row = p->a + i * p->lda;
+    const int64_t block = FA_PRECISION_FACTS[precision].block;
+    const int64_t blocks = num_blocks(precision, p->k);
     char *groups = (char *)p->rows.groups + i * p->rows.ld;
-    row_scale s = {0};
     memset(groups + p->k * size, 0, (size_t)(p->rows.ld - p->k * size));
-    if (precision != FA_IN_BFLOAT16) {
-        s = scale_of_numbers(precision, p, row);
-        p->rows.scales[i] = s.scale;
+    for (int64_t b = 0; b < blocks; b++) {
+        const int64_t start = b * block;
+        const row_scale s =
+            quantize_terms(precision, min64(p->k - start, block), p->a + i * p->lda + start,
+                           p->factors ? p->factors + start : 0, groups + start * size);
+        if (precision != FA_IN_BFLOAT16) p->rows.scales[i * blocks + b] = s.scale;
+        if (precision == FA_IN_INT8) p->rows.zeros[i * blocks + b] = s.zero;
     }
-    if (precision == FA_IN_INT8) p->rows.zeros[i] = (int32_t)s.zero;
-    int64_t j = 0;
-    for (; p->k - j >= LANES; j += LANES) {
-        quantize_part(precision, p, row, s, j, LANES, groups);
-    }
-    if (j < p->k) quantize_part(precision, p, row, s, j, p->k - j, groups);
 }
 
 enum { QUANTIZE_TASK = 16 }; /* rows: a few microseconds at the widths of encoders */

@@ -46,10 +46,6 @@ class Words(Layer):
         self._stack = DenseStack("head.", hidden_size, [(head.transform, width)])
         self._decoder = Linear(width, vocab_size, head.has_bias, init="zeros")
 
-        # Nobody smoothes what they read, and weights of words are small differences.
-        for layer in self._children().values():
-            layer._instead = {"int8": "int16"}
-
     def _children(self) -> Mapping[str, Layer]:
         return {**self._stack._children(), "decoder.": self._decoder}
 

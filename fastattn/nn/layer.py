@@ -23,13 +23,12 @@ class Layer:
     """
 
     compute = "float32"
+    # Do the same columns of what its products read stand out in most rows?
+    _uneven = True
 
     def __init__(self) -> None:
         # By name: a PackedMatrix where products read it, else a float32 array.
         self._weights: dict[str, Any] = {}
-        # In what its products are taken where those of all are to be in a precision that
-        # costs this layer too much of its quality.
-        self._instead: dict[str, str] = {}
 
     def _children(self) -> Mapping[str, "Layer"]:
         """Give the layers inside this one by the prefix of their keys."""
@@ -187,21 +186,20 @@ class Layer:
         Raises
         ------
         ValueError
-            When there is no such precision, a matrix is too large for it, infinite or NaN,
-            or has too many columns for its sums; when `factors` name no matrix or do not
-            fit theirs, or come with "float32". The message names the key, and nothing is
-            changed then.
+            When there is no such precision, or a matrix is too large for it, infinite or
+            NaN; when `factors` name no matrix or do not fit theirs, or come with "float32".
+            The message names the key, and nothing is changed then.
 
         Notes
         -----
-        int8: a vector x is ``scale * (q - zero)``, q from 0 to 254, with the scale of its
-        smallest and largest number; a row of the matrix is ``scale * w``, w from -127 to
-        127, with two neighbours of one sign at most 129 together, so that no instruction
-        saturates. int16: the same with 12 bits and zero = 0. Sums are exact for int8, and
-        for int16 in blocks of 384. A vector that is not finite gives NaN, and no other
-        does. bfloat16: both are rounded to it, products are exact and sums float32. The
-        bits are the same on every machine; `fastattn.reference.linear_in` is the
-        definition.
+        int8: 192 numbers of a vector are ``scale * (q - zero)``, q from 0 to 254, with the
+        scale of the smallest and largest of them; 192 of a row of the matrix are
+        ``scale * w``, w from -127 to 127, with two neighbours of one sign at most 129
+        together, so that no instruction saturates. int16: the same with 384 numbers, 12
+        bits and zero = 0. Sums of such blocks are exact, and added up in float32. A vector
+        that is not finite gives NaN, and no other does. bfloat16: both are rounded to it,
+        products are exact and sums float32. The bits are the same on every machine;
+        `fastattn.reference.linear_in` is the definition.
 
         Matrices are stored as they are computed with, and :meth:`state_dict` gives the
         float32 numbers that these stand for. Going back to float32 brings no digits back.
@@ -215,7 +213,7 @@ class Layer:
         >>> exact = layer(x)
         >>> layer.compute_in("int8")
         >>> layer.nbytes
-        608256
+        620544
         >>> bool(np.abs(layer(x) - exact).max() < 0.02)
         True
 
@@ -234,24 +232,20 @@ class Layer:
             raise ValueError("factors are for other precisions than float32")
         fresh = []
         for key, layer, name in self._owners():
-            weight, chosen = layer._weights[name], layer.precision_for(precision)
+            weight = layer._weights[name]
             if not isinstance(weight, PackedMatrix):
                 continue
             of_weight = given.pop(key, None)
-            if weight.precision != chosen or of_weight is not None:
+            if weight.precision != precision or of_weight is not None:
                 if of_weight is not None:
                     of_weight = as_float32(of_weight, f"factors[{key!r}]")
-                options = {"precision": chosen, "factors": of_weight}
+                options = {"precision": precision, "factors": of_weight}
                 fresh.append((layer, name, _packed(weight.unpack(), key, **options)))
         if given:
             raise ValueError(f"factors name no matrix of the layer: {sorted(given)}")
         for layer, name, weight in fresh:
-            layer._weights[name], layer.compute = weight, weight.precision
+            layer._weights[name], layer.compute = weight, precision
         self.compute = precision
-
-    def precision_for(self, precision: str) -> str:
-        """Say in what this layer's own products are taken where all are to be in one."""
-        return self._instead.get(precision, precision)
 
     @property
     def nbytes(self) -> int:

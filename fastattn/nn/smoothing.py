@@ -1,8 +1,8 @@
 """Factors that even out the columns of what products read, before it becomes integers.
 
-A row has one scale, so that a column which is large in every row costs the others their
-digits. Its factor moves a part of that to the weight, whose scales are by output:
-x w^T = (x / s) (s w)^T (Xiao et al., "SmoothQuant", 2023, section 4).
+Numbers share a scale with those beside them, so that a column which is large in every row
+costs these their digits. Its factor moves a part of that to the weight, whose scales are by
+output: x w^T = (x / s) (s w)^T (Xiao et al., "SmoothQuant", 2023, section 4).
 """
 
 from typing import Any
@@ -22,8 +22,9 @@ Array = NDArray[np.float32]
 def smoothing_factors(layer: Layer, *sample: ArrayLike) -> dict[str, Array]:
     """Find the factors for :meth:`Layer.compute_in`, in a call of the layer.
 
-    They are sqrt(max|x_j| / max|w_j|), by the key of each matrix that becomes int8, of the
-    rows x that its products read in ``layer(*sample)``; 1 where that is 0 or not finite.
+    They are sqrt(max|x_j| / max|w_j|), by the key of each matrix, of the rows x that its
+    products read in ``layer(*sample)``; 1 where that is 0 or not finite. What reads an
+    activation has none: it would be less close with them.
     """
     largest = _Largest()
     with recording(largest):
@@ -32,7 +33,7 @@ def smoothing_factors(layer: Layer, *sample: ArrayLike) -> dict[str, Array]:
     for key, owner, name in layer._owners():
         weight = owner._weights[name]
         rows = largest.of_rows.get(id(weight))
-        if rows is not None and owner.precision_for("int8") == "int8":
+        if rows is not None and owner._uneven:
             with np.errstate(all="ignore"):
                 ratio = rows / np.abs(weight.unpack()).max(axis=0)
                 usable = np.isfinite(ratio) & (ratio > 0)

@@ -11,6 +11,12 @@ static int64_t row_bytes(const fa_gemm_plan *p)
     return (p->k * FA_PRECISION_FACTS[p->precision].bytes + 3) / 4 * 4;
 }
 
+static int64_t num_blocks(const fa_gemm_plan *p)
+{
+    const int64_t block = FA_PRECISION_FACTS[p->precision].block;
+    return p->k ? (p->k + block - 1) / block : 1;
+}
+
 /* Packed in two parts, so that the second starts inside of a panel. */
 static void quantize_weight(const fa_kernels *t, fa_gemm_plan *p)
 {
@@ -24,9 +30,10 @@ static void quantize_weight(const fa_kernels *t, fa_gemm_plan *p)
                                     .precision = p->precision};
     p->b = plan.packed = memory(size);
     memset(plan.packed, 0, (size_t)size);
-    p->scales = plan.scales = numbers(columns, 0, 0);
-    p->sums = plan.sums = memory(columns * (int64_t)sizeof *plan.sums);
-    memset(plan.sums, 0, (size_t)columns * sizeof *plan.sums);
+    const int64_t beside = columns * num_blocks(p);
+    p->scales = plan.scales = numbers(beside, 0, 0);
+    p->sums = plan.sums = memory(beside * (int64_t)sizeof *plan.sums);
+    memset(plan.sums, 0, (size_t)beside * sizeof *plan.sums);
     run(&t->quantize_weight, &plan);
     plan.n = p->n - first;
     plan.column = first;
@@ -38,8 +45,8 @@ static void quantize_rows(const fa_kernels *t, fa_gemm_plan *p)
 {
     p->rows.ld = row_bytes(p);
     p->rows.groups = memory(p->m * p->rows.ld);
-    p->rows.scales = memory(p->m * (int64_t)sizeof(float));
-    p->rows.zeros = memory(p->m * (int64_t)sizeof(int32_t));
+    p->rows.scales = memory(p->m * num_blocks(p) * (int64_t)sizeof(float));
+    p->rows.zeros = memory(p->m * num_blocks(p) * (int64_t)sizeof(float));
     const fa_quantize_rows_plan plan = {.m = p->m,
                                         .k = p->k,
                                         .a = p->a,
@@ -71,7 +78,7 @@ static void product(const fa_kernels *t, const fa_engine *engine, fa_precision p
 
 void precision_cases(const fa_kernels *t)
 {
-    const int64_t depths[] = {1, 2, 3, 4, 5, 383, 384, 385, 769};
+    const int64_t depths[] = {1, 2, 3, 5, 191, 192, 193, 384, 385, 769};
     for (int i = 0; i < fa_num_engines(); i++) {
         const fa_engine *engine = fa_engine_at(i);
         if (!engine->supported()) continue;
@@ -80,7 +87,7 @@ void precision_cases(const fa_kernels *t)
             for (int64_t m = 0; m <= 17; m++) {
                 product(t, engine, (fa_precision)precision, m, m * 7 % 35, m % 7);
             }
-            for (int j = 0; j < 9; j++) {
+            for (int j = 0; j < 10; j++) {
                 product(t, engine, (fa_precision)precision, 7, 70 - 3 * j, depths[j]);
                 product(t, engine, (fa_precision)precision, 57, 17, depths[j]);
             }
