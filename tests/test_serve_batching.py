@@ -30,28 +30,23 @@ class Recorder:
         return np.array([[len(text.ids)] for text in tokens], np.float32)
 
 
-def batches_of(jobs, first=(1,), **limits):
-    """Submit jobs, lists of lengths, while one is computed: batches, results."""
+def batches_of(jobs, **limits):
+    """Submit jobs, lists of lengths, while one is computed: the batches they are in."""
     record = Recorder()
 
     async def compute():
         batcher = Batcher(Limits(**limits), Metrics())
-        begun = asyncio.create_task(batcher.compute(Work([*map(text, first)], record)))
+        begun = batcher.submit(Work([text(1)], record))
         await asyncio.to_thread(wait_until, lambda: record.batches)
-        tasks = [
-            asyncio.create_task(batcher.compute(Work([*map(text, lengths)], record)))
-            for lengths in jobs
-        ]
-        await asyncio.sleep(0)
-        assert batcher.waiting == sum(max(n, 1) for lengths in jobs for n in lengths)
+        waiting = [batcher.submit(Work([*map(text, job)], record)) for job in jobs]
+        assert batcher.waiting == 1 + sum(max(n, 1) for job in jobs for n in job)
         record.go.set()
-        results = await asyncio.gather(begun, *tasks)
+        results = await asyncio.gather(begun, *waiting)
         await asyncio.to_thread(batcher.close)
         assert batcher.waiting == 0
         return [result[:, 0].tolist() for result in results[1:]]
 
-    results = asyncio.run(compute())
-    assert results == [list(lengths) for lengths in jobs]
+    assert asyncio.run(compute()) == [list(job) for job in jobs]
     return record.batches[1:]
 
 
@@ -75,30 +70,33 @@ def test_texts_of_other_options_have_batches_of_their_own():
 
     async def compute():
         batcher = Batcher(Limits(), Metrics())
-        ways = record, other, record, other, record
-        tasks = []
-        for n, way in enumerate(ways, 1):
-            tasks.append(asyncio.create_task(batcher.compute(Work([text(n)], way))))
-            await asyncio.to_thread(wait_until, lambda: record.batches)
+        begun = batcher.submit(Work([text(1)], record))
+        await asyncio.to_thread(wait_until, lambda: record.batches)
+        ways = other, record, other, record
+        waiting = [batcher.submit(Work([text(n)], way)) for n, way in enumerate(ways, 2)]
         record.go.set()
-        await asyncio.gather(*tasks)
+        await asyncio.gather(begun, *waiting)
         await asyncio.to_thread(batcher.close)
 
     asyncio.run(compute())
     assert (record.batches, other.batches) == ([[1], [3, 5]], [[2, 4]])
 
 
+# [CLS] the cat [SEP]
+TEXT, TOKENS = "the cat", 4
+
+
 @pytest.fixture
 def gated(model, monkeypatch):
     """Serve the tiny model; its first batch waits until the gate is opened."""
-    with serving({"tiny": model}, queue_tokens=5) as server:
+    with serving({"tiny": model}, queue_tokens=2 * TOKENS + 1) as server:
         gate = Gate(monkeypatch, model)
         yield server, gate
         gate.open()
 
 
-def begin(server, text="the cat"):
-    return server.client.begin("/v1/embeddings", {"input": text})
+def begin(server):
+    return server.client.begin("/v1/embeddings", {"input": TEXT})
 
 
 def fill(server, gate):
@@ -106,30 +104,30 @@ def fill(server, gate):
     running = begin(server)
     wait_until(lambda: gate.batches)
     waiting = begin(server)
-    wait_until(lambda: server.service.batcher.waiting)
+    wait_until(lambda: server.service.batcher.waiting == 2 * TOKENS)
     return running, waiting
 
 
 def test_a_full_queue_is_a_429(gated):
     server, gate = gated
     running, waiting = fill(server, gate)
-    more = begin(server, "a dog and the sun")
-    wait_until(lambda: server.service.batcher.waiting > 5)
-    refused = server.client.post("/v1/embeddings", {"input": "a"})
+    more = begin(server)
+    wait_until(lambda: server.service.batcher.waiting == 3 * TOKENS)
+    refused = server.client.post("/v1/embeddings", {"input": TEXT})
     assert refused.status == 429
     assert refused.body["error"]["code"] == "rate_limit_exceeded"
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     gate.open()
     assert [reply(each).status for each in (running, waiting, more)] == [200] * 3
     assert gate.batches == [1, 2]
-    assert server.client.post("/v1/embeddings", {"input": "a"}).status == 200
+    assert server.client.post("/v1/embeddings", {"input": TEXT}).status == 200
 
 
 def test_who_goes_away_gives_the_place_back(gated):
     server, gate = gated
     running, waiting = fill(server, gate)
     waiting.close()
-    wait_until(lambda: server.service.batcher.waiting == 0)
+    wait_until(lambda: server.service.batcher.waiting == TOKENS)
     wait_until(lambda: len(server.uvicorn.server_state.tasks) == 1)
     gate.open()
     assert reply(running).status == 200

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +48,18 @@ class Work(NamedTuple):
 
 
 class Job:
-    """Work that waits; its rows are made in order, in one batch or in several."""
+    """Work that waits; its rows are made in order, in one batch or in several.
+
+    Attributes
+    ----------
+    taken : int
+        How many texts the thread that computes has taken.
+    """
 
     def __init__(self, work: Work, future: "asyncio.Future[Rows]") -> None:
         self.work = work
         self.future = future
         self.taken = 0
-        self.waiting = sum(map(cost, work.tokens))
         self._rows: list[Rows] = []
 
     def take(self, room: int, least: int) -> list[Tokens]:
@@ -63,7 +69,6 @@ class Job:
             if cost(tokens) > room and self.taken - start >= least:
                 break
             room -= cost(tokens)
-            self.waiting -= cost(tokens)
             self.taken += 1
         return self.work.tokens[start : self.taken]
 
@@ -79,22 +84,25 @@ class Job:
             self.future.set_result(np.concatenate(self._rows))
 
 
+Batch = list[tuple[Job, list[Tokens]]]
+
+
 class Batcher:
     """The queue, and the one thread that computes, for the loop that runs.
+
+    All but the computing is the loop's, so that nothing has to be locked.
 
     Attributes
     ----------
     waiting : int
-        Tokens in the queue.
+        Tokens of all that is not computed yet.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self.waiting = 0
         self._limits = limits
         self._metrics = metrics
-        self._jobs: deque[Job] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
+        self._arrived: SimpleQueue[Job | None] = SimpleQueue()
         self._tokens_per_second = float(limits.batch_tokens)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="fastattn", daemon=True)
@@ -102,9 +110,7 @@ class Batcher:
 
     def close(self) -> None:
         """Compute what waits, and end the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        self._arrived.put(None)
         self._thread.join()
 
     def check_room(self) -> None:
@@ -118,65 +124,45 @@ class Batcher:
                 retry_after=min(max(seconds, LEAST_RETRY), MOST_RETRY),
             )
 
-    async def compute(self, work: Work) -> Rows:
-        """Let a row be made of each text; who is cancelled gives the place back."""
+    def submit(self, work: Work) -> "asyncio.Future[Rows]":
+        """Let a row be made of each text; who cancels gives the place back."""
         self.check_room()
         job = Job(work, self._loop.create_future())
-        with self._changed:
-            self._jobs.append(job)
-            self._add(job.waiting)
-            self._changed.notify()
-        try:
-            return await job.future
-        finally:
-            # Of what was cancelled, or failed, nothing more is computed.
-            with self._changed:
-                if job in self._jobs:
-                    self._jobs.remove(job)
-                    self._add(-job.waiting)
+        size = sum(map(cost, work.tokens))
+        self._count(size)
+        job.future.add_done_callback(lambda _: self._count(-size))
+        self._arrived.put(job)
+        return job.future
 
-    def _add(self, tokens: int) -> None:
+    def _count(self, tokens: int) -> None:
+        """Count tokens that begin to wait, or, negative, do so no more."""
         self.waiting += tokens
         self._metrics.queue_tokens.set(self.waiting)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._jobs:
-                    if self._closed:
-                        return
-                    self._changed.wait()
-                batch = self._take()
-            self._compute(batch)
+        """Compute batches until nothing waits and nothing more will come."""
+        jobs, is_open = deque[Job](), True
+        while jobs or is_open:
+            while is_open and not (jobs and self._arrived.empty()):
+                job = self._arrived.get()
+                if job is None:
+                    is_open = False
+                else:
+                    jobs.append(job)
+            batch = take_batch(jobs, self._limits.batch_tokens)
+            if batch:
+                self._compute(batch)
 
-    def _take(self) -> list[tuple[Job, list[Tokens]]]:
-        """Take the next batch; a job of which there is more goes behind the others."""
-        batch = list[tuple[Job, list[Tokens]]]()
-        passed, begun = deque[Job](), deque[Job]()
-        room = self._limits.batch_tokens
-        compute = self._jobs[0].work.compute
-        while self._jobs and room > 0:
-            job = self._jobs.popleft()
-            taken = job.take(room, not batch) if job.work.compute is compute else []
-            if taken:
-                size = sum(map(cost, taken))
-                room -= size
-                self._add(-size)
-                batch.append((job, taken))
-            if job.waiting:
-                (begun if taken else passed).append(job)
-        self._jobs = passed + self._jobs + begun
-        return batch
-
-    def _compute(self, batch: list[tuple[Job, list[Tokens]]]) -> None:
+    def _compute(self, batch: Batch) -> None:
         """Compute a batch, and tell those who wait for it."""
         texts = [tokens for _, taken in batch for tokens in taken]
         start = time.perf_counter()
-        parts: list[Rows | Problem]
+        parts: list[Rows | Problem] = []
         try:
             rows = batch[0][0].work.compute(texts)
-            ends = np.cumsum([len(taken) for _, taken in batch])
-            parts = [checked(part) for part in np.split(rows, ends[:-1])]
+            for _, taken in batch:
+                parts.append(checked(rows[: len(taken)]))
+                rows = rows[len(taken) :]
         except Exception:
             LOG.exception("a batch could not be computed")
             parts = [Problem(500, "the server failed")] * len(batch)
@@ -184,15 +170,34 @@ class Batcher:
         self._tokens_per_second = size / seconds
         self._metrics.batch_tokens.observe(size)
         self._metrics.batch_seconds.observe(seconds)
-        self._loop.call_soon_threadsafe(
-            settle, [(job, part) for (job, _), part in zip(batch, parts, strict=True)]
-        )
+        self._loop.call_soon_threadsafe(settle, batch, parts)
 
 
-def settle(parts: list[tuple[Job, Rows | Problem]]) -> None:
+def settle(batch: Batch, parts: list[Rows | Problem]) -> None:
     """Give jobs their parts of a batch."""
-    for job, part in parts:
+    for (job, _), part in zip(batch, parts, strict=True):
         job.settle(part)
+
+
+def take_batch(jobs: deque[Job], room: int) -> Batch:
+    """Take the next batch; a job of which there is more goes behind the others."""
+    batch: Batch = []
+    passed, begun = deque[Job](), deque[Job]()
+    while jobs and room > 0:
+        job = jobs.popleft()
+        if job.future.done():  # who waited for it went away, or it failed
+            continue
+        taken = []
+        if not batch or job.work.compute is batch[0][0].work.compute:
+            taken = job.take(room, not batch)
+        if taken:
+            room -= sum(map(cost, taken))
+            batch.append((job, taken))
+        if job.taken < len(job.work.tokens):
+            (begun if taken else passed).append(job)
+    jobs.extendleft(reversed(passed))
+    jobs.extend(begun)
+    return batch
 
 
 def checked(rows: Rows) -> Rows | Problem:

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from .bodies import Body
 from .problems import Form, Problem, as_inference, as_openai
-from .service import Answer, Held, Service, as_json
+from .service import Answer, Held, Plan, Service, as_json, aside
 
 LOG = logging.getLogger("fastattn.serve")
 
@@ -107,12 +107,12 @@ class Post(Endpoint):
         self,
         path: str,
         service: Service,
-        do: Callable[[Service, Sent], Coroutine[Any, Any, Answer]],
+        plan: Callable[[Service, Sent], Plan],
         kind: type[Sent],
         form: Form,
     ) -> None:
         super().__init__(path, service, form)
-        self._do = do
+        self._plan = plan
         self._decoder = msgspec.json.Decoder(kind)
 
     async def answer(self, request: Request, held: Held) -> Answer:
@@ -121,11 +121,20 @@ class Post(Endpoint):
         self.service.check_open()
         self.service.check_room()
         body = await self._read(request, held)
-        try:
-            given = self._decoder.decode(body)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise Problem(400, f"the body is not what is expected: {error}") from error
-        return await unless_gone(request, self._do(self.service, given))
+        return await unless_gone(request, self._carry_out(body))
+
+    async def _carry_out(self, body: bytearray) -> Answer:
+        """Find out what is asked for, tokenize it, and let it be computed."""
+
+        def plan() -> Plan:
+            try:
+                given = self._decoder.decode(body)
+            except (msgspec.DecodeError, ValueError, RecursionError) as error:
+                message = f"the body is not what is expected: {error}"
+                raise Problem(400, message) from error
+            return self._plan(self.service, given)
+
+        return await self.service.carry_out(await aside(len(body), plan))
 
     async def _read(self, request: Request, held: Held) -> bytearray:
         """Read the body, no more of it than is allowed."""

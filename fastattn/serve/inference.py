@@ -3,19 +3,19 @@
 from typing import Any
 
 from .. import __version__
-from .batching import Work
+from .batching import Rows, Work
 from .bodies import Embed, Predict, Truncation
 from .openai import embedding_work
 from .problems import Problem
 from .served import Embedder, Pair, Scorer
-from .service import Answer, Served, Service, as_json
+from .service import Plan, Served, Service, Usage, as_json, refusing
 
 
-async def embed(service: Service, body: Embed) -> Answer:
+def embed(service: Service, body: Embed) -> Plan:
     """Give the vectors of texts, of unit length unless told otherwise."""
     model = service.find(body.model, Embedder)
     check_direction(model, body)
-    work = await embedding_work(
+    work = embedding_work(
         service,
         model,
         body.inputs,
@@ -25,11 +25,10 @@ async def embed(service: Service, body: Embed) -> Answer:
         dimensions=body.dimensions,
     )
     check_cut(model, body, work)
-    rows, usage = await service.compute(model, work)
-    return Answer(as_json(list(rows)), usage.headers())
+    return Plan(model, (work,), lambda usage, rows: rows)
 
 
-async def predict(service: Service, body: Predict) -> Answer:
+def predict(service: Service, body: Predict) -> Plan:
     """Give the labels of texts, or of pairs, with their scores, the best first."""
     model = service.find(body.model, Scorer)
     check_direction(model, body)
@@ -38,24 +37,27 @@ async def predict(service: Service, body: Predict) -> Answer:
     for index, item in enumerate(items):
         for text in item:
             service.check_text(text, f"inputs[{index}]")
-    activation = "sigmoid" if len(model.model.labels) == 1 else "softmax"
+    labels = model.model.labels
+    activation = "sigmoid" if len(labels) == 1 else "softmax"
     if body.raw_scores:
         activation = "identity"
-    if {len(item) for item in items} == {2}:
-        pairs: list[Pair] = [(first, second) for first, second in items]
-        names = "inputs[{}][0]", "inputs[{}][1]"
-        work = await service.prepare(model.pairs, pairs, names, activation)
-    else:
-        texts = [text for (text,) in items]
-        work = await service.prepare(model.texts, texts, activation)
+    with refusing():
+        if len(items[0]) == 2:
+            pairs: list[Pair] = [(first, second) for first, second in items]
+            names = "inputs[{}][0]", "inputs[{}][1]"
+            work = model.pairs(pairs, names, activation)
+        else:
+            work = model.texts([text for (text,) in items], activation)
     check_cut(model, body, work)
-    rows, usage = await service.compute(model, work)
-    labels = model.model.labels
-    found: list[Any] = [
-        [{"score": row[i], "label": labels[i]} for i in (-row).argsort(kind="stable")]
-        for row in rows
-    ]
-    return Answer(as_json(found[0] if single else found), usage.headers())
+
+    def write(usage: Usage, rows: Rows) -> list[Any]:
+        found = [
+            [{"score": row[i], "label": labels[i]} for i in (-row).argsort(kind="stable")]
+            for row in rows
+        ]
+        return found[0] if single else found
+
+    return Plan(model, (work,), write)
 
 
 def as_sequences(given: str | list[str | list[str]]) -> tuple[bool, list[list[str]]]:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..text_base import BATCH_TOKENS
+# Fewer than `encode` takes at a time: what comes in meanwhile waits less, and clients that
+# have their vectors send the next texts while those of others are computed.
+BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +23,9 @@ class Limits:
         Characters of a text: 413 beyond. Of what a text has beyond the model's
         `max_length` nothing is read, and the answer counts the texts that were cut.
     queue_tokens : int
-        A request is taken while fewer tokens wait than this: 429 beyond.
+        A request is taken while fewer tokens than this are to be computed: 429 beyond.
     batch_tokens : int
-        Tokens computed at a time.
+        Tokens computed at a time; many cores have more to share in 4096.
     body_seconds : float
         How long a body may take to arrive: 408 beyond. A connection whose client takes
         nothing of its answer for so long is closed, on Linux.

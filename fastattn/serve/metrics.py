@@ -42,7 +42,7 @@ class Metrics:
         )
         self.queue_tokens = Gauge(
             "fastattn_queue_tokens",
-            "Tokens that wait",
+            "Tokens of all that is not computed yet",
             registry=registry,
             multiprocess_mode="livesum",
         )

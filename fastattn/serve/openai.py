@@ -6,17 +6,17 @@ from typing import Any
 from numpy import float32
 from numpy.typing import NDArray
 
-from .batching import Work
+from .batching import Rows, Work
 from .bodies import Embeddings, Inputs
 from .problems import Problem
 from .served import Embedder
-from .service import Answer, Service, as_json
+from .service import Plan, Service, Usage, as_json, refusing
 
 
-async def embeddings(service: Service, body: Embeddings) -> Answer:
+def embeddings(service: Service, body: Embeddings) -> Plan:
     """Give the vectors of texts."""
     model = service.find(body.model, Embedder)
-    work = await embedding_work(
+    work = embedding_work(
         service,
         model,
         body.input,
@@ -24,17 +24,20 @@ async def embeddings(service: Service, body: Embeddings) -> Answer:
         prompt_name=body.prompt_name,
         dimensions=body.dimensions,
     )
-    rows, usage = await service.compute(model, work)
     written = as_base64 if body.encoding_format == "base64" else as_given
-    data = [
-        {"object": "embedding", "index": index, "embedding": written(row)}
-        for index, row in enumerate(rows)
-    ]
-    answer = {"object": "list", "data": data, "model": model.name}
-    return Answer(as_json(answer | {"usage": usage.fields()}), usage.headers())
+
+    def write(usage: Usage, rows: Rows) -> dict[str, Any]:
+        data = [
+            {"object": "embedding", "index": index, "embedding": written(row)}
+            for index, row in enumerate(rows)
+        ]
+        answer = {"object": "list", "data": data, "model": model.name}
+        return answer | {"usage": usage.fields()}
+
+    return Plan(model, (work,), write)
 
 
-async def embedding_work(
+def embedding_work(
     service: Service,
     model: Embedder,
     given: Inputs,
@@ -50,15 +53,16 @@ async def embedding_work(
     service.check_texts(texts, name)
     kinds = set(map(type, texts))
     if kinds == {str}:
-        options["prompt_name"] = prompt_name
-        return await service.prepare(model.texts, texts, **options)
+        with refusing():
+            return model.texts(texts, prompt_name=prompt_name, **options)
     if kinds != {list}:
         message = f"{name} must be texts, or lists of token ids, not some of each"
         raise Problem(400, message, param=name)
     if prompt_name is not None:
         message = "prompt_name is about texts, and token ids stand as they are"
         raise Problem(400, message, param="prompt_name")
-    return await service.prepare(model.ids, texts, **options)
+    with refusing():
+        return model.ids(texts, **options)
 
 
 def as_given(row: NDArray[float32]) -> NDArray[float32]:

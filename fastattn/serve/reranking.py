@@ -1,16 +1,17 @@
 """``/rerank`` in the bodies of Cohere, Jina and text-embeddings-inference."""
 
-import asyncio
+from collections.abc import Callable
 from typing import Any
 
+from .batching import Rows, Work
 from .bodies import Rerank
 from .inference import check_cut, check_direction
 from .problems import Problem
 from .served import Embedder, Scorer
-from .service import Answer, Service, Usage, as_json
+from .service import Plan, Service, Usage, refusing
 
 
-async def rerank(service: Service, body: Rerank) -> Answer:
+def rerank(service: Service, body: Rerank) -> Plan:
     """Order texts by how they answer a query."""
     name, texts = as_documents(body)
     service.check_text(body.query, "query")
@@ -22,22 +23,27 @@ async def rerank(service: Service, body: Rerank) -> Answer:
         message = f"max_tokens_per_doc: {model.name} reads {model.model.max_length} tokens"
         raise Problem(400, message, param="max_tokens_per_doc")
     score = by_pairs if isinstance(model, Scorer) else by_vectors
-    scores, usage = await score(service, model, body, name, texts)
-    order = (-scores).argsort(kind="stable")[: body.top_n]
-    if body.texts is not None:
-        shown = body.return_text or body.return_documents
+    works, scores_of = score(model, body, name, texts)
+    for work in works:
+        check_cut(model, body, work)
+
+    def write(usage: Usage, *rows: Rows) -> Any:
+        scores = scores_of(*rows)
+        order = (-scores).argsort(kind="stable")[: body.top_n].tolist()
+        if body.texts is not None:
+            shown = body.return_text or body.return_documents
+            return [
+                {"index": i, "score": scores[i]} | ({"text": texts[i]} if shown else {})
+                for i in order
+            ]
         results = [
-            {"index": i, "score": scores[i]} | ({"text": texts[i]} if shown else {})
-            for i in order.tolist()
+            {"index": i, "relevance_score": scores[i]}
+            | ({"document": {"text": texts[i]}} if body.return_documents else {})
+            for i in order
         ]
-        return Answer(as_json(results), usage.headers())
-    results = [
-        {"index": i, "relevance_score": scores[i]}
-        | ({"document": {"text": texts[i]}} if body.return_documents else {})
-        for i in order.tolist()
-    ]
-    answer = {"model": model.name, "results": results, "usage": usage.fields()}
-    return Answer(as_json(answer), usage.headers())
+        return {"model": model.name, "results": results, "usage": usage.fields()}
+
+    return Plan(model, works, write)
 
 
 def as_documents(body: Rerank) -> tuple[str, list[str]]:
@@ -50,9 +56,11 @@ def as_documents(body: Rerank) -> tuple[str, list[str]]:
     return "documents", [each if isinstance(each, str) else each.text for each in documents]
 
 
-async def by_pairs(
-    service: Service, model: Scorer, body: Rerank, name: str, texts: list[str]
-) -> tuple[Any, Usage]:
+# What is computed, and what makes scores of the rows of each.
+Scoring = tuple[tuple[Work, ...], Callable[..., Rows]]
+
+
+def by_pairs(model: Scorer, body: Rerank, name: str, texts: list[str]) -> Scoring:
     """Score each text with the query."""
     if len(model.model.labels) > 1:
         message = f"{model.name} has {len(model.model.labels)} labels: /predict gives them"
@@ -60,22 +68,13 @@ async def by_pairs(
     names = "query", f"{name}[{{}}]"
     pairs = [(body.query, text) for text in texts]
     activation = "identity" if body.raw_scores else "sigmoid"
-    work = await service.prepare(model.pairs, pairs, names, activation)
-    check_cut(model, body, work)
-    rows, usage = await service.compute(model, work)
-    return rows[:, 0], usage
+    with refusing():
+        work = model.pairs(pairs, names, activation)
+    return (work,), lambda rows: rows[:, 0]
 
 
-async def by_vectors(
-    service: Service, model: Embedder, body: Rerank, name: str, texts: list[str]
-) -> tuple[Any, Usage]:
+def by_vectors(model: Embedder, body: Rerank, name: str, texts: list[str]) -> Scoring:
     """Compare the vector of each text with that of the query, as the model compares."""
-    query = await service.prepare(model.query, body.query)
-    documents = await service.prepare(model.documents, texts)
-    for work in query, documents:
-        check_cut(model, body, work)
-    (first, used), (rows, others) = await asyncio.gather(
-        service.compute(model, query), service.compute(model, documents)
-    )
-    total = Usage(used.tokens + others.tokens, used.truncated + others.truncated)
-    return model.model.similarity(first, rows)[0], total
+    with refusing():
+        works = model.query(body.query), model.documents(texts)
+    return works, lambda query, rows: model.model.similarity(query, rows)[0]

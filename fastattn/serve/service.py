@@ -2,23 +2,26 @@
 
 import asyncio
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
 from ..cross_encoder import CrossEncoder
 from ..models.tokenization import check_unicode
 from ..text import TextEncoder
-from .batching import Batcher, Rows, Work
+from .batching import Batcher, Work
 from .limits import Limits
 from .metrics import Metrics
 from .problems import Problem
 from .served import Embedder, Scorer
 
 Served: TypeAlias = Embedder | Scorer
+Result = TypeVar("Result")
+
+# What has fewer bytes is done sooner than a thread would begin.
+SHORT_BYTES = 2**11
 
 
 class Answer(NamedTuple):
@@ -173,19 +176,40 @@ class Service:
         """Give what was counted."""
         return self.metrics.text()
 
-    async def prepare(self, make: Callable[..., Work], *given: Any, **options: Any) -> Work:
-        """Tokenize what a request has, beside the loop."""
-        with refusing():
-            return await asyncio.to_thread(partial(make, *given, **options))
+    async def carry_out(self, plan: "Plan") -> Answer:
+        """Let everything be computed that a request asks for, and answer it."""
+        waiting = [self.batcher.submit(work) for work in plan.works]
+        try:
+            rows = [await each for each in waiting]
+        finally:
+            for each in waiting:
+                each.cancel()
+        usage, name = Usage.of(plan.works), plan.model.name
+        self.metrics.texts.labels(name).inc(sum(len(work.tokens) for work in plan.works))
+        self.metrics.tokens.labels(name).inc(usage.tokens)
+        self.metrics.truncated.labels(name).inc(usage.truncated)
+        content = await aside(
+            sum(part.nbytes for part in rows), lambda: as_json(plan.write(usage, *rows))
+        )
+        return Answer(content, usage.headers())
 
-    async def compute(self, model: Served, work: Work) -> tuple[Rows, "Usage"]:
-        """Let rows be made, and count them."""
-        rows = await self.batcher.compute(work)
-        usage = Usage.of(work)
-        self.metrics.texts.labels(model.name).inc(len(work.tokens))
-        self.metrics.tokens.labels(model.name).inc(usage.tokens)
-        self.metrics.truncated.labels(model.name).inc(usage.truncated)
-        return rows, usage
+
+class Plan(NamedTuple):
+    """What a request asks for.
+
+    Attributes
+    ----------
+    model : Embedder or Scorer
+        What computes it.
+    works : tuple of Work
+        What is computed.
+    write : callable
+        Makes what is sent of the usage and of the rows of each work.
+    """
+
+    model: Served
+    works: tuple[Work, ...]
+    write: Callable[..., Any]
 
 
 class Usage(NamedTuple):
@@ -195,7 +219,7 @@ class Usage(NamedTuple):
     truncated: int
 
     @classmethod
-    def of(cls, *works: Work) -> "Usage":
+    def of(cls, works: Iterable[Work]) -> "Usage":
         """Count those of several."""
         texts = [tokens for work in works for tokens in work.tokens]
         return cls(sum(len(t.ids) for t in texts), sum(t.cut for t in texts))
@@ -235,6 +259,11 @@ def refusing() -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         raise Problem(400, str(error)) from error
+
+
+async def aside(size: int, do: Callable[[], Result]) -> Result:
+    """Do something with so many bytes, beside the loop unless they are few."""
+    return do() if size <= SHORT_BYTES else await asyncio.to_thread(do)
 
 
 def as_json(value: Any) -> bytes:
