@@ -10,6 +10,9 @@ from support.processes import ROOT
 
 import fastattn as fa
 
+# What these packages say to their own is no failure.
+pytestmark = pytest.mark.filterwarnings("default")
+
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = [f"Article number {i}." for i in range(25)]
 PAGE = (ROOT / "docs" / "corpus.md").read_text()
