@@ -51,12 +51,16 @@ int fa_kernels_supported(int index)
     return 1;
 }
 
-extern const fa_engine fa_engine_avx512vnni, fa_engine_avx512bf16, fa_engine_avxvnni;
-extern const fa_engine fa_engine_avx2, fa_engine_sse2, fa_engine_portable;
+extern const fa_engine fa_engine_amx, fa_engine_avx512vnni, fa_engine_avx512bf16;
+extern const fa_engine fa_engine_avxvnni, fa_engine_avx2, fa_engine_sse2;
 extern const fa_engine fa_engine_i8mm, fa_engine_dotprod, fa_engine_bf16;
+extern const fa_engine fa_engine_portable;
 
 static const fa_engine *const ENGINES[] = {
 #if defined(__x86_64__)
+#if defined(__linux__)
+    &fa_engine_amx,
+#endif
     &fa_engine_avx512vnni, &fa_engine_avx512bf16, &fa_engine_avxvnni,
     &fa_engine_avx2,       &fa_engine_sse2,
 #elif defined(__aarch64__)

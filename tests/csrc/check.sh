@@ -40,7 +40,8 @@ together() {
 }
 
 together \
-    'compile asan gcc -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined' \
+    'compile asan gcc -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+         -include amx_model.h' \
     'compile native cc -O3; compile aarch64 aarch64-linux-gnu-gcc -static -O3' \
     'compile tsan gcc -O1 -g -fsanitize=thread'
 
