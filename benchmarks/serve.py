@@ -138,13 +138,18 @@ def post(connection, text):
 
 def ask(process, port, clients, seconds, texts):
     """Let so many clients send one text after the other."""
-    taken, begin = [[] for _ in range(clients)], threading.Barrier(clients + 1)
+    taken, begun = [[] for _ in range(clients)], []
+
+    def begin():
+        begun[:] = time.perf_counter(), cpu_seconds(process)
+
+    ready = threading.Barrier(clients, begin)
 
     def client(number):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         post(connection, texts[0])
-        begin.wait()
-        while time.perf_counter() < end:
+        ready.wait()
+        while time.perf_counter() < begun[0] + seconds:
             text = texts[(number + len(taken[number])) % len(texts)]
             duration, status, _ = post(connection, text)
             assert status == 200, status
@@ -152,12 +157,9 @@ def ask(process, port, clients, seconds, texts):
         connection.close()
 
     with client_threads(clients) as pool:
-        jobs = [pool.submit(client, number) for number in range(clients)]
-        start, cpu = time.perf_counter(), cpu_seconds(process)
-        end = start + seconds
-        begin.wait()
-        for job in jobs:
+        for job in [pool.submit(client, number) for number in range(clients)]:
             job.result()
+    start, cpu = begun
     wall = time.perf_counter() - start
     all_taken = [duration for each in taken for duration in each]
     count = len(all_taken)
