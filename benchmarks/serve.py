@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ from .compare.report import table, versions
 from .hostile_requests import send_hostile
 from .texts import read_texts
 
+PACKAGES = "starlette", "uvicorn", "h11", "msgspec", "orjson", "tokenizers"
 CLIENTS = 1, 8, 64
 MANY = 1000
 SHORT = range(60, 121)  # characters
@@ -299,6 +301,7 @@ def main(arguments=None):
     command = shlex.join([*program.split(), *sys.argv[1:]])
     print(f"`{command}` on {datetime.date.today()}:\n")
     print(*versions({}), sep="\n")
+    print(*(f"- {name}: {version(name)}" for name in PACKAGES), sep="\n")
     for part in rates, overhead, many_clients, soak:
         print(f"\n{part(options.model, texts, options)}", flush=True)
     print(f"\nLoad of the machine at the end: {os.getloadavg()[2]:.1f} in 15 minutes.")
