@@ -21,6 +21,20 @@ XLM_R = {
     "type_vocab_size": 1,
     "layer_norm_eps": 1e-5,
 }
+# DeBERTa-v3 base, whose scores depend on distances in buckets.
+DEBERTA = {
+    "relative_attention": True,
+    "position_buckets": 256,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+    "share_att_key": True,
+    "norm_rel_ebd": "layer_norm",
+    "type_vocab_size": 0,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
 SPECIAL = {"cls_token_id": 101, "sep_token_id": 102} | dict.fromkeys(
     ("bos_token_id", "eos_token_id")
 )
@@ -46,6 +60,7 @@ MODELS = {
     "BERT base": Model("BertModel", WORDS | ABSOLUTE),
     "XLM-R base": Model("XLMRobertaModel", WORDS | ABSOLUTE | XLM_R),
     WINDOWED: Model("ModernBertModel", WORDS | SPECIAL, 2),
+    "DeBERTa-v3 base": Model("DebertaV2Model", WORDS | DEBERTA, 2),
     "reranker": Model(
         "BertForSequenceClassification", WORDS | ABSOLUTE | SMALL | {"num_labels": 1}
     ),
@@ -57,6 +72,7 @@ SHAPES = {
     "BERT base": ((1, 32), (1, 128), (8, 128), (2, 512)),
     "XLM-R base": ((1, 32), (8, 128)),
     WINDOWED: ((1, 128), (8, 512), (1, 2048)),
+    "DeBERTa-v3 base": ((1, 32), (8, 256)),
 }
 
 HIDDEN, INTERMEDIATE, LAYERS = 768, 3072, 12
@@ -65,7 +81,7 @@ MODERN_INTERMEDIATE, MODERN_LAYERS, MODERN_WINDOW = 1152, 22, 129
 
 
 def model_flops(name: str, batch: int, length: int) -> int:
-    """Count the operations of a forward pass, of what windows hide none."""
+    """Count the operations of a forward pass, none of what windows hide or distances add."""
     if name != WINDOWED:
         return LAYERS * encoder_layer_flops(batch, length, HIDDEN, INTERMEDIATE)
     layer = encoder_layer_flops(batch, length, HIDDEN, MODERN_INTERMEDIATE, gated=True)
