@@ -81,7 +81,7 @@ MODERN_INTERMEDIATE, MODERN_LAYERS, MODERN_WINDOW = 1152, 22, 129
 
 
 def model_flops(name: str, batch: int, length: int) -> int:
-    """Count the operations of a forward pass, none of what windows hide or distances add."""
+    """Count the operations of a forward pass, not what windows hide or distances add."""
     if name != WINDOWED:
         return LAYERS * encoder_layer_flops(batch, length, HIDDEN, INTERMEDIATE)
     layer = encoder_layer_flops(batch, length, HIDDEN, MODERN_INTERMEDIATE, gated=True)

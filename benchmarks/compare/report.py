@@ -37,8 +37,8 @@ multiply-add is 2, a softmax or an activation nothing; what a mask hides counts.
 what chains of multiply-adds reach in this run, bandwidth what sums over an array larger
 than the caches read, the better of before and after. A column of a peer is its time
 over fastattn's: below 1 (in bold) the peer is faster. The peers' results agreed with
-fastattn's before anything was timed. Of ModernBERT what its windows hide does not count, nor
-of DeBERTa what its distances add."""
+fastattn's before anything was timed. Of ModernBERT what its windows hide does not count,
+nor of DeBERTa what its distances add."""
 
 
 def table(header, rows):
