@@ -2,11 +2,15 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import sentence_transformers as real
+import test_modules
+import test_static
 from side_by_side import DATA, EXACT, FOLDERS, PLAIN, TEXTS, assert_like
 
 from fastattn.integrations import sentence_transformers as ours
+from fastattn.integrations.sentence_transformers.tensors import is_tensor
 
 PAIRS = [[a, b] for a in TEXTS[:3] for b in TEXTS]
 
@@ -68,9 +72,8 @@ def three(kind, folder, **options):
     return [load(str(folder), **options) for load in classes]
 
 
-def folders(name, *others):
-    found = sorted(path.parent for path in (DATA / name).glob("*/config.json"))
-    return [*others, *found]
+def folders(name):
+    return sorted(path.parent for path in (DATA / name).glob("*/tokenizer.json"))
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +85,15 @@ def models():
 @pytest.mark.parametrize(("kind", "method", "keywords"), CALLS)
 def test_keyword(models, kind, method, keywords):
     inputs = PAIRS if kind == "CrossEncoder" else TEXTS
-    for given in (inputs, inputs[0]):
-        if keywords.get("precision") in ("int8", "uint8") and given is not inputs:
-            continue  # one vector has no ranges
-        assert_like(*(getattr(m, method)(given, **keywords) for m in models[kind]))
+    results = [getattr(model, method)(inputs, **keywords) for model in models[kind]]
+    assert_like(*results)
+    if keywords.get("precision") not in ("int8", "uint8"):  # one vector has no ranges
+        found, plain, _ = (getattr(m, method)(inputs[0], **keywords) for m in models[kind])
+        assert type(found) is type(plain)
+        assert found.shape == plain.shape
+        first = results[0][0]
+        dense = [x.to_dense().numpy() if is_tensor(x) else x for x in (found, first)]
+        np.testing.assert_array_equal(*dense)
 
 
 @pytest.mark.parametrize("name", ["cosine", "dot", "euclidean", "manhattan"])
@@ -122,12 +130,21 @@ def test_search_and_pairs(models):
     assert_like(*found)
 
 
-# What needs code of the model's own is not loaded by the real classes without running it.
-@pytest.mark.parametrize(
-    "folder", folders("families", DATA / "tiny_bert"), ids=lambda p: p.name
-)
+@pytest.mark.parametrize("folder", folders("families"), ids=lambda path: path.name)
 def test_dense_folder(folder):
     compare_folder("SentenceTransformer", folder, "encode", TEXTS)
+
+
+@pytest.mark.parametrize("name", test_modules.NAMES)
+def test_chain_of_modules(name, tmp_path):
+    folder = test_modules.folder_of(name, tmp_path)
+    compare_folder("SentenceTransformer", folder, "encode", TEXTS, prompt="the ")
+
+
+@pytest.mark.parametrize("name", test_static.NAMES)
+def test_static_folder(name, tmp_path):
+    folder = test_static.folder_of(name, tmp_path)
+    compare_folder("SentenceTransformer", folder, "encode", test_static.TEXTS)
 
 
 @pytest.mark.parametrize("folder", folders("cross"), ids=lambda path: path.name)
@@ -140,12 +157,6 @@ def test_sparse_folder(folder):
     compare_folder("SparseEncoder", folder, "encode", TEXTS)
 
 
-def compare_folder(kind, folder, method, inputs):
-    try:
-        models = three(kind, folder, local_files_only=True)
-        expected = [getattr(model, method)(inputs) for model in models[1:]]
-    except Exception as error:
-        if not (folder / "tokenizer.json").exists():
-            pytest.skip("no tokenizer")
-        pytest.skip(f"the real class: {type(error).__name__}: {str(error)[:100]}")
-    assert_like(getattr(models[0], method)(inputs), *expected)
+def compare_folder(kind, folder, method, inputs, **keywords):
+    models = three(kind, folder, local_files_only=True)
+    assert_like(*(getattr(model, method)(inputs, **keywords) for model in models))

@@ -37,37 +37,44 @@ def in_precision(dtype):
 PLAIN, EXACT = in_precision(torch.float32), in_precision(torch.float64)
 
 
-def as_array(value):
-    if isinstance(value, torch.Tensor):
-        return value.to_dense().numpy()
-    return np.asarray(value)
-
-
 def assert_like(found, plain, exact):
-    """Hold a result to the real one in form, and in numbers by the criterion."""
+    """Hold a result to the real one: its form, and all of its numbers by the criterion."""
+    numbers = list(_numbers(found, plain, exact))
+    if numbers:
+        found, plain, exact = (np.concatenate(each) for each in zip(*numbers, strict=True))
+        assert_accurate(found, {np.float32: plain, np.float64: exact}.__getitem__)
+
+
+def _numbers(found, plain, exact):
+    """Compare forms, and what is no floating number; give the numbers, flat."""
     if isinstance(plain, dict):
         assert found.keys() == plain.keys()
         for key in plain:
-            assert_like(found[key], plain[key], exact[key])
+            yield from _numbers(found[key], plain[key], exact[key])
     elif isinstance(plain, list | tuple):
         assert type(found) is type(plain)
-        assert len(found) == len(plain)
         for each in zip(found, plain, exact, strict=True):
-            assert_like(*each)
-    elif isinstance(plain, torch.Tensor | np.ndarray | np.floating | float):
-        if not isinstance(plain, torch.Tensor):
-            # Tensors of similarities are arrays here where they are made of arrays.
-            assert not isinstance(found, torch.Tensor)
-        assert_numbers(*map(as_array, (found, plain, exact)))
+            yield from _numbers(*each)
+    elif isinstance(plain, torch.Tensor | np.ndarray | np.generic | float):
+        # Similarities are tensors there, and here where they are made of tensors.
+        assert isinstance(plain, torch.Tensor) or not isinstance(found, torch.Tensor)
+        found, plain, exact = map(_as_array, (found, plain, exact))
+        assert found.shape == plain.shape
+        if plain.dtype.kind in "iub":
+            assert found.dtype == plain.dtype
+            # A value at the edge of two integers may go to either, in the real one, too.
+            assert np.abs(found.astype(int) - plain).max(initial=0) <= 1
+        elif plain.size:
+            dtypes = np.float32, np.float32, np.float64
+            yield [
+                np.asarray(each, dtype).ravel()
+                for each, dtype in zip((found, plain, exact), dtypes, strict=True)
+            ]
     else:
         assert found == plain
 
 
-def assert_numbers(found, plain, exact):
-    if plain.dtype.kind in "iub":
-        assert found.dtype == plain.dtype
-        # A value at the edge of two integers may go to either, in the real one, too.
-        assert np.abs(found.astype(int) - plain).max(initial=0) <= 1
-        return
-    results = {np.float32: plain.astype(np.float32), np.float64: exact.astype(np.float64)}
-    assert_accurate(np.asarray(found, np.float32), results.__getitem__)
+def _as_array(value):
+    if isinstance(value, torch.Tensor):
+        return value.to_dense().numpy()
+    return np.asarray(value)
