@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,8 @@ def test_ray():
     check_table()
 
 
-def test_spark():
+def test_spark(monkeypatch):
     pytest.importorskip("pyspark")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     exec(recipe("import SparkSession"), {"__name__": "__main__"})
     check_table()
