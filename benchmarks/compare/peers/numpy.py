@@ -41,7 +41,8 @@ class Numpy(DenseLayers):
         queries, corpus = search_inputs(case)
 
         def call():
-            scores = queries @ corpus.T
+            # Rows of scores, in the faster of two ways.
+            scores = np.ascontiguousarray((corpus @ queries.T).T)
             best = np.argpartition(scores, -SEARCH_K, axis=1)[:, -SEARCH_K:]
             return np.sort(np.take_along_axis(scores, best, axis=1))[:, ::-1]
 
