@@ -25,6 +25,10 @@ ENDING = signal.SIGINT, signal.SIGTERM
 # How long requests that run may take when the server is told to end.
 CLOSING_SECONDS = 120
 
+# How long a connection is kept that nothing comes over: longer than clients keep theirs, or
+# some would send a request over one that has just been closed.
+KEEP_ALIVE_SECONDS = 75
+
 # Connections that wait until they are accepted.
 BACKLOG = 2048
 
@@ -121,6 +125,7 @@ def make_server(app: Starlette) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=CLOSING_SECONDS,
     )
     server = uvicorn.Server(config)
