@@ -614,7 +614,7 @@ class TextEncoder(TextModel):
             vectors = self.modules.add_for_tokens(program, features)
             program.run()
             for index, states in zip(indices, np.split(vectors, starts[1:-1]), strict=True):
-                results[index] = states
+                results[index] = np.ascontiguousarray(states)
             return
         dim, normalize, precision = call.wanted
         vectors = self.modules.add_for_texts(program, features, dim, normalize)

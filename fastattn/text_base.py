@@ -15,9 +15,6 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
-import numpy as np
-from numpy import float32
-
 from ._packed import FORMATS, PRECISIONS
 from ._program import Program
 from ._threads import thread_count
@@ -33,6 +30,7 @@ from .models.modules import TOKENS, Features
 from .models.saving import Writer
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens, check_unicode
 from .models.tokenizer_files import tokenizer_files
+from .nn.buffers import empty_rows
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -294,7 +292,7 @@ class TextModel:
     ) -> tuple[Program, Features]:
         """Begin a program with the hidden states of some texts."""
         ids, types, sequences = pack(texts)
-        hidden = np.empty((len(ids), self.model.hidden_size), float32)
+        hidden = empty_rows(len(ids), self.model.hidden_size)
         program = Program(num_threads=num_threads)
         self.model.steps(program, ids, types, sequences, hidden)
         return program, Features({TOKENS: hidden}, sequences.queries.cu_seqlens, ids)

@@ -7,6 +7,7 @@ from support.bits import assert_same_bits
 from support.folders import DATA, smallest_tokenizer, write_json
 
 import fastattn as fa
+from fastattn.nn import buffers
 
 FAMILIES = DATA / "families"
 NAMES = sorted(path.name for path in FAMILIES.iterdir() if path.is_dir())
@@ -41,6 +42,15 @@ def test_vectors(model, texts):
     assert_same_bits(model.encode(texts, num_threads=3, **ignore), vectors)
     (streamed,) = model.encode_stream(iter(texts), **ignore)
     assert_same_bits(streamed, vectors)
+
+
+def test_rows_of_working_memory_that_lie_apart(model, texts, monkeypatch):
+    expected = model.encode(texts, output="tokens", on_truncation="ignore")
+    monkeypatch.setattr(buffers, "PAGE_BYTES", 4)
+    found = model.encode(texts, output="tokens", on_truncation="ignore")
+    for states, alike in zip(found, expected, strict=True):
+        assert states.flags.c_contiguous
+        assert_same_bits(states, alike)
 
 
 def test_what_is_on_the_way(model, texts):

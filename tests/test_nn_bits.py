@@ -22,6 +22,7 @@ from support.layers import (
 
 import fastattn as fa
 from fastattn import nn
+from fastattn.nn import buffers
 
 
 @pytest.fixture(params=SEQUENCE_LAYERS)
@@ -46,6 +47,12 @@ def test_threads(layer, threads, masked):
     with fa.num_threads(threads):
         together = layer(X, lengths=LENGTHS, mask=mask)
     np.testing.assert_array_equal(together, alone)
+
+
+def test_rows_of_working_memory_that_lie_apart(layer, monkeypatch):
+    expected = layer(X, lengths=LENGTHS)
+    monkeypatch.setattr(buffers, "PAGE_BYTES", 4)
+    np.testing.assert_array_equal(layer(X, lengths=LENGTHS), expected)
 
 
 def test_a_sequence_alone_in_a_batch_and_padded(layer):

@@ -10,6 +10,7 @@ from .._rowwise import ACTIVATIONS
 from ..arrays import as_choice, as_flag
 from ..init import Seed
 from ..keywords import in_our_words
+from .buffers import empty_rows
 from .layer import Layer, run_on_rows
 from .linear import Linear, finish_part
 from .norm import Norms
@@ -143,7 +144,7 @@ class FeedForward(Layer):
         def steps(
             program: Program, rows: NDArray[np.float32], out: NDArray[np.float32]
         ) -> None:
-            intermediate = np.empty((len(rows), self.intermediate_size), np.float32)
+            intermediate = empty_rows(len(rows), self.intermediate_size)
             self.steps(program, rows, out, intermediate)
             program.record("output", out, Kind.QUERIES)
 
