@@ -52,7 +52,9 @@ def test_threads(layer, threads, masked):
 def test_rows_of_working_memory_that_lie_apart(layer, monkeypatch):
     expected = layer(X, lengths=LENGTHS)
     monkeypatch.setattr(buffers, "PAGE_BYTES", 4)
-    np.testing.assert_array_equal(layer(X, lengths=LENGTHS), expected)
+    found = layer(X, lengths=LENGTHS)
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_sequence_alone_in_a_batch_and_padded(layer):

@@ -21,6 +21,7 @@ from .._program import Program
 from ..arrays import as_choice, as_integers
 from ..keywords import unexpected
 from ..nn import Embedding, Encoder, Layer, LayerNorm, Linear
+from ..nn.buffers import empty_rows
 from ..nn.recorder import Kind, program_for
 from ..nn.sequences import Sequences
 from ..nn.smoothing import smoothing_factors
@@ -367,12 +368,12 @@ num_token_types=2, compute='int8')
         # What is hidden counts where positions are counted by ids.
         positions = self._positions(ids.ravel(), packing_of(batch, length))
         positions = unpad(positions.reshape(ids.shape), packing)
-        hidden = np.empty((len(tokens), self.hidden_size), float32)
+        hidden = empty_rows(len(tokens), self.hidden_size)
         program = program_for(packing)
         sequences = Sequences(packing, packing)
         self.steps(program, tokens, types, sequences, hidden, positions)
         program.run()
-        return pad(hidden, packing)
+        return np.ascontiguousarray(pad(hidden, packing))
 
     def steps(
         self,
@@ -404,7 +405,7 @@ num_token_types=2, compute='int8')
         fused = None if norm is None else norm.parameters_for_norm
         projection, embedded = self.embedding_projection, out
         if projection is not None:
-            embedded = np.empty((len(out), projection.in_features), float32)
+            embedded = empty_rows(len(out), projection.in_features)
         _rowwise.embed(program, tables, indices, embedded, scale=scale, norm=fused)
         if norm is not None:
             program.record("embedding_norm", embedded, Kind.QUERIES)

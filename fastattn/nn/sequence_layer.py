@@ -16,7 +16,7 @@ from .._program import Program
 from ..arrays import as_flag, as_float32
 from ..keywords import unexpected
 from ..padding import Packing, packing_of, pad, unpad
-from .buffers import Buffers, Sizes
+from .buffers import Buffers, Sizes, empty_rows
 from .layer import Layer
 from .recorder import program_for
 from .sequences import Sequences
@@ -87,11 +87,11 @@ class SequenceLayer(Layer):
             packing, packing, self.num_heads, mask, as_flag(causal, "causal")
         )
         tokens = unpad(batch, packing)
-        out = np.empty(tokens.shape, np.float32)
+        out = empty_rows(*tokens.shape)
         program = program_for(packing)
         self.steps(program, tokens, out, sequences, self.buffers(len(tokens)))
         program.run()
-        padded = pad(out, packing)
+        padded = np.ascontiguousarray(pad(out, packing))
         return padded[0] if single else padded
 
     def buffers(self, tokens: int) -> Buffers:
