@@ -3,7 +3,7 @@
 import datetime
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 import fastattn as fa
 
@@ -188,6 +188,7 @@ def limits_table(results):
 
 def versions(missing):
     """Describe what was measured, a line each."""
+    distributions = packages_distributions()
     for name, fact in facts().items():
         yield f"- {name}: {fact}"
     for peer, packages in missing.items():
@@ -196,7 +197,7 @@ def versions(missing):
             continue
         name = IMPLEMENTATIONS[peer].packages[0]
         try:
-            yield f"- {peer}: {version(name)}"
+            yield f"- {peer}: {version(distributions.get(name, [name])[0])}"
         except PackageNotFoundError:  # fastattn, in its checkout
             continue
 
