@@ -46,7 +46,7 @@ def test_vectors(model, texts):
 
 def test_rows_of_working_memory_that_lie_apart(model, texts, monkeypatch):
     expected = model.encode(texts, output="tokens", on_truncation="ignore")
-    monkeypatch.setattr(buffers, "PAGE_BYTES", 4)
+    monkeypatch.setattr(buffers, "PAGE", 1)
     found = model.encode(texts, output="tokens", on_truncation="ignore")
     for states, alike in zip(found, expected, strict=True):
         assert states.flags.c_contiguous

@@ -51,7 +51,7 @@ def test_threads(layer, threads, masked):
 
 def test_rows_of_working_memory_that_lie_apart(layer, monkeypatch):
     expected = layer(X, lengths=LENGTHS)
-    monkeypatch.setattr(buffers, "PAGE_BYTES", 4)
+    monkeypatch.setattr(buffers, "PAGE", 1)
     found = layer(X, lengths=LENGTHS)
     assert found.flags.c_contiguous
     np.testing.assert_array_equal(found, expected)

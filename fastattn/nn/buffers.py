@@ -13,7 +13,7 @@ __all__ = ["Buffers", "Heads", "Sizes", "empty_rows"]
 
 Array = NDArray[np.float32]
 
-PAGE_BYTES = 4096
+PAGE = 1024  # floats
 
 
 def row_length(width: int) -> int:
@@ -22,12 +22,14 @@ def row_length(width: int) -> int:
     Rows that lie a multiple of a page apart share the sets of the first-level cache, where
     a tile of a product needs up to 14 of them at once: it would take a quarter longer.
     """
-    return width + PANEL if width % (PAGE_BYTES // 4) == 0 else width
+    return width if width % PAGE else width + PANEL
 
 
 def empty_rows(count: int, width: int) -> Array:
     """Allocate rows (count, width) of working memory."""
-    return np.empty((count, row_length(width)), np.float32)[:, :width]
+    length = row_length(width)
+    rows = np.empty((count, length), np.float32)
+    return rows if length == width else rows[:, :width]
 
 
 class Heads(NamedTuple):
@@ -89,8 +91,8 @@ class Buffers:
     def __init__(self, tokens: int, sizes: Sizes) -> None:
         self._tokens = tokens
         # A layer never needs queries, keys and values while it has an intermediate.
-        inner = max(row_length(sizes.qkv), row_length(sizes.intermediate))
-        outer = max(row_length(sizes.context), row_length(sizes.hidden))
+        inner = max(sizes.qkv, sizes.intermediate) + PANEL
+        outer = max(sizes.context, sizes.hidden) + PANEL
         self._inner = np.empty(tokens * inner, np.float32)
         self._outer = np.empty(tokens * outer, np.float32)
         self.attended = empty_rows(tokens, sizes.hidden)
@@ -109,7 +111,8 @@ class Buffers:
 
     def _view(self, memory: Array, width: int) -> Array:
         length = row_length(width)
-        return memory[: self._tokens * length].reshape(self._tokens, length)[:, :width]
+        rows = memory[: self._tokens * length].reshape(self._tokens, length)
+        return rows if length == width else rows[:, :width]
 
     def of_attention(
         self, width: int, num_heads: int, head_dim: int
