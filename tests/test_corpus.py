@@ -324,6 +324,23 @@ def test_zstd(model, out, tmp_path):
     assert_same_bits(fa.open_vectors(out)[:], model.encode(["the cat", "a dog"]))
 
 
+@pytest.mark.parametrize("damage", [lambda x: x[:-1], lambda x: x[:20], lambda x: b"?" + x])
+def test_zstd_that_is_not_whole(model, out, tmp_path, damage):
+    zstandard = pytest.importorskip("zstandard")
+    path = tmp_path / "a.txt.zst"
+    path.write_bytes(damage(zstandard.compress("".join(map(str, range(999))).encode())))
+    with pytest.raises(OSError, match=r"a\.txt\.zst: "):
+        encode(model, path, out)
+
+
+def test_what_is_no_parquet(model, out, tmp_path):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1?")
+    with pytest.raises(OSError, match=r"a\.parquet: "):
+        encode(model, path, out)
+
+
 @pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
 def test_fewer_bits(model, out, tmp_path, precision):
     encode(model, [*TEXTS, None], out, source_id="texts")

@@ -5,18 +5,17 @@ it is asked to: what has been encoded already is passed without being looked at.
 """
 
 import csv
-import gzip
 import hashlib
-import io
 import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 from ..models.tokenization import check_unicode
+from .compressed import COMPRESSED, plain
 
 # Bytes at the start and at the end of a file by which it is told from another.
 SAMPLE = 2**20
@@ -147,7 +146,7 @@ class File(Source):
     def _open(self) -> Iterator[BinaryIO]:
         """Open the file; what is read of it is what was compressed."""
         suffix = self._path.suffix.lower()
-        with COMPRESSED.get(suffix, _plain)(self._path) as file:
+        with COMPRESSED.get(suffix, plain)(self._path) as file:
             try:
                 yield file
             except (EOFError, OSError, zlib.error) as error:
@@ -254,7 +253,11 @@ class Parquet(Source):
             ) from None
 
         names = [name for name in self.fields if name is not None]
-        with parquet.ParquetFile(self._file._path) as file:
+        try:
+            opened = parquet.ParquetFile(self._file._path)
+        except ValueError as error:  # pyarrow names no file
+            raise OSError(f"{self.name}: {error}") from None
+        with opened as file:
             self.fields.check(file.schema_arrow.names, self.name)
             self._count = file.metadata.num_rows
             number = 0
@@ -298,32 +301,6 @@ class Iterated(Source):
             return None, record.content
         return self.fields.of(record.content)
 
-
-def _plain(path: Path) -> BinaryIO:
-    """Open a file as it is."""
-    return path.open("rb")
-
-
-def _gzip(path: Path) -> BinaryIO:
-    """Open a file that was compressed by gzip."""
-    return cast(BinaryIO, gzip.open(path, "rb"))
-
-
-def _zstd(path: Path) -> BinaryIO:
-    """Open a file that was compressed by zstd."""
-    try:
-        import zstandard
-    except ImportError:
-        raise ImportError(
-            f"{path}: needs the package zstandard: pip install fastattn[zstd]"
-        ) from None
-    # Several frames may follow one another.
-    decompressor = zstandard.ZstdDecompressor()
-    stream = decompressor.stream_reader(path.open("rb"), read_across_frames=True)
-    return io.BufferedReader(stream)
-
-
-COMPRESSED = {".gz": _gzip, ".zst": _zstd}
 
 # What the names of files end in, before an ending of COMPRESSED.
 KINDS: dict[str, type[File] | type[Parquet]] = {
