@@ -328,10 +328,10 @@ class CrossEncoder(TextModel):
 
         Notes
         -----
-        What is loaded from it gives the same scores to the bit. The weights are written
-        as the float32 numbers that are computed with, however they are stored; what has
-        been set since `load`, `max_length`, `activation` and prompts among it, is written
-        as it is now.
+        What is loaded from it gives the same scores to the bit, but with `compute="int8"`,
+        which rounds the weights once more. They are written as the float32 numbers that are
+        computed with, however they are stored; what has been set since `load`, such as
+        `max_length`, `activation` and prompts, is written as it is now.
         """
         general = General(self.prompt, self.prompts, "cosine", None)
         write_folder(

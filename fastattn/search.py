@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _search
 from ._program import Program
-from .arrays import as_choice, as_index, as_storage
+from .arrays import STORED, as_choice, as_index, as_storage
 from .bfloat16 import is_bfloat16
 from .keywords import unexpected
 from .similarity import as_rows, unit_rows
@@ -152,6 +152,12 @@ def _parts_of(corpus: Any, dim: int) -> list[NDArray[Any]]:
     parts = []
     for name, given in zip(names, corpus if listed else [corpus], strict=True):
         array = as_storage(given, name)
+        kind = getattr(given, "dtype", array.dtype)
+        if isinstance(kind, np.dtype) and kind.kind in "iub":
+            raise TypeError(
+                f"{name} must be {STORED}, got {kind}: integers may be codes of vectors, "
+                "with ranges of their own; what are none, convert with astype(np.float32)"
+            )
         if array.ndim != 2:
             raise ValueError(f"{name} must have 2 dimensions, got {array.ndim}")
         if array.shape[1] != dim:

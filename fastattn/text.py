@@ -510,9 +510,10 @@ class TextEncoder(TextModel):
 
         Notes
         -----
-        What is loaded from it gives the same vectors to the bit. The weights are written
-        as the float32 numbers that are computed with, however they are stored; what has
-        been set since `load`, `max_length` and prompts among it, is written as it is now.
+        What is loaded from it gives the same vectors to the bit, but with `compute="int8"`,
+        which rounds the weights once more. They are written as the float32 numbers that are
+        computed with, however they are stored; what has been set since `load`, `max_length`
+        and prompts among it, is written as it is now.
         """
         write_folder(folder, self._files())
 

@@ -50,6 +50,21 @@ def test_adapters_take_a_model_or_its_name():
 
 
 class TestCrossEncoder:
+    @pytest.mark.parametrize(
+        "inputs",
+        [{"a": "b"}, {("a", "b")}, [{"query": "a", "document": "b"}], [{"a", "b"}]],
+    )
+    def test_refuses_what_has_no_order_or_is_more_than_keys(self, inputs):
+        model = theirs.CrossEncoder(CROSS)
+        with pytest.raises(TypeError, match="must be a list, got (dict|set)"):
+            model.predict(inputs)
+
+    @pytest.mark.parametrize("documents", [{"a": 1}, {"a", "b"}, "abc", None])
+    def test_refuses_documents_that_are_no_list(self, documents):
+        ranker = DATA / "cross" / "bert"
+        with pytest.raises(TypeError, match="documents must be a list"):
+            theirs.CrossEncoder(ranker).rank("q", documents)
+
     @pytest.fixture
     def model(self):
         return theirs.CrossEncoder(CROSS, num_labels=1, max_length=20)

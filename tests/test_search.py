@@ -216,6 +216,12 @@ REFUSED = [
         "corpus must be float32, float16 or bfloat16, got float64",
     ),
     (lambda: fa.top_k(X.astype(np.float16), X), TypeError, "queries must be float32"),
+    (
+        lambda: fa.top_k(X, [X, X.astype(np.int8)]),
+        TypeError,
+        r"corpus\[1\] must .* got int8",
+    ),
+    (lambda: fa.top_k(X, X.astype(np.uint16)), TypeError, "corpus must .* got uint16"),
     (lambda: fa.top_k(X, X, 0), ValueError, "k must be at least 1, got 0"),
     (lambda: fa.top_k(X, X, 2.0), TypeError, "k must be an integer, got 2.0"),
     (

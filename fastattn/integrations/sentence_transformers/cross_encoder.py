@@ -1,6 +1,6 @@
 """The class CrossEncoder: pairs of texts in, scores out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, ClassVar
 
 import numpy as np
@@ -155,7 +155,7 @@ class CrossEncoder(Model):
         refuse_keywords("predict", kwargs)
         check_batch_size(batch_size)
         if not isinstance(inputs, str | tuple):
-            inputs = list(inputs)
+            inputs = _listed(inputs, "inputs")
         single = self.is_singular_input(inputs)
         function = activation_fn or self.activation_fn
         options: dict[str, Any] = {
@@ -224,7 +224,9 @@ class CrossEncoder(Model):
         as_flag(return_documents, "return_documents")
         if top_k is not None:
             as_index(top_k, "top_k", 1)
-        documents = list(documents)
+        if isinstance(documents, str):
+            raise TypeError("documents must be a list of str, got str")
+        documents = _listed(documents, "documents")
         scores = self.predict(
             [(query, document) for document in documents],
             prompt_name=prompt_name,
@@ -251,4 +253,11 @@ class CrossEncoder(Model):
 
 def _as_input(given: Any) -> Any:
     """Make a tuple of a pair that may be a list or an array."""
-    return given if isinstance(given, str) else tuple(given)
+    return given if isinstance(given, str) else tuple(_listed(given, "a pair"))
+
+
+def _listed(given: Any, name: str) -> list[Any]:
+    """Make a list of what has an order; the keys of a mapping are not what it holds."""
+    if isinstance(given, Mapping | Set) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a list, got {type(given).__name__}")
+    return list(given)
