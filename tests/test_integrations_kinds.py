@@ -56,7 +56,7 @@ class TestCrossEncoder:
     )
     def test_refuses_what_has_no_order_or_is_more_than_keys(self, inputs):
         model = theirs.CrossEncoder(CROSS)
-        with pytest.raises(TypeError, match="must be a list, got (dict|set)"):
+        with pytest.raises(TypeError, match=r"must be a list, got (dict|set)"):
             model.predict(inputs)
 
     @pytest.mark.parametrize("documents", [{"a": 1}, {"a", "b"}, "abc", None])

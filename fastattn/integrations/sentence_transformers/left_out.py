@@ -75,7 +75,7 @@ def check_handed_on(name: str, keywords: dict[str, Any] | None, *allowed: str) -
             raise ValueError(
                 f"{name}[{keyword!r}] must be float32, in which models are computed, got "
                 f"{value!r}: model_kwargs={{'compute': 'bfloat16'}} or {{'weights': "
-                "'float16'}}, as fastattn.load has them, are close to it"
+                "'float16'}, as fastattn.load has them, are close to it"
             )
         if keyword not in HANDED_ON and keyword not in allowed:
             raise ValueError(f"{name}[{keyword!r}] is not read, and may change numbers")
