@@ -316,29 +316,18 @@ def test_parquet(model, source, out, tmp_path):
     assert len(fa.open_vectors(tmp_path / "ids")) == 5
 
 
-def test_zstd(model, out, tmp_path):
-    zstandard = pytest.importorskip("zstandard")
-    path = tmp_path / "a.txt.zst"
-    path.write_bytes(zstandard.compress(b"the cat\n") + zstandard.compress(b"a dog\n"))
-    encode(model, path, out)
-    assert_same_bits(fa.open_vectors(out)[:], model.encode(["the cat", "a dog"]))
-
-
-@pytest.mark.parametrize("damage", [lambda x: x[:-1], lambda x: x[:20], lambda x: b"?" + x])
-def test_zstd_that_is_not_whole(model, out, tmp_path, damage):
-    zstandard = pytest.importorskip("zstandard")
-    path = tmp_path / "a.txt.zst"
-    path.write_bytes(damage(zstandard.compress("".join(map(str, range(999))).encode())))
-    with pytest.raises(OSError, match=r"a\.txt\.zst: "):
-        encode(model, path, out)
-
-
-def test_what_is_no_parquet(model, out, tmp_path):
-    pytest.importorskip("pyarrow")
-    path = tmp_path / "a.parquet"
-    path.write_bytes(b"PAR1?")
-    with pytest.raises(OSError, match=r"a\.parquet: "):
-        encode(model, path, out)
+def test_a_shard_that_is_gone_is_made_again(model, source, out, tmp_path):
+    encode(model, source, out)
+    whole = contents(out)
+    (out / "part-000001.npy").unlink()
+    encode(model, source, out)
+    assert contents(out) == whole
+    narrow = tmp_path / "narrow"
+    fa.quantize_vectors(out, narrow, precision="int8")
+    whole = contents(narrow)
+    (narrow / "part-000002.npy").unlink()
+    fa.quantize_vectors(out, narrow, precision="int8")
+    assert contents(narrow) == whole
 
 
 @pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])

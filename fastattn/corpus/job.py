@@ -53,7 +53,8 @@ class Job:
 
     def begin(self, turn: Turn) -> bool:
         """Claim the folder, and tell whether something of it may be missing."""
-        if "rows" in self.folder.claim(self.described):
+        rows = self.folder.claim(self.described).get("rows")
+        if rows is not None and self._has_all(rows):
             return False
         self.folder.sweep(turn)
         return True
@@ -72,11 +73,15 @@ class Job:
         """Mark the folder if it is whole, and warn of texts that were cut."""
         all_texts, all_cut, all_rows = zip(*tallies, strict=True)
         texts, cut, rows = sum(all_texts), sum(all_cut), max(all_rows)
-        if all(self.folder.has(number) for number in range(-(-rows // self.shard_rows))):
+        if self._has_all(rows):
             self.folder.describe(self.described | {"rows": rows})
         if cut and self.call.on_truncation == "warn":
             message = f"{cut} of {texts} texts cut at {self.model.max_length} tokens"
             warnings.warn(message, TruncationWarning, stacklevel=3)
+
+    def _has_all(self, rows: int) -> bool:
+        """Tell whether the shards of so many rows are there."""
+        return self.folder.has_all(-(-rows // self.shard_rows))
 
     def shards(self, turn: Turn) -> Iterator[tuple[int, int, list[Record]]]:
         """Pass over the source, from the first shard on that is missing.

@@ -64,6 +64,10 @@ class Folder(NamedTuple):
         """Tell whether a shard is there."""
         return self.file(number, self.format).exists()
 
+    def has_all(self, count: int) -> bool:
+        """Tell whether so many shards are there."""
+        return all(map(self.has, range(count)))
+
     def write(
         self, number: int, name: str, rows: list[Row], vectors: Array, start: int
     ) -> None:

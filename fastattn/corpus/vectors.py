@@ -199,7 +199,7 @@ def quantize_vectors(
     source, out = Folder(Path(folder), "npy"), open_folder(out_dir, "npy")
     described = read_manifest(Path(folder)) | {"precision": precision}
     rows = described.pop("rows")
-    if "rows" in out.claim(described):
+    if "rows" in out.claim(described) and out.has_all(len(vectors.shards)):
         return
     ranges = _ranges(vectors) if precision in SCALAR else None
     if ranges is not None:
