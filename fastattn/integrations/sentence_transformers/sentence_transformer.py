@@ -9,7 +9,8 @@ import numpy as np
 from ...arrays import as_choice, as_index
 from ...text import TextEncoder
 from ...text_base import as_texts
-from .base import Model, by_method, check_batch_size
+from .base import by_method, check_batch_size
+from .comparing import ComparingModel
 from .left_out import refuse_keywords
 from .pool import Pool
 from .tensors import as_tensor, in_form
@@ -18,7 +19,7 @@ from .util import SimilarityFunction, quantize_embeddings
 OUTPUTS = ("sentence_embedding", "token_embeddings")
 
 
-class SentenceTransformer(Model):
+class SentenceTransformer(ComparingModel):
     """A model that turns texts into vectors, as sentence-transformers has it.
 
     It is a :class:`fastattn.TextEncoder`, its attribute `encoder`, with the constructor,
@@ -64,13 +65,10 @@ class SentenceTransformer(Model):
         self,
         model_name_or_path: Any = None,
         *,
-        similarity_fn_name: str | SimilarityFunction | None = None,
         truncate_dim: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__(model_name_or_path, **options)
-        if similarity_fn_name is not None:
-            self.similarity_fn_name = similarity_fn_name
         if truncate_dim is not None:
             self.truncate_dim = truncate_dim
 
@@ -169,10 +167,6 @@ class SentenceTransformer(Model):
             return {"normalize": True, "truncate_dim": kept}
         return {"truncate_dim": most}
 
-    def is_singular_input(self, inputs: Any) -> bool:
-        """Whether something is one text."""
-        return isinstance(inputs, str)
-
     def encode_multi_process(
         self,
         sentences: list[str],
@@ -199,15 +193,6 @@ class SentenceTransformer(Model):
             pool=pool,
             chunk_size=chunk_size,
         )
-
-    @property
-    def similarity_fn_name(self) -> str:
-        """How :meth:`similarity` compares vectors; it can be set."""
-        return self.encoder.similarity_fn_name
-
-    @similarity_fn_name.setter
-    def similarity_fn_name(self, value: str | SimilarityFunction) -> None:
-        self.encoder.similarity_fn_name = SimilarityFunction(value).value
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Compare each vector with each of others: (n, m)."""

@@ -11,14 +11,14 @@ from ...similarity import pairwise
 from ...sparse_encoder import SparseEncoder as Encoder
 from ...sparse_vectors import Row, SparseVectors
 from ...text_base import as_texts
-from .base import Model, by_method, check_batch_size
+from .base import by_method, check_batch_size
+from .comparing import ComparingModel
 from .left_out import refuse_keywords
 from .pool import Pool
 from .tensors import as_tensor, is_tensor, like
-from .util import SimilarityFunction
 
 
-class SparseEncoder(Model):
+class SparseEncoder(ComparingModel):
     """A model that turns texts into weights of words, as sentence-transformers has it.
 
     It is a :class:`fastattn.SparseEncoder`, its attribute `encoder`, with the constructor,
@@ -55,13 +55,10 @@ class SparseEncoder(Model):
         self,
         model_name_or_path: Any = None,
         *,
-        similarity_fn_name: str | SimilarityFunction | None = None,
         max_active_dims: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__(model_name_or_path, **options)
-        if similarity_fn_name is not None:
-            self.similarity_fn_name = similarity_fn_name
         if max_active_dims is not None:
             self.max_active_dims = max_active_dims
 
@@ -135,19 +132,6 @@ class SparseEncoder(Model):
         """Give vectors in the form that is asked for."""
         vectors = SparseVectors.of_rows(rows, self.get_embedding_dimension(), single=single)
         return _as_sparse_tensor(vectors) if sparse else as_tensor(vectors.toarray())
-
-    def is_singular_input(self, inputs: Any) -> bool:
-        """Whether something is one text."""
-        return isinstance(inputs, str)
-
-    @property
-    def similarity_fn_name(self) -> str:
-        """How :meth:`similarity` compares vectors; it can be set."""
-        return self.encoder.similarity_fn_name
-
-    @similarity_fn_name.setter
-    def similarity_fn_name(self, value: str | SimilarityFunction) -> None:
-        self.encoder.similarity_fn_name = SimilarityFunction(value).value
 
     @property
     def max_active_dims(self) -> int | None:
