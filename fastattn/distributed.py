@@ -13,6 +13,7 @@ from .corpus.job import SHARD_ROWS, Job, Tally, check_job_options, open_job
 from .corpus.progress import Meter
 from .corpus.shards import Turn
 from .corpus.sources import Fields, Record
+from .models.locate import name_from_anywhere
 from .text import TextEncoder
 
 # Tasks that are sent for each thread of the cluster, so that none waits for the next.
@@ -221,5 +222,4 @@ def _as_name(model: Any) -> str:
             "model must be a name or a folder, which each worker loads, got "
             f"{type(model).__name__}"
         )
-    name = os.fspath(model)
-    return os.path.abspath(name) if os.path.isdir(name) else name
+    return name_from_anywhere(model)

@@ -26,6 +26,7 @@ from .models.batches import batches, pack, windows
 from .models.download import folder_of
 from .models.folder import Folder
 from .models.kinds import kinds_of
+from .models.locate import name_from_anywhere
 from .models.modules import TOKENS, Features
 from .models.saving import Writer
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens, check_unicode
@@ -143,8 +144,7 @@ class TextModel:
         model.prompts = model.prompts | given
         if default is not None:
             model.prompt = model.prompts[default]
-        name = os.fspath(name_or_folder)
-        name = os.path.abspath(name) if os.path.isdir(name) else name
+        name = name_from_anywhere(name_or_folder)
         model._loaded = {"name": name, "compute": compute, "weights": weights}
         return model
 

@@ -61,6 +61,11 @@ def locate(
     return found
 
 
+def name_from_anywhere(name: str | os.PathLike[str]) -> str:
+    """Name a model so that it is found from any folder: a folder by its whole path."""
+    return os.path.abspath(name) if os.path.isdir(name) else os.fspath(name)
+
+
 def find(
     name: str | os.PathLike[str],
     revision: str | None = None,
