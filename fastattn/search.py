@@ -151,13 +151,13 @@ def _parts_of(corpus: Any, dim: int) -> list[NDArray[Any]]:
     names = [f"corpus[{i}]" for i in range(len(corpus))] if listed else ["corpus"]
     parts = []
     for name, given in zip(names, corpus if listed else [corpus], strict=True):
-        array = as_storage(given, name)
-        kind = getattr(given, "dtype", array.dtype)
+        kind = getattr(given, "dtype", None)
         if isinstance(kind, np.dtype) and kind.kind in "iub":
             raise TypeError(
                 f"{name} must be {STORED}, got {kind}: integers may be codes of vectors, "
                 "with ranges of their own; what are none, convert with astype(np.float32)"
             )
+        array = as_storage(given, name)
         if array.ndim != 2:
             raise ValueError(f"{name} must have 2 dimensions, got {array.ndim}")
         if array.shape[1] != dim:
