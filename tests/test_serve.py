@@ -9,6 +9,7 @@ from support.folders import DATA, TINY
 from support.serving import serving
 
 import fastattn as fa
+from fastattn.serve import bodies
 
 TEXTS = ["the cat", "a dog", "the sun is red", "", "the " * 600]
 
@@ -92,6 +93,31 @@ def test_embed(client, model, normalize):
     reply = client.post("/embed", {"inputs": TEXTS, "normalize": normalize})
     expected = encode(model, normalize=normalize)
     np.testing.assert_array_equal(np.array(reply.body, np.float32), expected)
+
+
+NULLS = [
+    ("/v1/embeddings", {"input": "the cat"}, bodies.Embeddings),
+    ("/embed", {"inputs": "the cat"}, bodies.Embed),
+    ("/predict", {"inputs": "the cat", "model": "scorer"}, bodies.Predict),
+    ("/rerank", {"query": "a", "texts": ["b"], "model": "scorer"}, bodies.Rerank),
+    ("/rerank", {"query": "a", "documents": ["b"], "model": "scorer"}, bodies.Rerank),
+]
+
+
+@pytest.mark.parametrize("path, body, kind", NULLS)
+def test_what_is_null_is_absent(client, path, body, kind):
+    reply = client.post(path, dict.fromkeys(kind.__struct_fields__) | body)
+    assert reply.status == 200
+    assert reply.body == client.post(path, body).body
+
+
+def test_a_request_may_name_all_of_a_url(client, model):
+    expected = encode(model, ["the cat"], normalize=True)
+    for start in "http://host", "HTTPS://host:80":
+        found = client.post(f"{start}/embed", {"inputs": "the cat"})
+        np.testing.assert_array_equal(np.array(found.body, np.float32), expected)
+        assert client.get(f"{start}/v1/models/tiny").body["id"] == "tiny"
+        assert client.get(start).body["error"] == "GET /: Not Found"
 
 
 def test_embed_makes_unit_vectors_unless_told(client, model):

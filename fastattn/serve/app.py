@@ -1,11 +1,14 @@
 """The paths of the server."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..cross_encoder import CrossEncoder
 from ..text import TextEncoder
@@ -14,6 +17,9 @@ from .endpoints import Endpoint, Get, Health, Metrics, Post, refuse_path
 from .limits import Limits
 from .problems import as_inference, as_openai
 from .service import Service
+
+# What stands before the path where a request names all of a URL, as one to a proxy does.
+BEFORE_PATH = re.compile("https?://[^/]*", re.IGNORECASE)
 
 
 def create_app(
@@ -66,11 +72,25 @@ def create_app(
 
     app = Starlette(
         routes=[Route(each.path, each, methods=[each.method]) for each in paths(service)],
+        middleware=[Middleware(PathAlone)],
         lifespan=lifespan,
         exception_handlers={404: refuse_path, 405: refuse_path},
     )
     app.state.service = service
     return app
+
+
+class PathAlone:
+    """Lets a request that names all of a URL be one for its path, as HTTP/1.1 has it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on."""
+        if scope["type"] == "http" and (before := BEFORE_PATH.match(scope["path"])):
+            scope["path"] = scope["path"][before.end() :] or "/"
+        await self._app(scope, receive, send)
 
 
 def paths(service: Service) -> Iterator[Endpoint]:

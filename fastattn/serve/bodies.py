@@ -1,4 +1,7 @@
-"""What people send: fields that are not listed here are refused by name."""
+"""What people send: fields that are not listed here are refused by name.
+
+A field that may be left out may be null as well, as many clients send it.
+"""
 
 from typing import Annotated, Literal
 
@@ -20,7 +23,7 @@ class Embeddings(Body, kw_only=True):
     """OpenAI's ``/v1/embeddings``, and text-embeddings-inference's `prompt_name`."""
 
     input: Inputs
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = None
     dimensions: Positive | None = None
     prompt_name: str | None = None
     user: str | None = None
@@ -37,7 +40,7 @@ class Embed(Truncation, kw_only=True):
     """text-embeddings-inference's ``/embed``."""
 
     inputs: Inputs
-    normalize: bool = True
+    normalize: bool | None = None
     dimensions: Positive | None = None
     prompt_name: str | None = None
 
@@ -46,7 +49,7 @@ class Predict(Truncation, kw_only=True):
     """text-embeddings-inference's ``/predict``: a text, one text or pair, or several."""
 
     inputs: str | list[str | list[str]]
-    raw_scores: bool = False
+    raw_scores: bool | None = None
 
 
 class Document(Struct, forbid_unknown_fields=True):
@@ -62,9 +65,9 @@ class Rerank(Truncation, kw_only=True):
     documents: list[str | Document] | None = None
     texts: list[str] | None = None
     top_n: Positive | None = None
-    return_documents: bool = False
-    return_text: bool = False
-    raw_scores: bool = False
+    return_documents: bool | None = None
+    return_text: bool | None = None
+    raw_scores: bool | None = None
     max_tokens_per_doc: Positive | None = None
     max_chunks_per_doc: Literal[1] | None = None
     priority: int | None = None

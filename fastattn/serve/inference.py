@@ -21,7 +21,7 @@ def embed(service: Service, body: Embed) -> Plan:
         body.inputs,
         "inputs",
         prompt_name=body.prompt_name,
-        normalize=body.normalize,
+        normalize=body.normalize is not False,
         dimensions=body.dimensions,
     )
     check_cut(model, body, work)
