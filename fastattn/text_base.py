@@ -209,7 +209,11 @@ class TextModel:
             raise ValueError("give a prompt or a prompt_name, not both")
         if prompt_name is not None:
             if not self.prompts:
-                raise ValueError("prompt_name: the model has no prompts: load(prompts=...)")
+                raise ValueError(
+                    "prompt_name: the model has no prompts: give fastattn.load some, "
+                    "prompts={'query': 'query: '}, and save(folder) keeps them, for the "
+                    "command line and the server, too"
+                )
             prompt = self.prompts[as_choice(prompt_name, "prompt_name", self.prompts)]
         elif prompt is None:
             prompt = self.prompt

@@ -226,7 +226,7 @@ class TestErrors:
             (["a", "--batch-tokens", "0"], "batch_tokens must be at least 1"),
             (
                 ["a", "--prompt-name", "b"],
-                "prompt_name: the model has no prompts: load(prompts=...)",
+                "prompt_name: the model has no prompts: give fastattn.load some",
             ),
             (["a", "--truncate-dim", "33"], "truncate_dim must be from 1 to 32"),
             (["a", "--precision", "binary"], "--precision is about vectors that are"),

@@ -159,18 +159,36 @@ def test_paths_and_methods_that_there_are_not(client, method, path, status):
     assert message(path, answer)
 
 
+def test_what_is_repeated_is_repeated_in_part(client):
+    long = "a" * 1500
+    for answer in (
+        client.get(f"/{long}"),
+        client.get(f"/v1/models/{long}"),
+        client.post("/embed", {"inputs": "a", "model": long}),
+        client.post("/embed", {"inputs": "a", long: 1}),
+    ):
+        assert 400 <= answer.status < 500
+        said = json.dumps(answer.body)
+        assert long[:200] in said
+        assert len(said) < 1500
+
+
+JSON_WANTED = "send JSON with the header Content-Type: application/json, got "
+
+
 @pytest.mark.parametrize(
-    "headers",
+    "headers, says",
     [
-        {"Content-Type": "text/plain"},
-        {"Content-Type": "application/x-www-form-urlencoded"},
-        {},
-        JSON | {"Content-Encoding": "gzip"},
+        ({"Content-Type": "text/plain; a=b"}, JSON_WANTED + "'text/plain; a=b'"),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, "x-www-form"),
+        ({}, JSON_WANTED + "none"),
+        (JSON | {"Content-Encoding": "gzip"}, "send no Content-Encoding"),
     ],
 )
-def test_other_bodies(client, headers):
+def test_other_bodies(client, headers, says):
     answer = reply(client.send("POST", "/embed", b'{"inputs": "a"}', headers))
     assert answer.status == 415
+    assert says in message("/embed", answer)
 
 
 def test_a_body_that_says_it_is_too_long_is_not_read(client):

@@ -140,9 +140,13 @@ class Post(Endpoint):
         """Read the body, no more of it than is allowed."""
         # What a page in a browser may send unasked to any server is of other types.
         headers = request.headers
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != JSON or headers.get("content-encoding", "identity") != "identity":
-            raise Problem(415, f"the body must be {JSON}, not compressed")
+        kind = headers.get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != JSON:
+            got = repr(kind) if kind else "none"
+            message = f"send JSON with the header Content-Type: {JSON}, got {got}"
+            raise Problem(415, message)
+        if headers.get("content-encoding", "identity") != "identity":
+            raise Problem(415, "the body must not be compressed: send no Content-Encoding")
         limits, body = self.service.limits, bytearray()
         size = headers.get("content-length", "0")
         try:

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+# What a message has of one that repeats much of what was sent.
+START, END = 300, 200
+
 # Statuses -> what OpenAI and text-embeddings-inference call such errors.
 INVALID = "invalid_request_error", "Validation"
 KINDS = {
@@ -20,7 +23,7 @@ class Problem(Exception):
     status : int
         The status of HTTP.
     message : str
-        What is wrong, in the words of who asked.
+        What is wrong, in the words of who asked; the middle of a long one is left out.
     param : str or None
         The field that it is about.
     code : str or None
@@ -38,6 +41,8 @@ class Problem(Exception):
         code: str | None = None,
         retry_after: int | None = None,
     ) -> None:
+        if len(message) > START + END:
+            message = f"{message[:START]} ... {message[-END:]}"
         super().__init__(message)
         self.status = status
         self.message = message
