@@ -10,7 +10,15 @@ used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._threads import get_num_threads, num_threads, set_num_threads
+try:
+    from ._threads import get_num_threads, num_threads, set_num_threads
+except ModuleNotFoundError as error:
+    if error.name != f"{__name__}._threads":
+        raise
+    raise ImportError(
+        f"{__path__[0]} is fastattn's source, whose C is not compiled, and Python finds it "
+        "before what is installed: start it in another folder, or `pip install -e .` here"
+    ) from None
 from .config import show_config
 from .errors import ModelFormatError, TruncationWarning
 from .functional import gelu, layer_norm, linear, matmul, rms_norm, softmax

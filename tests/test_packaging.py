@@ -3,6 +3,8 @@
 import importlib
 import re
 import runpy
+import shutil
+import subprocess
 import sys
 import threading
 import tomllib
@@ -31,6 +33,20 @@ def test_pyproject_and_package_have_one_version():
 def test_changelog_knows_the_version():
     versions = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert fa.__version__ in versions
+
+
+def test_source_that_is_not_compiled_says_what_to_do(tmp_path):
+    package = tmp_path / "fastattn"
+    package.mkdir()
+    shutil.copy(ROOT / "fastattn" / "__init__.py", package)
+    # Without what is installed, which a development environment mixes with this.
+    command = [sys.executable, "-ES", "-c", "import fastattn"]
+    done = subprocess.run(
+        command, check=False, cwd=tmp_path, capture_output=True, text=True
+    )
+    *_, line = done.stderr.splitlines()
+    assert line.startswith(f"ImportError: {package} is fastattn's source")
+    assert "another folder, or `pip install -e .` here" in line
 
 
 @pytest.mark.parametrize("name", ["py.typed", *(f"{m}.pyi" for m in EXTENSIONS)])
