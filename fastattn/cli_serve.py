@@ -53,7 +53,7 @@ def run_serve(options: argparse.Namespace) -> None:
     try:
         from .serve import Limits, create_app, serve
     except ImportError as error:
-        message = f"a server needs the package {error.name}: pip install fastattn[serve]"
+        message = f"a server needs the package {error.name}: pip install 'fastattn[serve]'"
         raise ImportError(message) from error
     as_index(options.port, "--port", 0, MOST_PORT)
     as_index(options.workers, "--workers", 1)

@@ -207,7 +207,7 @@ def _check_client(client: Any) -> None:
         from distributed import Client
     except ImportError:
         raise ImportError(
-            "a cluster needs the package distributed: pip install fastattn[dask]"
+            "a cluster needs the package distributed: pip install 'fastattn[dask]'"
         ) from None
     if not isinstance(client, Client):
         raise TypeError(f"client must be a distributed.Client, got {type(client).__name__}")

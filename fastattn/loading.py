@@ -87,7 +87,7 @@ def load(
         If the weights do not fit into memory.
     ImportError
         If tokenizers or safetensors is not installed, or huggingface_hub to download:
-        ``pip install fastattn[text]``.
+        ``pip install 'fastattn[text]'``.
     ValueError
         If there are no such `compute` or `weights`, both are given, a number is too large
         for them, `revision` goes with a folder, or `max_length` is more than the model has

@@ -81,7 +81,7 @@ def attention(
     Raises
     ------
     ImportError
-        If matplotlib is not installed: ``pip install fastattn[plot]``.
+        If matplotlib is not installed: ``pip install 'fastattn[plot]'``.
     TypeError
         If `weights` are not real numbers, a token is not a str, `digits` is not an
         integer, or `ax` is something else.
@@ -354,7 +354,7 @@ def _picture(ax: Any, width: float, height: float) -> Iterator[Any]:
         from matplotlib.axes import Axes
     except ImportError:
         raise ImportError(
-            "pictures need the package matplotlib: pip install fastattn[plot]"
+            "pictures need the package matplotlib: pip install 'fastattn[plot]'"
         ) from None
     if ax is not None:
         if not isinstance(ax, Axes):

@@ -384,7 +384,7 @@ def progress(total: int | None, show: bool | None) -> Iterator[Callable[[int], A
         except ImportError:
             if show:
                 raise ImportError(
-                    "a progress bar needs the package tqdm: pip install fastattn[text]"
+                    "a progress bar needs the package tqdm: pip install 'fastattn[text]'"
                 ) from None
         else:
             delay = 0.0 if show else PROGRESS_DELAY_SECONDS

@@ -202,4 +202,4 @@ def test_says_what_to_install(capsys, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve", "--model", str(TINY)]) == 2
-    assert_one_line(capsys, "uvicorn", "pip install fastattn[serve]")
+    assert_one_line(capsys, "uvicorn", "pip install 'fastattn[serve]'")

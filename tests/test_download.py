@@ -361,4 +361,4 @@ for name in ("dense", "old", "onnx", "gguf", "adapter"):
             "attempt(fa.load, 'a/b', download=True)",
         )
         assert line.startswith("ImportError: to download models needs the package hugging")
-        assert line.endswith("pip install fastattn[text]")
+        assert line.endswith("pip install 'fastattn[text]'")

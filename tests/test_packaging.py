@@ -49,6 +49,14 @@ def test_source_that_is_not_compiled_says_what_to_do(tmp_path):
     assert "another folder, or `pip install -e .` here" in line
 
 
+def test_extras_are_quoted():
+    # zsh looks for files that are called like a word with brackets.
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("fastattn/**/*.py")]
+    unquoted = re.compile(r"pip install (?:-\S+ )*[\w.]+\[")
+    assert len(pages) > 100
+    assert not [page for page in pages if unquoted.search(page.read_text("utf-8"))]
+
+
 @pytest.mark.parametrize("name", ["py.typed", *(f"{m}.pyi" for m in EXTENSIONS)])
 def test_types_are_installed(name):
     assert (files("fastattn") / name).is_file()

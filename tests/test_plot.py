@@ -291,5 +291,5 @@ def test_matplotlib_is_imported_by_the_first_picture():
     """
     assert printed(script).splitlines() == [
         "False",
-        "pictures need the package matplotlib: pip install fastattn[plot]",
+        "pictures need the package matplotlib: pip install 'fastattn[plot]'",
     ]

@@ -239,13 +239,13 @@ class TestMissingPackages:
     @pytest.mark.parametrize("package", ["tokenizers", "safetensors"])
     def test_load(self, monkeypatch, package):
         monkeypatch.setitem(sys.modules, package, None)
-        message = rf"package {package}: pip install fastattn\[text\]"
+        message = rf"package {package}: pip install 'fastattn\[text\]"
         with pytest.raises(ImportError, match=message):
             fa.load(TINY)
 
     def test_progress_bar(self, model, monkeypatch):
         monkeypatch.setitem(sys.modules, "tqdm", None)
-        with pytest.raises(ImportError, match=r"package tqdm: pip install fastattn\[text"):
+        with pytest.raises(ImportError, match=r"package tqdm: pip install 'fastattn\[text"):
             model.encode("a", show_progress=True)
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         assert model.encode(["a"] * (SLICE_TEXTS + 1)).shape == (SLICE_TEXTS + 1, 32)

@@ -72,7 +72,7 @@ def _zstd(path: Path) -> BinaryIO:
         import zstandard
     except ImportError:
         raise ImportError(
-            f"{path}: needs the package zstandard: pip install fastattn[zstd]"
+            f"{path}: needs the package zstandard: pip install 'fastattn[zstd]'"
         ) from None
     return io.BufferedReader(_ZstdFile(path, zstandard))
 

@@ -249,7 +249,7 @@ class Parquet(Source):
             from pyarrow import parquet
         except ImportError:
             raise ImportError(
-                f"{self.name}: needs the package pyarrow: pip install fastattn[parquet]"
+                f"{self.name}: needs the package pyarrow: pip install 'fastattn[parquet]'"
             ) from None
 
         names = [name for name in self.fields if name is not None]

@@ -67,7 +67,7 @@ def download(
         If there is no connection, it breaks, or HF_HUB_OFFLINE is set. What was downloaded
         is kept, and the next call goes on from there.
     ImportError
-        If huggingface_hub is not installed: ``pip install fastattn[text]``.
+        If huggingface_hub is not installed: ``pip install 'fastattn[text]'``.
     OSError
         If the disk is full, or the cache cannot be written.
     TypeError, ValueError
@@ -106,7 +106,7 @@ def get(
     except ImportError:
         raise ImportError(
             "to download models needs the package huggingface_hub: pip install "
-            "fastattn[text]"
+            "'fastattn[text]'"
         ) from None
     name = os.fspath(name)
     with _errors_in_words(name, revision):

@@ -164,7 +164,7 @@ def _read_header(path: Path, file: BinaryIO, limit: int) -> tuple[dict[str, Any]
         from safetensors import safe_open
     except ImportError:
         raise ImportError(
-            "reading models needs the package safetensors: pip install fastattn[text]"
+            "reading models needs the package safetensors: pip install 'fastattn[text]'"
         ) from None
     length = int.from_bytes(file.read(8), "little")
     if length > limit:

@@ -178,7 +178,7 @@ def _parse(content: bytes) -> "Tokenizer":
         from tokenizers import Tokenizer
     except ImportError:
         raise ImportError(
-            "reading text needs the package tokenizers: pip install fastattn[text]"
+            "reading text needs the package tokenizers: pip install 'fastattn[text]'"
         ) from None
     return Tokenizer.from_buffer(content)
 
