@@ -1,7 +1,6 @@
-"""fa.encode_corpus: shards, going on, what is refused; fa.open_vectors; fewer bits."""
+"""fa.encode_corpus: shards, going on, what is refused."""
 
 import errno
-import gzip
 import json
 import os
 import subprocess
@@ -11,17 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.bits import assert_same_bits
-from support.folders import drop_json
+from support.corpus import TEXTS, contents, encode, lose
 
 import fastattn as fa
 from fastattn import files
 from fastattn.corpus import shards
-
-TEXTS = [f"the dog {i} " + "cat " * (i % 7) for i in range(25)]
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 @pytest.fixture
@@ -35,16 +28,6 @@ def source(tmp_path):
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "out"
-
-
-def lose(out, number):
-    """Take a shard away, and the manifest's word that all are there."""
-    (out / f"part-{number:06d}.npy").unlink()
-    drop_json(out / "manifest.json", "rows")
-
-
-def encode(model, source, out, **options):
-    fa.encode_corpus(model, source, out, **{"shard_rows": 10} | options)
 
 
 def test_shards_hold_the_vectors_of_encode(model, source, out):
@@ -71,19 +54,6 @@ def test_number_of_texts(model, out, rows):
     assert len(vectors) == rows
     assert [len(shard) for shard in vectors.shards] == [10, 1][: -(-rows // 10)]
     assert vectors[:].shape == (rows, 32)
-
-
-def test_vectors_are_a_sequence(model, source, out):
-    encode(model, source, out)
-    vectors, whole = fa.open_vectors(out), model.encode(TEXTS)
-    for index in 0, 10, 24, -1, slice(5, 21), slice(None, None, -7), slice(22, 3, -4):
-        assert_same_bits(np.ascontiguousarray(vectors[index]), whole[index].copy())
-    assert vectors[30:].shape == (0, 32)
-    assert vectors.ids[8:11] == [8, 9, 10]
-    with pytest.raises(IndexError):
-        vectors[25]
-    with pytest.raises(IndexError):
-        vectors.ids[25]
 
 
 def test_going_on_makes_only_what_is_missing(model, source, out, monkeypatch):
@@ -174,39 +144,6 @@ def test_what_is_no_folder_of_vectors(model, source, out, tmp_path, monkeypatch)
         encode(model, source, tmp_path / "read-only")
 
 
-BAD = {
-    b"{": "not JSON: Expecting property name",
-    b"[]": "expected an object with a string 'text'",
-    b'{"id": 1}': "expected a string in the field 'text', it is missing",
-    b'{"text": null}': "expected a string in the field 'text', got None",
-    b'{"text": "\\ud800"}': "lone surrogate",
-    b'{"text": "\xff"}': "not UTF-8: byte 11 of it is 0xff",
-    b"[" * 100_000: "not JSON",
-}
-
-
-def test_bad_records(model, out, tmp_path):
-    source = tmp_path / "bad.jsonl"
-    good = b'{"text": "the cat"}\n\n'
-    source.write_bytes(b"\xef\xbb\xbf" + b"".join(good + bad + b"\n" for bad in BAD))
-    encode(model, source, out)
-    vectors = fa.open_vectors(out)[:]
-    assert np.isnan(vectors[1::2]).all()
-    for vector in vectors[::2]:
-        assert_same_bits(vector, model.encode("the cat"))
-    errors = [
-        json.loads(line)
-        for path in sorted(out.glob("*.errors.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
-    for i, (error, says) in enumerate(zip(errors, BAD.values(), strict=True)):
-        assert error["file"] == str(source)
-        assert (error["row"], error["line"]) == (2 * i + 1, 3 * i + 3)
-        assert says in error["error"]
-    with pytest.raises(ValueError, match=r"bad\.jsonl, line 3: not JSON"):
-        encode(model, source, tmp_path / "raise", errors="raise")
-
-
 def test_texts_that_are_too_long(model, source, out, tmp_path):
     texts = ["the cat", "run " * 100, "the dog"]
     with pytest.warns(fa.TruncationWarning, match="1 of 3 texts cut at 48 tokens"):
@@ -218,54 +155,6 @@ def test_texts_that_are_too_long(model, source, out, tmp_path):
     with pytest.raises(ValueError, match="texts, line 2: more than 48 tokens"):
         other = {"errors": "raise", "on_truncation": "error"}
         encode(model, texts, tmp_path / "3", source_id="texts", **other)
-
-
-def rows_of(rows, delimiter):
-    return "".join(f"{delimiter.join(row)}\r\n" for row in rows).encode()
-
-
-TABLE = [["key", "text"], ["a", "the cat"], ["b", '"a ""dog""\r\n, red"'], ["c", "sun"]]
-FILES = {
-    "a.txt": "the cat\r\n\nsun\x85red".encode(),
-    "a.jsonl.gz": gzip.compress(b'{"text": "the cat"}\n'),
-    "a.csv": rows_of(TABLE, ","),
-    "a.tsv": rows_of(TABLE, "\t"),
-    "a.CSV.gz": gzip.compress(rows_of(TABLE, ",")),
-}
-FOUND = {
-    "a.txt": ["the cat", "", "sun\x85red"],
-    "a.jsonl.gz": ["the cat"],
-    "a.csv": ["the cat", 'a "dog"\r\n, red', "sun"],
-}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_files(model, out, tmp_path, name):
-    source = tmp_path / name
-    source.write_bytes(FILES[name])
-    encode(model, source, out, shard_rows=2)
-    expected = FOUND.get(name, FOUND["a.csv"])
-    assert_same_bits(fa.open_vectors(out)[:], model.encode(expected))
-    whole = contents(out)
-    lose(out, len(expected) // 2)
-    encode(model, source, out, shard_rows=2)
-    assert contents(out) == whole
-
-
-def test_a_row_that_is_no_csv(model, out, tmp_path):
-    source = tmp_path / "a.csv"
-    long = "x" * 200_000
-    source.write_text(f"text\nthe cat\n{long}\nsun\n")
-    encode(model, source, out)
-    vectors = fa.open_vectors(out)[:]
-    assert np.isnan(vectors).all(axis=1).tolist() == [False, True, False]
-
-
-def test_a_damaged_file(model, out, tmp_path):
-    source = tmp_path / "a.txt.gz"
-    source.write_bytes(gzip.compress(b"the cat\n" * 5)[:-9])
-    with pytest.raises(OSError, match=r"a\.txt\.gz: "):
-        encode(model, source, out)
 
 
 @pytest.mark.parametrize(
@@ -287,13 +176,6 @@ def test_wrong_calls(model, out, inputs, options, error):
     with pytest.raises((TypeError, ValueError, OSError), match=error):
         encode(model, inputs, out, **options)
     assert not out.exists()
-
-
-def test_a_table_without_the_column(model, out, tmp_path):
-    source = tmp_path / "a.csv"
-    source.write_bytes(FILES["a.csv"])
-    with pytest.raises(ValueError, match="no column 'body': there are key, text"):
-        encode(model, source, out, field="body")
 
 
 def test_processes(model, source, tmp_path):
@@ -328,22 +210,6 @@ def test_a_shard_that_is_gone_is_made_again(model, source, out, tmp_path):
     (narrow / "part-000002.npy").unlink()
     fa.quantize_vectors(out, narrow, precision="int8")
     assert contents(narrow) == whole
-
-
-@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
-def test_fewer_bits(model, out, tmp_path, precision):
-    encode(model, [*TEXTS, None], out, source_id="texts")
-    fa.quantize_vectors(out, tmp_path / "narrow", precision=precision)
-    narrow, full = fa.open_vectors(tmp_path / "narrow"), fa.open_vectors(out)[:25]
-    ranges = np.stack([full.min(0), full.max(0)]) if "int8" in precision else None
-    expected = model.encode(TEXTS, precision=precision, ranges=ranges)
-    np.testing.assert_array_equal(narrow[:25], expected, strict=True)
-    if ranges is not None:
-        assert_same_bits(np.load(tmp_path / "narrow" / "ranges.npy"), ranges)
-    with pytest.raises(ValueError, match="already"):
-        fa.quantize_vectors(tmp_path / "narrow", tmp_path / "more")
-    with pytest.raises(ValueError, match="precision"):
-        fa.quantize_vectors(out, out, precision=precision)
 
 
 def test_memory_is_that_of_a_shard(model, out):

@@ -1,0 +1,104 @@
+"""What a corpus is read from: files of several kinds, and what is wrong in them."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from support.bits import assert_same_bits
+from support.corpus import contents, encode, lose
+
+import fastattn as fa
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+BAD = {
+    b"{": "not JSON: Expecting property name",
+    b"[]": "expected an object with a string 'text'",
+    b'{"id": 1}': "expected a string in the field 'text', it is missing",
+    b'{"text": null}': "expected a string in the field 'text', got None",
+    b'{"text": "\\ud800"}': "lone surrogate",
+    b'{"text": "\xff"}': "not UTF-8: byte 11 of it is 0xff",
+    b"[" * 100_000: "not JSON",
+}
+
+
+def test_bad_records(model, out, tmp_path):
+    source = tmp_path / "bad.jsonl"
+    good = b'{"text": "the cat"}\n\n'
+    source.write_bytes(b"\xef\xbb\xbf" + b"".join(good + bad + b"\n" for bad in BAD))
+    encode(model, source, out)
+    vectors = fa.open_vectors(out)[:]
+    assert np.isnan(vectors[1::2]).all()
+    for vector in vectors[::2]:
+        assert_same_bits(vector, model.encode("the cat"))
+    errors = [
+        json.loads(line)
+        for path in sorted(out.glob("*.errors.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+    for i, (error, says) in enumerate(zip(errors, BAD.values(), strict=True)):
+        assert error["file"] == str(source)
+        assert (error["row"], error["line"]) == (2 * i + 1, 3 * i + 3)
+        assert says in error["error"]
+    with pytest.raises(ValueError, match=r"bad\.jsonl, line 3: not JSON"):
+        encode(model, source, tmp_path / "raise", errors="raise")
+
+
+def rows_of(rows, delimiter):
+    return "".join(f"{delimiter.join(row)}\r\n" for row in rows).encode()
+
+
+TABLE = [["key", "text"], ["a", "the cat"], ["b", '"a ""dog""\r\n, red"'], ["c", "sun"]]
+FILES = {
+    "a.txt": "the cat\r\n\nsun\x85red".encode(),
+    "a.jsonl.gz": gzip.compress(b'{"text": "the cat"}\n'),
+    "a.csv": rows_of(TABLE, ","),
+    "a.tsv": rows_of(TABLE, "\t"),
+    "a.CSV.gz": gzip.compress(rows_of(TABLE, ",")),
+}
+FOUND = {
+    "a.txt": ["the cat", "", "sun\x85red"],
+    "a.jsonl.gz": ["the cat"],
+    "a.csv": ["the cat", 'a "dog"\r\n, red', "sun"],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files(model, out, tmp_path, name):
+    source = tmp_path / name
+    source.write_bytes(FILES[name])
+    encode(model, source, out, shard_rows=2)
+    expected = FOUND.get(name, FOUND["a.csv"])
+    assert_same_bits(fa.open_vectors(out)[:], model.encode(expected))
+    whole = contents(out)
+    lose(out, len(expected) // 2)
+    encode(model, source, out, shard_rows=2)
+    assert contents(out) == whole
+
+
+def test_a_row_that_is_no_csv(model, out, tmp_path):
+    source = tmp_path / "a.csv"
+    long = "x" * 200_000
+    source.write_text(f"text\nthe cat\n{long}\nsun\n")
+    encode(model, source, out)
+    vectors = fa.open_vectors(out)[:]
+    assert np.isnan(vectors).all(axis=1).tolist() == [False, True, False]
+
+
+def test_a_damaged_file(model, out, tmp_path):
+    source = tmp_path / "a.txt.gz"
+    source.write_bytes(gzip.compress(b"the cat\n" * 5)[:-9])
+    with pytest.raises(OSError, match=r"a\.txt\.gz: "):
+        encode(model, source, out)
+
+
+def test_a_table_without_the_column(model, out, tmp_path):
+    source = tmp_path / "a.csv"
+    source.write_bytes(FILES["a.csv"])
+    with pytest.raises(ValueError, match="no column 'body': there are key, text"):
+        encode(model, source, out, field="body")
