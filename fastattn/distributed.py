@@ -118,7 +118,7 @@ def encode_corpus(
     job = open_job(
         lambda: TextEncoder.load(name, **settings),
         inputs,
-        os.path.abspath(out_dir),
+        out_dir,
         fields=Fields(field, id_field),
         source_id=source_id,
         shard_rows=shard_rows,
@@ -127,6 +127,8 @@ def encode_corpus(
         precision=precision,
         **options,
     )
+    # The workers are in folders of their own.
+    job = replace(job, folder=job.folder._replace(path=job.folder.path.absolute()))
     if job.begin(Turn(0, 1)):
         reference = Reference(name, settings, job.described["model"]["sha256"])
         with Meter(show_progress) as meter:

@@ -139,6 +139,13 @@ def test_what_is_no_folder_of_vectors(model, source, out, tmp_path, monkeypatch)
     (out / "part-000000.npy").write_bytes(b"of somebody")
     with pytest.raises(ValueError, match=r"no manifest\.json tells"):
         encode(model, source, out)
+    for out_dir, error in ((3, "must be a str or a path, got int"), ("", "is empty")):
+        with pytest.raises((TypeError, ValueError), match=f"out_dir {error}"):
+            encode(model, source, out_dir)
+        with pytest.raises((TypeError, ValueError), match=f"out_dir {error}"):
+            fa.open_vectors(out_dir)
+        with pytest.raises((TypeError, ValueError), match=f"folder {error}"):
+            fa.quantize_vectors(out_dir, out)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(PermissionError, match="cannot be written to"):
         encode(model, source, tmp_path / "read-only")
@@ -157,11 +164,27 @@ def test_texts_that_are_too_long(model, source, out, tmp_path):
         encode(model, texts, tmp_path / "3", source_id="texts", **other)
 
 
+class Frame(list):
+    """A table, over the names of whose columns one iterates."""
+
+    columns = ("text",)
+
+
 @pytest.mark.parametrize(
     ("inputs", "options", "error"),
     [
         (["a"], {}, "need source_id"),
-        (3, {}, "must be a file or an iterable, got int"),
+        (3, {}, "must be a file, or texts or mappings with fields, got int"),
+        ({"text": "a"}, {"source_id": "a"}, "got dict: pass its values"),
+        ({"a"}, {"source_id": "a"}, "got set, which has no order: pass a list"),
+        (b"a.txt", {"source_id": "a"}, "got bytes: decode it first"),
+        (Frame(), {"source_id": "a"}, "got Frame: pass one of its columns"),
+        (["a"], {"source_id": 3}, "source_id must be a str, got 3"),
+        (["a"], {"source_id": ""}, "source_id is empty"),
+        (["a"], {"source_id": "a", "field": None}, "field must be a str, got None"),
+        (["a"], {"source_id": "a", "id_field": 3}, "id_field must be a str, got 3"),
+        ("a.txt", {"id_field": "key"}, "lines of text have no fields"),
+        (["a"], {"source_id": "a", "shard_rows": 10**30}, "shard_rows must be from 1 to"),
         ("a.docx", {}, "must end in"),
         ("no.txt", {}, "No such file"),
         (["a"], {"source_id": "a", "processes": 2}, "processes share a file"),

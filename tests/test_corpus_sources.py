@@ -49,6 +49,13 @@ def test_bad_records(model, out, tmp_path):
         encode(model, source, tmp_path / "raise", errors="raise")
 
 
+def test_ids_of_records_of_a_program(model, out):
+    records = [{"text": "a", "id": np.int64(7)}, "a text without an id"]
+    encode(model, records, out, source_id="records", id_field="id")
+    assert list(fa.open_vectors(out).ids) == [7, None]
+    assert "expected an object" in (out / "part-000000.errors.jsonl").read_text()
+
+
 def rows_of(rows, delimiter):
     return "".join(f"{delimiter.join(row)}\r\n" for row in rows).encode()
 

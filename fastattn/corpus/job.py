@@ -1,6 +1,7 @@
 """What a corpus is made into vectors by: one job for all processes and machines."""
 
 import os
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -171,7 +172,7 @@ def open_job(
     **options: Any,
 ) -> Job:
     """Check what a user gave, load the model, and open the folder."""
-    shard_rows = as_index(shard_rows, "shard_rows", 1)
+    shard_rows = as_index(shard_rows, "shard_rows", 1, sys.maxsize)
     as_choice(errors, "errors", ON_ERRORS)
     as_choice(format, "format", FORMATS)
     as_choice(options["precision"], "precision", PRECISIONS)

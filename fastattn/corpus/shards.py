@@ -180,11 +180,20 @@ def folder_line(folder: Path) -> str:
 
 def open_folder(path: str | os.PathLike[str], format: str) -> Folder:
     """Make a folder for shards, or take the one that is there."""
-    folder = Path(path)
+    folder = as_folder(path, "out_dir")
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(13, "The folder cannot be written to", str(folder))
     return Folder(folder, format)
+
+
+def as_folder(path: Any, name: str) -> Path:
+    """Refuse what names no folder, as an empty name, which would mean the one at hand."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a str or a path, got {type(path).__name__}")
+    if not os.fspath(path):
+        raise ValueError(f"{name} is empty: '.' is the folder one is in")
+    return Path(path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

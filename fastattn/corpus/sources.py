@@ -11,10 +11,12 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ..models.tokenization import check_unicode
+from ..text_base import as_iterable
 from .compressed import COMPRESSED, plain
 
 # Bytes at the start and at the end of a file by which it is told from another.
@@ -67,6 +69,8 @@ class Fields(NamedTuple):
         if self.id is None:
             return None, text
         key = record.get(self.id)
+        if isinstance(key, Integral):  # of NumPy, too, which JSON does not know
+            key = int(key)
         if not isinstance(key, str | int):
             raise ValueError(
                 f"expected a string or an integer in the field {self.id!r}, got {key!r:.40}"
@@ -296,7 +300,7 @@ class Iterated(Source):
 
     def read(self, record: Record) -> tuple[Any, str]:
         """Take a str as the text, and read the fields of anything else."""
-        if isinstance(record.content, str):
+        if isinstance(record.content, str) and self.fields.id is None:
             check_unicode(record.content, "the text")
             return None, record.content
         return self.fields.of(record.content)
@@ -315,17 +319,20 @@ KINDS: dict[str, type[File] | type[Parquet]] = {
 
 def open_source(inputs: Any, fields: Fields, source_id: str | None) -> Source:
     """Find out what a user gave as inputs."""
+    _check_name(fields.text, "field")
+    if fields.id is not None:
+        _check_name(fields.id, "id_field")
     if not isinstance(inputs, str | os.PathLike):
-        if not isinstance(inputs, Iterable):
-            raise TypeError(
-                f"inputs must be a file or an iterable, got {type(inputs).__name__}"
-            )
+        texts = as_iterable(inputs, kind="a file, or texts or mappings with fields")
         if source_id is None:
             raise ValueError(
                 "inputs that are no file need source_id, a name for what they are: when it "
                 "is another one, nothing that was encoded before is taken for theirs"
             )
-        return Iterated(inputs, fields, source_id)
+        _check_name(source_id, "source_id")
+        if not source_id:
+            raise ValueError("source_id is empty: name what the inputs are")
+        return Iterated(texts, fields, source_id)
     if source_id is not None:
         raise ValueError("source_id is for inputs that are no file, which tells itself")
     path = Path(inputs)
@@ -336,9 +343,20 @@ def open_source(inputs: Any, fields: Fields, source_id: str | None) -> Source:
             f"{path}: the name of a file of texts must end in {', '.join(KINDS)}; all but "
             f"Parquet may be compressed, {' or '.join(COMPRESSED)} behind that"
         )
+    if kind is File and fields != Fields("text", None):
+        raise ValueError(
+            f"{path}: lines of text have no fields: leave field and id_field out, or "
+            "name a file of records"
+        )
     if not path.is_file():
         raise FileNotFoundError(2, "No such file", str(path))
     return kind(path, fields)
+
+
+def _check_name(value: Any, name: str) -> None:
+    """Refuse what is no name."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {value!r:.40}")
 
 
 def _decode(line: bytes) -> str:

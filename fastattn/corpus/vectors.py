@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from ..arrays import as_choice
 from ..quantize import BITS, SCALAR, as_precision
-from .shards import Folder, open_folder, read_manifest, write_bytes, write_vectors
+from .shards import (
+    Folder,
+    as_folder,
+    open_folder,
+    read_manifest,
+    write_bytes,
+    write_vectors,
+)
 
 # What vectors are made into; the ranges of the integers stand in a file of their own.
 NARROW = (*SCALAR, *BITS)
@@ -149,7 +156,7 @@ def open_vectors(out_dir: str | os.PathLike[str]) -> Vectors:
     ...     vectors[10:20].shape, vectors.ids[3]
     ((10, 384), 't3')
     """
-    return Vectors(Path(out_dir))
+    return Vectors(as_folder(out_dir, "out_dir"))
 
 
 def quantize_vectors(
@@ -193,11 +200,11 @@ def quantize_vectors(
     (2, 48)
     """
     as_choice(precision, "precision", NARROW)
-    vectors = open_vectors(folder)
+    vectors = open_vectors(path := as_folder(folder, "folder"))
     if vectors.precision in NARROW:
         raise ValueError(f"{folder}: holds {vectors.precision} already")
-    source, out = Folder(Path(folder), "npy"), open_folder(out_dir, "npy")
-    described = read_manifest(Path(folder)) | {"precision": precision}
+    source, out = Folder(path, "npy"), open_folder(out_dir, "npy")
+    described = read_manifest(path) | {"precision": precision}
     rows = described.pop("rows")
     if "rows" in out.claim(described) and out.has_all(len(vectors.shards)):
         return
