@@ -88,14 +88,14 @@ def test_machines_share_a_corpus(model, source, tmp_path):
     assert contents(tmp_path / "both") == contents(tmp_path / "alone")
 
 
+def fail(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_full_disk(model, source, out, monkeypatch):
     encode(model, source, out)
     whole = contents(out)
     lose(out, 2)
-
-    def fail(*arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch, pytest.raises(OSError, match=r"part-000002\.npy"):
         patch.setattr(files, "write_array_header_1_0", fail)
         encode(model, source, out)
@@ -118,6 +118,23 @@ def test_another_job(model, source, out, change, differs):
     encode(model, source, out)
     with pytest.raises(ValueError, match=differs):
         encode(model, source, out, **change)
+
+
+def test_a_job_without_a_shard_holds_nobody_up(model, source, out, tmp_path, monkeypatch):
+    wrong = tmp_path / "a.csv"
+    wrong.write_text("text\nthe cat\n")
+    with pytest.raises(ValueError, match="no column 'body'"):
+        encode(model, wrong, out, field="body")
+    with pytest.raises(ValueError, match="line 2: expected an object"):
+        encode(model, ["the cat", None], out, source_id="texts", errors="raise")
+    # As if it had been killed, or the disk were full, where nothing but vectors is missing.
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(shards, "write_vectors", fail)
+        encode(model, ["the cat", None], out, source_id="texts")
+    assert (out / "part-000000.errors.jsonl").exists()
+    encode(model, source, out)
+    encode(model, source, tmp_path / "alone")
+    assert contents(out) == contents(tmp_path / "alone")
 
 
 def test_another_source_or_model(model, source, out, folder):

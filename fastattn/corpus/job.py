@@ -53,8 +53,8 @@ class Job:
     described: dict[str, Any]
 
     def begin(self, turn: Turn) -> bool:
-        """Claim the folder, and tell whether something of it may be missing."""
-        rows = self.folder.claim(self.described).get("rows")
+        """Look at what is there, and tell whether something of it may be missing."""
+        rows = self.folder.standing(self.described).get("rows")
         if rows is not None and self._has_all(rows):
             return False
         self.folder.sweep(turn)
@@ -76,6 +76,8 @@ class Job:
         texts, cut, rows = sum(all_texts), sum(all_cut), max(all_rows)
         if self._has_all(rows):
             self.folder.describe(self.described | {"rows": rows})
+        else:
+            self.folder.claim(self.described)
         if cut and self.call.on_truncation == "warn":
             message = f"{cut} of {texts} texts cut at {self.model.max_length} tokens"
             warnings.warn(message, TruncationWarning, stacklevel=3)
@@ -136,6 +138,7 @@ class Job:
                 rows[good[i]] = self._bad(rows[good[i]].record, rows[good[i]].id, problem)
                 vectors[good[i]] = np.nan
         advance(len(rows) - len(good), left)
+        self.folder.claim(self.described)
         self.folder.write(number, self.source.name, rows, vectors, start)
         return Tally(len(texts), int(is_cut.sum()), 0)
 

@@ -77,14 +77,17 @@ class Folder(NamedTuple):
             | ({} if record.offset is None else {"offset": record.offset})
             for key, record, _ in rows
         )
-        errors = [
+        problems = [
             {"row": row, "id": key, "file": name, "line": record.line, "error": problem}
             for row, (key, record, problem) in enumerate(rows, start)
             if problem is not None
         ]
         _write_lines(self.file(number, "ids.jsonl"), ids)
-        if errors:
-            _write_lines(self.file(number, "errors.jsonl"), errors)
+        errors = self.file(number, "errors.jsonl")
+        if problems:
+            _write_lines(errors, problems)
+        else:
+            errors.unlink(missing_ok=True)  # of a job that ended before its first shard
         path = self.file(number, self.format)
         if self.format == "npy":
             write_vectors(path, vectors)
@@ -116,13 +119,15 @@ class Folder(NamedTuple):
             if number.isdigit() and turn.has(int(number)):
                 path.unlink(missing_ok=True)
 
-    def claim(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Write down what is made here, or compare it with what is; give what stands."""
-        path = self.path / MANIFEST
-        if not path.exists():
-            if any(self.path.glob("part-*")):
-                raise ValueError(f"{self.path}: holds shards of which no {MANIFEST} tells")
-            self.describe(job)
+    def standing(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Give what is written down of the shards that are there, which must be of a job.
+
+        It is nothing where there are none.
+        """
+        if all(path.suffix == ".jsonl" for path in self.path.glob("part-*")):
+            return {}
+        if not (self.path / MANIFEST).exists():
+            raise ValueError(f"{self.path}: holds shards of which no {MANIFEST} tells")
         found = read_manifest(self.path)
         before, now = _flat(found), _flat(job)
         differ = [
@@ -136,6 +141,11 @@ class Folder(NamedTuple):
                 f"{', '.join(differ)}: name another folder"
             )
         return found
+
+    def claim(self, job: dict[str, Any]) -> None:
+        """Write down what is made here, before the first shard is."""
+        if not self.standing(job):
+            self.describe(job)
 
     def describe(self, job: dict[str, Any]) -> None:
         """Write down what is made here, as others may do in the same moment."""

@@ -206,8 +206,9 @@ def quantize_vectors(
     source, out = Folder(path, "npy"), open_folder(out_dir, "npy")
     described = read_manifest(path) | {"precision": precision}
     rows = described.pop("rows")
-    if "rows" in out.claim(described) and out.has_all(len(vectors.shards)):
+    if "rows" in out.standing(described) and out.has_all(len(vectors.shards)):
         return
+    out.claim(described)
     ranges = _ranges(vectors) if precision in SCALAR else None
     if ranges is not None:
         write_vectors(out.path / RANGES, ranges)
