@@ -88,13 +88,48 @@ def test_files(model, out, tmp_path, name):
     assert contents(out) == whole
 
 
-def test_a_row_that_is_no_csv(model, out, tmp_path):
+def errors_of(out):
+    """Give the line and the problem of each bad record."""
+    found = (path.read_text().splitlines() for path in sorted(out.glob("*.errors.jsonl")))
+    each = [json.loads(line) for lines in found for line in lines]
+    return [(error["line"], error["error"]) for error in each]
+
+
+QUOTED = "not CSV: a quoted field does not end as it should: "
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("x" * 200_000, "not CSV: field larger than field limit (131072)"),
+        ('"a dog, 1', f"{QUOTED}the file ends first"),
+        ('"a dog, 1\n"the sun"', f"{QUOTED}',' expected after '\"'"),
+        ('"' + "a dog\n" * 30_000, f"{QUOTED}field larger than field limit (131072)"),
+        ("a dog, 1", "2 cells, and there are 1 columns"),
+    ],
+)
+def test_a_row_that_is_no_csv(model, out, tmp_path, line, problem):
     source = tmp_path / "a.csv"
-    long = "x" * 200_000
-    source.write_text(f"text\nthe cat\n{long}\nsun\n")
+    source.write_text(f"text\nthe cat\n{line}\nsun\n")
+    encode(model, source, out, on_truncation="ignore")
+    assert errors_of(out) == [(3, problem)]
+    rest = [each.strip('"') for each in line.split("\n")[1:] if each]
+    vectors, found = fa.open_vectors(out)[:], ["the cat", *rest, "sun"]
+    assert np.isnan(vectors[1]).all()
+    assert_same_bits(np.delete(vectors, 1, axis=0), model.encode(found))
+    whole = contents(out)
+    lose(out, 0)
+    encode(model, source, out, on_truncation="ignore")
+    assert contents(out) == whole
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: .*(?:not CSV|2 cells)"):
+        encode(model, source, tmp_path / "raise", errors="raise")
+
+
+def test_a_last_line_that_is_cut_off(model, out, tmp_path):
+    source = tmp_path / "a.csv"
+    source.write_text('text\n"the cat\nand"\n"a do')
     encode(model, source, out)
-    vectors = fa.open_vectors(out)[:]
-    assert np.isnan(vectors).all(axis=1).tolist() == [False, True, False]
+    assert errors_of(out) == [(4, "not CSV: the file ends first")]
 
 
 def test_a_damaged_file(model, out, tmp_path):
@@ -109,3 +144,12 @@ def test_a_table_without_the_column(model, out, tmp_path):
     source.write_bytes(FILES["a.csv"])
     with pytest.raises(ValueError, match="no column 'body': there are key, text"):
         encode(model, source, out, field="body")
+    for content, error in (
+        ("text,text\na,b\n", "two columns 'text': there are text, text"),
+        ("", "no column 'text': there are none"),
+        ('key,"text\na,b\n', "line 1: not CSV: a quoted field does not end"),
+    ):
+        source.write_text(content)
+        with pytest.raises(ValueError, match=rf"a\.csv[:,] {error}"):
+            encode(model, source, out)
+    assert not any(out.iterdir())

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral
@@ -50,12 +51,12 @@ class Fields(NamedTuple):
     id: str | None
 
     def check(self, names: list[str], source: str) -> None:
-        """Refuse a table that has columns of other names only."""
+        """Refuse a table that has columns of other names only, or two of a name."""
         for field in self:
-            if field is not None and field not in names:
-                raise ValueError(
-                    f"{source}: no column {field!r}: there are {', '.join(names)}"
-                )
+            if field is not None and names.count(field) != 1:
+                count = "two columns" if field in names else "no column"
+                found = ", ".join(names) or "none"
+                raise ValueError(f"{source}: {count} {field!r}: there are {found:.200}")
 
     def of(self, record: Any) -> tuple[Any, str]:
         """Read the id and the text of a record with named fields."""
@@ -189,7 +190,11 @@ class JsonLines(File):
 
 
 class Table(File):
-    """Rows under a row of names; a quoted field may hold ends of lines."""
+    """Rows under a row of names; a quoted field may hold ends of lines.
+
+    Where such a field does not end as it should, its row is that line alone, and what
+    follows is read as if it had been in order: a quote too many takes no other row along.
+    """
 
     delimiter = ","
 
@@ -197,37 +202,50 @@ class Table(File):
         """Give rows as lists of str, or the error that a row is."""
         with self._open() as file:
             rows = self._rows(file, None)
-            names = next(rows, Record(1, None, [])).content
-            self.fields.check(names, self.name)
-            self._names = names
+            head = next(rows, Record(1, None, []))
+            if isinstance(head.content, ValueError):
+                raise ValueError(f"{self.name}, line {head.line}: {head.content}")
+            self.fields.check(head.content, self.name)
+            self._names = head.content
             yield from rows if start is None else self._rows(file, start)
 
     def _rows(self, file: BinaryIO, start: Record | None) -> Iterator[Record]:
-        first: list[Record] = []
+        unread, again = self._lines(file, start), deque[Record]()
+        taken: list[Record] = []
 
         def lines() -> Iterator[str]:
-            for line in self._lines(file, start):
-                first.append(line)
-                # What is no UTF-8 becomes a surrogate, by which it is found.
-                yield line.content.decode(errors="surrogateescape")
+            while line := again.popleft() if again else next(unread, None):
+                taken.append(line)
+                yield _lenient(line)
+            if taken:
+                raise csv.Error("the file ends first")
 
         rows = csv.reader(lines(), delimiter=self.delimiter)
         while True:
-            first.clear()
+            taken.clear()
             try:
                 row: Any = next(rows)
+                if len(taken) > 1:  # is it the same without any leniency?
+                    strict = map(_lenient, taken)
+                    next(csv.reader(strict, delimiter=self.delimiter, strict=True))
             except StopIteration:
                 return
             except csv.Error as error:
-                row = ValueError(f"not CSV: {error}")
+                quoted = "a quoted field does not end as it should: "
+                row = ValueError(f"not CSV: {quoted if len(taken) > 1 else ''}{error}")
+                again.extendleft(reversed(taken[1:]))
+                rows = csv.reader(lines(), delimiter=self.delimiter)
             if row != []:
-                yield first[0]._replace(content=row)
+                yield taken[0]._replace(content=row)
 
     def read(self, record: Record) -> tuple[Any, str]:
         """Read the fields of a row."""
         if isinstance(record.content, ValueError):
             raise record.content
-        return self.fields.of(dict(zip(self._names, record.content, strict=False)))
+        row, names = record.content, self._names
+        if any(row[len(names) :]):
+            raise ValueError(f"{len(row)} cells, and there are {len(names)} columns")
+        return self.fields.of(dict(zip(names, row, strict=False)))
 
 
 class TabTable(Table):
@@ -357,6 +375,12 @@ def _check_name(value: Any, name: str) -> None:
     """Refuse what is no name."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, got {value!r:.40}")
+
+
+def _lenient(line: Record) -> str:
+    """Decode UTF-8; what is none becomes a surrogate, by which it is found."""
+    text: str = line.content.decode(errors="surrogateescape")
+    return text
 
 
 def _decode(line: bytes) -> str:
