@@ -152,8 +152,12 @@ class Job:
                 key = index if self.source.fields.id is None else None
                 rows.append(self._bad(record, key, str(problem)))
             else:
-                rows.append(Row(index if key is None else key, record, None))
-                texts.append(text)
+                key = index if key is None else key
+                if text.strip():
+                    rows.append(Row(key, record, None))
+                    texts.append(text)
+                else:
+                    rows.append(self._bad(record, key, "the text is empty"))
         return rows, texts
 
     def _bad(self, record: Record, key: Any, problem: str) -> Row:
