@@ -6,7 +6,7 @@ to it has reached the disk before: its name is the commit.
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import write_npy, write_whole
+from ..quantize import PRECISIONS
 from .sources import Record
 
 Array: TypeAlias = NDArray[Any]
@@ -23,6 +24,19 @@ MANIFEST = "manifest.json"
 # What says where things are and how many, which differs within a job. What a model computes
 # with is in its hash.
 NOT_COMPARED = ("path", "rows", "name", "compute", "weights")
+
+
+# What a manifest says, and what it may be.
+SAID: dict[str, Callable[[Any], bool]] = {
+    "model.sha256": lambda value: isinstance(value, str),
+    "options.normalize": lambda value: isinstance(value, bool),
+    "source.text": lambda value: isinstance(value, str),
+    "format": ("npy", "parquet").__contains__,
+    "precision": tuple(PRECISIONS).__contains__,
+    "shard_rows": lambda value: isinstance(value, int) and value > 0,
+    "dim": lambda value: isinstance(value, int) and value > 0,
+    "rows": lambda value: isinstance(value, int) and value >= 0,
+}
 
 
 class Turn(NamedTuple):
@@ -96,8 +110,16 @@ class Folder(NamedTuple):
 
     def places(self, number: int) -> Iterator[dict[str, Any]]:
         """Read the id and the place of each record of a shard."""
-        with self.file(number, "ids.jsonl").open("rb") as lines:
-            yield from map(json.loads, lines)
+        path = self.file(number, "ids.jsonl")
+        with path.open("rb") as lines:
+            for line, content in enumerate(lines, 1):
+                try:
+                    place = json.loads(content)
+                except ValueError:
+                    place = None
+                if not isinstance(place, dict) or not {"id", "line"} <= place.keys():
+                    raise damaged(path, f"line {line} is not the place of a record")
+                yield place
 
     def before(self, number: int) -> tuple[int, Record] | None:
         """Find where a source can be read from for a shard: one, and its first record.
@@ -106,7 +128,7 @@ class Folder(NamedTuple):
         """
         for each in range(number - 1, -1, -1):
             if self.has(each):
-                place = next(self.places(each))
+                place = next(self.places(each), {})
                 if "offset" not in place:
                     return None
                 return each, Record(place["line"], place["offset"], None)
@@ -163,16 +185,31 @@ class Folder(NamedTuple):
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read what a folder of shards is of."""
     path = folder / MANIFEST
+    if folder.is_file():
+        message = "A file, where a folder is wanted that encode_corpus wrote"
+        raise NotADirectoryError(20, message, str(folder))
     if not path.exists():
         raise FileNotFoundError(2, "No such file: this is no folder of vectors", str(path))
+    cure = "is damaged, or none of ours: put it back, or encode again into another folder"
     try:
         found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
-    known = {"model", "format", "shard_rows", "dim"}
-    if not isinstance(found, dict) or not known <= found.keys():
-        raise ValueError(f"{path}: does not say what the shards are")
-    return found
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}: it {cure}") from None
+    flat = {"rows": 0} | (_flat(found) if isinstance(found, dict) else {})
+    for key, is_right in SAID.items():
+        if not is_right(flat.get(key)):
+            raise ValueError(f"{path}: {key} is {flat.get(key)!r:.40}: it {cure}")
+    known: dict[str, Any] = found
+    return known
+
+
+def damaged(path: Path, problem: str) -> ValueError:
+    """Make the error about a file of a shard, which can be made again."""
+    shard = path.name.partition(".")[0]
+    return ValueError(
+        f"{path}: {problem}: it is damaged, or none of ours: delete {shard}.* and call "
+        "again what made the folder"
+    )
 
 
 def folder_line(folder: Path) -> str:

@@ -20,9 +20,9 @@ def read_texts(folder: Path, rows: set[int]) -> dict[int, str]:
     """
     manifest = read_manifest(folder)
     described = dict(manifest["source"])
-    fields = Fields(described.pop("text"), described.pop("id"))
+    fields = Fields(described.pop("text"), described.pop("id", None))
     if "path" not in described:
-        raise ValueError(f"{described['source_id']!r} is no file")
+        raise ValueError(f"{described.get('source_id')!r} is no file")
     source = open_source(described["path"], fields, None)
     if source.identity() != described:
         raise ValueError(f"{source.name} has changed since its texts were encoded")

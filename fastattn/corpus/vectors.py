@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy import float32
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ..arrays import as_choice
-from ..quantize import BITS, SCALAR, as_precision
+from ..quantize import BITS, SCALAR, Precision, as_precision
 from .shards import (
     Folder,
     as_folder,
+    damaged,
     open_folder,
     read_manifest,
     write_bytes,
@@ -55,14 +57,12 @@ class Vectors:
                 f"{folder}: not all shards are there: call encode_corpus again, to go on"
             )
         self.dim, self.precision = manifest["dim"], manifest["precision"]
+        none = Precision(self.precision).empty(0, self.dim)
         self._folder, self._rows = folder, manifest["rows"]
         self._size, self.shards = size, list[NDArray[Any]]()
         for number, start in enumerate(range(0, self._rows, size)):
-            path = files.file(number, "npy")
-            shard = np.load(path, mmap_mode="r", allow_pickle=False)
-            if len(shard) != min(size, self._rows - start):
-                raise ValueError(f"{path}: holds {len(shard)} vectors, which is wrong")
-            self.shards.append(shard)
+            rows = min(size, self._rows - start)
+            self.shards.append(_map(files.file(number, "npy"), rows, none))
         self.ids = Ids(files, size, self._rows)
 
     def __repr__(self) -> str:
@@ -80,10 +80,7 @@ class Vectors:
             return np.array(self.shards[number][row])
         rows = range(self._rows)[index]
         if not rows or not self.shards:
-            empty: NDArray[Any] = (
-                self.shards[0][:0] if self.shards else np.empty((0, self.dim), float32)
-            )
-            return empty
+            return Precision(self.precision).empty(0, self.dim)
         low, high = min(rows[0], rows[-1]), max(rows[0], rows[-1])
         parts = [
             shard[max(0, low - start) : high + 1 - start]
@@ -120,7 +117,28 @@ class Ids(Sequence[Any]):
             yield from self._of(number)
 
     def _of(self, number: int) -> list[Any]:
-        return [place["id"] for place in self._files.places(number)]
+        ids = [place["id"] for place in self._files.places(number)]
+        if len(ids) != (count := min(self._size, self._rows - number * self._size)):
+            path = self._files.file(number, "ids.jsonl")
+            raise damaged(path, f"holds {len(ids)} ids, not {count}")
+        return ids
+
+
+def _map(path: Path, rows: int, like: NDArray[Any]) -> NDArray[Any]:
+    """Map a file of so many rows of the dtype and the length of others."""
+    try:
+        found = open_memmap(path, "r")
+    except FileNotFoundError:
+        message = "No such file: call again what made the folder, and it is made again"
+        raise FileNotFoundError(2, message, str(path)) from None
+    except OSError:
+        raise
+    except Exception as error:  # NumPy has many words for what is none of its files
+        raise damaged(path, str(error)) from None
+    if found.dtype != like.dtype or found.shape != (rows, *like.shape[1:]):
+        wanted = f"{like.dtype} {(rows, *like.shape[1:])}"
+        raise damaged(path, f"holds {found.dtype} {found.shape}, not {wanted}")
+    return found
 
 
 def open_vectors(out_dir: str | os.PathLike[str]) -> Vectors:
@@ -140,8 +158,12 @@ def open_vectors(out_dir: str | os.PathLike[str]) -> Vectors:
     ------
     FileNotFoundError
         If it is no folder of vectors, or a shard is missing.
+    NotADirectoryError
+        If it is a file.
     ValueError
-        If it is not whole yet, or holds Parquet files.
+        If it is not whole yet, holds Parquet files, or is damaged: with the file to
+        delete, which is made again then. What is damaged among the ids is told when they
+        are read.
 
     Examples
     --------
