@@ -43,6 +43,11 @@ BATCH_TOKENS = 4096
 # A progress bar that nobody asked for appears when the work has taken this long.
 PROGRESS_DELAY_SECONDS = 1.0
 
+# What sentence-transformers has: its classes and their first keyword, here in a module.
+THEIR_MODULE = "fastattn.integrations.sentence_transformers"
+THEIR_CLASSES = {"TextEncoder": "SentenceTransformer"}
+THEIR_NAMES = "model_name_or_path", "model_name"
+
 OnTruncation = Literal["warn", "ignore", "error"]
 ON_TRUNCATION = ("warn", "ignore", "error")
 
@@ -81,10 +86,14 @@ class TextModel:
 
     def __new__(cls, model: Any = None, *parts: Any, **settings: Any) -> Self:
         """Make one of its parts; what is given a name or a folder is `load`."""
-        if isinstance(model, str | os.PathLike):
+        names = (settings[key] for key in THEIR_NAMES if key in settings)
+        name = next(names, model)
+        if isinstance(name, str | os.PathLike):
+            theirs = THEIR_CLASSES.get(cls.__name__, cls.__name__)
             raise TypeError(
                 f"{cls.__name__} is made of parts, which fastattn.load reads: "
-                f"fastattn.load({os.fspath(model)!r})"
+                f"fastattn.load({os.fspath(name)!r}); the class with the constructor of "
+                f"sentence-transformers is {theirs} of {THEIR_MODULE}"
             )
         return super().__new__(cls)
 

@@ -1,6 +1,7 @@
 """Keywords of other libraries are refused with what they are called here."""
 
 import re
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -118,8 +119,14 @@ def test_attributes(model, reranker):
 def test_a_name_in_place_of_the_parts(kind):
     start = f"{kind.__name__} is made of parts, which fastattn.load reads"
     for name in ("all-MiniLM-L6-v2", TINY):
-        with pytest.raises(TypeError, match=re.escape(f"{start}: fastattn.load('{name}')")):
-            kind(name)
+        message = re.escape(f"{start}: fastattn.load('{name}'); ")
+        with pytest.raises(TypeError, match=message) as caught:
+            kind(name, device="cpu")
+        with pytest.raises(TypeError, match=message):
+            kind(model_name_or_path=name)
+    # The class is where the message says.
+    theirs, module = re.search(r"(\w+) of ([\w.]+)$", str(caught.value)).groups()
+    assert getattr(import_module(module), theirs)._class is kind
 
 
 class TestTexts:
