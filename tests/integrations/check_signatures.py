@@ -1,6 +1,7 @@
 """Every public method of the real classes, and every keyword of it, is here or left out."""
 
 import inspect
+import sys
 
 import pytest
 import sentence_transformers as real
@@ -8,7 +9,7 @@ from side_by_side import CLASSES
 
 from fastattn.integrations import sentence_transformers as ours
 from fastattn.integrations.sentence_transformers.base import OLD_NAMES
-from fastattn.integrations.sentence_transformers.left_out import ATTRIBUTES
+from fastattn.integrations.sentence_transformers.left_out import ATTRIBUTES, NAMES
 
 VARIABLE = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
@@ -104,6 +105,16 @@ def test_function_of_util(name):
         return
     theirs = parameters(getattr(real.util, name))
     assert_same_keywords(theirs, parameters(getattr(ours.util, name)))
+
+
+def test_what_can_be_imported():
+    assert {*real.__all__} - {*vars(ours)} == NAMES.keys()
+    moved = [
+        path.split(".") for path in real.util.deprecated_import.DEPRECATED_MODULE_PATHS
+    ]
+    modules = {name for _, name, *inside in moved if not inside}
+    missing = {name for name in modules if f"{ours.__name__}.{name}" not in sys.modules}
+    assert missing == {"LoggingHandler", "SentenceTransformer"}  # called as a class is
 
 
 def test_what_util_lacks():

@@ -5,7 +5,10 @@ SentenceTransformer, CrossEncoder, SparseEncoder, util``. What a keyword asks fo
 or refused by name where it would change numbers, or has no effect where it cannot.
 """
 
-from . import models, util
+import sys
+from typing import Never
+
+from . import left_out, models, util
 from .cross_encoder import CrossEncoder
 from .sentence_transformer import SentenceTransformer
 from .sparse_encoder import SparseEncoder
@@ -23,3 +26,19 @@ __all__ = [
     "quantize_embeddings",
     "util",
 ]
+
+# Where older scripts find what is in util.
+sys.modules |= dict.fromkeys(
+    (f"{__name__}.quantization", f"{__name__}.similarity_functions"), util
+)
+for _kind in "", ".sentence_transformer", ".cross_encoder", ".sparse_encoder":
+    for _name in left_out.MODULES:
+        _path = f"{__name__}{_kind}.{_name}"
+        sys.modules[_path] = left_out.LeftOut(_path)
+
+
+def __getattr__(name: str) -> Never:
+    """Say why something of sentence-transformers cannot be imported."""
+    if name in left_out.MODULES or name in left_out.NAMES:
+        raise left_out.refuse_import(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

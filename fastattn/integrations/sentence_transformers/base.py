@@ -226,6 +226,11 @@ class Model:
         return self.encoder.config
 
     @property
+    def model_card_data(self) -> left_out.ModelCard:
+        """What evaluators tell their results, which is not written anywhere."""
+        return left_out.ModelCard()
+
+    @property
     def device(self) -> str:
         """Where everything is computed."""
         return "cpu"

@@ -1,7 +1,8 @@
 """What sentence-transformers has and these classes have not: each with the reason."""
 
 from collections.abc import Iterable
-from typing import Any
+from types import ModuleType
+from typing import Any, Never
 
 from ...models.sentence import WITHOUT_EFFECT
 
@@ -11,6 +12,65 @@ NO_TRAINING = (
 NO_TORCH = "there is no module of torch here"
 NO_ADAPTERS = "adapters are merged into a folder before it is loaded"
 NO_UPLOAD = "save the model, and upload the folder with `hf upload`"
+NO_EXPORT = (
+    "models are read from safetensors, and model_kwargs={'compute': 'int8'} is faster"
+)
+NO_CARD = "no model card is written"
+EVALUATORS = (
+    "those of the real sentence-transformers take the models of this module: import them "
+    "from there"
+)
+
+# Modules, also those of a kind of model.
+MODULES = {
+    **dict.fromkeys(
+        (
+            *("losses", "trainer", "training_args", "datasets", "readers", "sampler"),
+            "data_collator",
+        ),
+        NO_TRAINING,
+    ),
+    "evaluation": EVALUATORS,
+    "model_card": NO_CARD,
+    "peft_mixin": NO_ADAPTERS,
+    "backend": NO_EXPORT,
+}
+
+# What else is imported.
+NAMES = {
+    **dict.fromkeys(
+        (
+            *("SentenceTransformerTrainer", "SentenceTransformerTrainingArguments"),
+            *("CrossEncoderTrainer", "CrossEncoderTrainingArguments", "InputExample"),
+            *("SparseEncoderTrainer", "SparseEncoderTrainingArguments", "SentencesDataset"),
+            *("ParallelSentencesDataset", "DefaultBatchSampler", "mine_hard_negatives"),
+            *("MultiDatasetDefaultBatchSampler", "resolve_ids"),
+        ),
+        NO_TRAINING,
+    ),
+    **dict.fromkeys(
+        (
+            *("MultiVectorEncoder", "MultiVectorEncoderTrainer"),
+            *("MultiVectorEncoderTrainingArguments", "MultiVectorEncoderModelCardData"),
+        ),
+        "late interaction is not computed here",
+    ),
+    **dict.fromkeys(
+        (
+            *("SentenceTransformerModelCardData", "CrossEncoderModelCardData"),
+            "SparseEncoderModelCardData",
+        ),
+        NO_CARD,
+    ),
+    **dict.fromkeys(
+        (
+            *("export_optimized_onnx_model", "export_dynamic_quantized_onnx_model"),
+            "export_static_quantized_openvino_model",
+        ),
+        NO_EXPORT,
+    ),
+    "LoggingHandler": "logging.StreamHandler does the same beside no progress bar",
+}
 
 # Attributes and methods.
 ATTRIBUTES = {
@@ -52,6 +112,29 @@ HANDED_ON = WITHOUT_EFFECT | {
 
 # In what models are computed here, as torch and transformers name it.
 DTYPES = ("auto", "float32", "torch.float32", "None")
+
+
+class ModelCard:
+    """What evaluators tell their results; no card is written of them."""
+
+    def set_evaluation_metrics(self, *results: Any, **of: Any) -> None:
+        """Take results, and forget them."""
+
+
+class LeftOut(ModuleType):
+    """A module that is not there: whoever takes something out of it is told why."""
+
+    def __getattr__(self, name: str) -> Never:
+        """Refuse; what Python itself asks of every module is only not there."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise refuse_import(self.__name__.rpartition(".")[2])
+
+
+def refuse_import(name: str) -> ImportError:
+    """Make the error about a module, or a name in the package, that is not there."""
+    reason = (MODULES | NAMES)[name]
+    return ImportError(f"{name} of sentence-transformers is left out of fastattn: {reason}")
 
 
 def refuse_attribute(kind: str, name: str) -> AttributeError:
