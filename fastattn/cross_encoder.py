@@ -1,6 +1,5 @@
 """Pairs of texts in, scores out: a tokenizer, an encoder and a head together."""
 
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -18,7 +17,7 @@ from .models.folder import Folder
 from .models.heads import Head, read_classifier
 from .models.modules import TOKENS, Features
 from .models.pairs import PairTokenization, Template, read_template
-from .models.saving import write_folder
+from .models.saving import Writer
 from .models.scoring import ACTIVATIONS as KNOWN
 from .models.scoring import TASK, read_scoring, scoring_fields, scoring_files
 from .models.sentence import General
@@ -313,32 +312,12 @@ class CrossEncoder(TextModel):
             for i in best
         ]
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write a folder that :meth:`load` and sentence-transformers read.
-
-        Parameters
-        ----------
-        folder : str or path
-            A new folder, or an empty one. It is there as a whole or not at all.
-
-        Raises
-        ------
-        FileExistsError
-            If there is a file of this name, or something in the folder.
-
-        Notes
-        -----
-        What is loaded from it gives the same scores to the bit, but with `compute="int8"`,
-        which rounds the weights once more. They are written as the float32 numbers that are
-        computed with, however they are stored; what has been set since `load`, such as
-        `max_length`, `activation` and prompts, is written as it is now.
-        """
+    def _files(self) -> dict[str, Writer]:
         general = General(self.prompt, self.prompts, "cosine", None)
-        write_folder(
-            folder,
+        return (
             self.model.files(self.head, self.head.places, scoring_fields(self.activation))
             | self._tokenizer_files()
-            | scoring_files(general, self.max_length, self.activation),
+            | scoring_files(general, self.max_length, self.activation)
         )
 
     def _scores(

@@ -1,6 +1,5 @@
 """Texts in, sparse vectors of words out: a tokenizer, an encoder and its word head."""
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -15,7 +14,7 @@ from .models import EncoderModel
 from .models.folder import Folder
 from .models.modules import TOKENS, Features
 from .models.router import DOCUMENT, QUERY
-from .models.saving import write_folder
+from .models.saving import Writer
 from .models.sentence import General
 from .models.sparse import TASK, Splade, read_sparse, sparse_files
 from .models.token_weights import TokenWeights, read_token_weights
@@ -386,28 +385,10 @@ class SparseEncoder(TextModel):
             raise TypeError(f"vectors must be SparseVectors, got {type(a).__name__}")
         return a.compare(self.similarity_fn_name, b)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write a folder that :meth:`load` and sentence-transformers read.
-
-        Parameters
-        ----------
-        folder : str or path
-            A new folder, or an empty one. It is there as a whole or not at all.
-
-        Raises
-        ------
-        FileExistsError
-            If there is a file of this name, or something in the folder.
-
-        Notes
-        -----
-        What is loaded from it gives the same vectors to the bit where matrices are stored
-        as float32; narrower ones are written as the numbers that are computed with, but
-        for the table of words, which hidden states are compared with as it is read.
-        """
+    def _files(self) -> dict[str, Writer]:
         general = General(self.prompt, self.prompts, self.similarity_fn_name, None)
         model = self.model.files(self.words, self.words.places) | self._tokenizer_files()
-        files = sparse_files(
+        return sparse_files(
             general,
             self.max_length,
             self.max_active_dims,
@@ -416,7 +397,6 @@ class SparseEncoder(TextModel):
             None if self.query_weights is None else self.query_weights.files(),
             self.default_route,
         )
-        write_folder(folder, files)
 
     @property
     def _values(self) -> dict[str, str]:

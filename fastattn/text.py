@@ -1,6 +1,5 @@
 """Texts in, vectors out: a tokenizer, an encoder and a pooling together."""
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from .models.chain import KINDS, Chain, read_chain
 from .models.folder import Folder, errors_of_library
 from .models.module_list import STATIC, list_modules
 from .models.modules import Features
-from .models.saving import Writer, digest_of, write_folder
+from .models.saving import Writer, digest_of
 from .models.sentence import General, read_general, sentence_files
 from .models.static import read_static, static_files
 from .models.tokenization import Tokens
@@ -495,30 +494,7 @@ class TextEncoder(TextModel):
         """
         return similarity.pairwise(self.similarity_fn_name, a, b)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write a folder that :meth:`load` and sentence-transformers read.
-
-        Parameters
-        ----------
-        folder : str or path
-            A new folder, or an empty one. It is there as a whole or not at all.
-
-        Raises
-        ------
-        FileExistsError
-            If there is a file of this name, or something in the folder.
-
-        Notes
-        -----
-        What is loaded from it gives the same vectors to the bit, but with `compute="int8"`,
-        which rounds the weights once more. They are written as the float32 numbers that are
-        computed with, however they are stored; what has been set since `load`, `max_length`
-        and prompts among it, is written as it is now.
-        """
-        write_folder(folder, self._files())
-
     def _files(self) -> dict[str, Writer]:
-        """Give what writes each of the files of :meth:`save`, by name."""
         general = General(
             self.prompt, self.prompts, self.similarity_fn_name, self.truncate_dim
         )

@@ -28,7 +28,7 @@ from .models.folder import Folder
 from .models.kinds import kinds_of
 from .models.locate import name_from_anywhere
 from .models.modules import TOKENS, Features
-from .models.saving import Writer
+from .models.saving import Writer, write_folder
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens, check_unicode
 from .models.tokenizer_files import tokenizer_files
 from .nn.buffers import empty_rows
@@ -163,7 +163,30 @@ class TextModel:
         raise NotImplementedError
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write a folder that `load` reads."""
+        """Write a folder that :meth:`load` and sentence-transformers read.
+
+        Parameters
+        ----------
+        folder : str or path
+            A new folder, or an empty one. It is there as a whole or not at all.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a file of this name, or something in the folder.
+
+        Notes
+        -----
+        What is loaded from it gives the same results to the bit, but with `compute="int8"`,
+        which rounds the weights once more. They are written as the float32 numbers that are
+        computed with, however they are stored, but for the table of words that a
+        SparseEncoder compares with, which is written as it was read. What has been set
+        since `load`, such as `max_length` and prompts, is written as it is now.
+        """
+        write_folder(folder, self._files())
+
+    def _files(self) -> dict[str, Writer]:
+        """Give what writes each of the files of :meth:`save`, by name."""
         raise NotImplementedError
 
     def _compute_in(self, precision: str) -> None:

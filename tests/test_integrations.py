@@ -335,6 +335,18 @@ class TestSettings:
         ):
             assert_same_bits(other.encode(TEXTS), dropin.encode(TEXTS))
 
+    @pytest.mark.parametrize("method", ["save", "save_pretrained"])
+    def test_saved_over_what_it_was_loaded_from(self, folder, method):
+        (folder / "README.md").write_text("mine")
+        model = fa.SentenceTransformer(folder)
+        expected = model.encode(TEXTS)
+        model.truncate_dim = 4
+        getattr(model, method)(str(folder))
+        other = fa.SentenceTransformer(folder)
+        assert_same_bits(other.encode(TEXTS), expected[:, :4])
+        assert_same_bits(model.encode(TEXTS), expected[:, :4])
+        assert (folder / "README.md").read_text() == "mine"
+
     def test_evaluate(self, dropin, tmp_path):
         told = dropin.evaluate(lambda model, path: (model, path), str(tmp_path / "new"))
         assert told == (dropin, str(tmp_path / "new"))

@@ -183,6 +183,34 @@ class TestWholeOrNot:
         with pytest.raises(FileExistsError, match="file is a file"):
             encoder.save(tmp_path / "file")
 
+    def test_what_is_replaced_on_request(self, tmp_path):
+        folder = tmp_path / "saved"
+        (folder / "sub").mkdir(parents=True)
+        for name in ("a.json", "sub/b", "other"):
+            (folder / name).write_bytes(b"old")
+        mapped = (folder / "a.json").open("rb")
+
+        def fail(file):
+            raise OSError
+
+        new = {"a.json": saving.json_file({}), "new/c": saving.json_file([])}
+        with pytest.raises(OSError):
+            saving.write_folder(folder, new | {"sub/b": fail}, replace=True)
+        assert (folder / "a.json").read_bytes() == b"old"
+        saving.write_folder(folder, new, replace=True)
+        found = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert found == {
+            folder / "a.json": b"{}\n",
+            folder / "new" / "c": b"[]\n",
+            folder / "sub" / "b": b"old",
+            folder / "other": b"old",
+        }
+        with mapped:
+            assert mapped.read() == b"old"
+        assert [*tmp_path.iterdir()] == [folder]
+        with pytest.raises(FileExistsError, match="other is a file"):
+            saving.write_folder(folder / "other", new, replace=True)
+
     @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
     def test_what_fails_leaves_nothing(self, tmp_path, error):
         def fail(file):

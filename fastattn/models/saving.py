@@ -13,15 +13,22 @@ from typing import Any, BinaryIO, TypeAlias, cast
 Writer: TypeAlias = Callable[[BinaryIO], object]
 
 
-def write_folder(folder: str | os.PathLike[str], files: Mapping[str, Writer]) -> None:
+def write_folder(
+    folder: str | os.PathLike[str], files: Mapping[str, Writer], *, replace: bool = False
+) -> None:
     """Write files, by their paths in a folder that is new or empty.
 
     They are written into a folder beside it, which then takes its place: it is there with
     all of them, or as it was before. A process that is killed leaves the other one
     behind, .NAME.*.tmp.
+
+    With `replace` there may be something in the folder: when all files are written, each
+    takes the place of the one of its name, and others stay. Who has mapped a file that is
+    replaced keeps the bytes that it had.
     """
     target = Path(folder).resolve()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    filled = target.is_dir() and any(target.iterdir())
+    if (target.exists() and not target.is_dir()) or (filled and not replace):
         what = "is not empty" if target.is_dir() else "is a file"
         raise FileExistsError(
             f"{os.fspath(folder)} {what}: nothing is replaced, name a new folder"
@@ -37,7 +44,13 @@ def write_folder(folder: str | os.PathLike[str], files: Mapping[str, Writer]) ->
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-        temporary.rename(target)
+        if not filled:
+            temporary.rename(target)
+            return
+        for name in files:
+            (target / name).parent.mkdir(exist_ok=True)
+            (temporary / name).replace(target / name)
+        shutil.rmtree(temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -15,6 +15,7 @@ from ..._threads import thread_count
 from ...arrays import as_choice, as_index
 from ...models.download import get
 from ...models.locate import find, locate
+from ...models.saving import write_folder
 from ...text_base import DOCUMENT_PROMPTS, QUERY_PROMPTS, TextModel
 from . import left_out
 from .pool import Pool, call_each, start_pool, stop_pool
@@ -302,8 +303,11 @@ class Model:
         train_datasets: list[str] | None = None,
         safe_serialization: bool = True,
     ) -> None:
-        """Write a new folder, without a model card, with weights in safetensors."""
-        self.encoder.save(path)
+        """Write a folder, without a model card, with weights in safetensors.
+
+        Where there is one, its files of the same names are replaced, each as a whole.
+        """
+        write_folder(path, self.encoder._files(), replace=True)
 
     save_pretrained = save
 
