@@ -6,8 +6,7 @@
  * products of the terms of each group to each. The tiles are inlined into one function for
  * each precision that it has. */
 
-/* Groups between the load and the prefetch, where few rows wait for their weights; those of
- * 8 bits come in time without. */
+/* Groups between the load and the prefetch: few rows would wait for their weights. */
 enum { AHEAD = 32 };
 
 /* Of a register, and the registers of a panel. */
@@ -36,7 +35,7 @@ INLINE void run_rows(const fa_precision precision, const int rows, const int pan
             columns[j] = ((const words *)(b + j / PARTS * tile->b_panel))[j % PARTS];
         }
         UNROLL
-        for (int j = 0; precision != FA_IN_INT8 && j < panels; j++) {
+        for (int j = 0; j < panels; j++) {
             __builtin_prefetch(b + j * tile->b_panel + AHEAD * FA_ALIGN);
         }
         UNROLL

@@ -12,22 +12,26 @@ INLINE void take_in(const fa_precision precision, const fa_gemm_plan *p, int64_t
 {
     const int64_t blocks = num_blocks(precision, p->k), first = row * blocks + block;
     const int64_t column = (panel * blocks + block) * FA_PANEL;
-    for (int j = 0; j < FA_PANEL; j += LANES) {
-        vf scale = {0}, all = {0};
-        if (precision != FA_IN_BFLOAT16) scale = vload(p->scales + column + j);
-        if (precision == FA_IN_INT8) all = vload(p->sums + column + j);
-        for (int64_t i = 0; i < rows; i++) {
-            const int64_t at = first + i * blocks;
-            const vi sum = vload_int(raw + i * FA_PANEL + j);
+    vf scale[VECTORS] = {{0}}, all[VECTORS] = {{0}};
+    UNROLL
+    for (int j = 0; j < VECTORS; j++) {
+        if (precision != FA_IN_BFLOAT16) scale[j] = vload(p->scales + column + j * LANES);
+        if (precision == FA_IN_INT8) all[j] = vload(p->sums + column + j * LANES);
+    }
+    for (int64_t i = 0; i < rows; i++, raw += FA_PANEL, sums += FA_PANEL) {
+        const int64_t at = first + i * blocks;
+        UNROLL
+        for (int j = 0; j < VECTORS; j++) {
+            const vi sum = vload_int(raw + j * LANES);
             vf x = (vf)sum;
             if (precision != FA_IN_BFLOAT16) x = __builtin_convertvector(sum, vf);
             /* Exact: these are integers below 2^24. */
             if (precision == FA_IN_INT8) {
-                x = vfma(vsplat(p->multiplier->offset - p->rows.zeros[at]), all, x);
+                x = vfma(vsplat(p->multiplier->offset - p->rows.zeros[at]), all[j], x);
             }
-            if (precision != FA_IN_BFLOAT16) x *= p->rows.scales[at] * scale;
-            if (block) x = vload(sums + i * FA_PANEL + j) + x;
-            vstore(sums + i * FA_PANEL + j, x);
+            if (precision != FA_IN_BFLOAT16) x *= p->rows.scales[at] * scale[j];
+            if (block) x = vload(sums + j * LANES) + x;
+            vstore(sums + j * LANES, x);
         }
     }
 }
