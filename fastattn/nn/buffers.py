@@ -91,11 +91,14 @@ class Buffers:
     def __init__(self, tokens: int, sizes: Sizes) -> None:
         self._tokens = tokens
         # A layer never needs queries, keys and values while it has an intermediate.
-        inner = max(sizes.qkv, sizes.intermediate) + PANEL
-        outer = max(sizes.context, sizes.hidden) + PANEL
-        self._inner = np.empty(tokens * inner, np.float32)
-        self._outer = np.empty(tokens * outer, np.float32)
-        self.attended = empty_rows(tokens, sizes.hidden)
+        inner = tokens * (max(sizes.qkv, sizes.intermediate) + PANEL)
+        outer = tokens * (max(sizes.context, sizes.hidden) + PANEL)
+        attended = tokens * row_length(sizes.hidden)
+        # One piece, which malloc keeps for the next call: of several that are freed one by
+        # one it gives memory back, and each call would wait for new pages.
+        memory = np.empty(inner + outer + attended, np.float32)
+        self._inner, self._outer = memory[:inner], memory[inner : inner + outer]
+        self.attended = self._view(memory[inner + outer :], sizes.hidden)
         self.angles: dict[tuple[int, int, Rotary], tuple[Array, Array]] = {}
         self._views: dict[tuple[int, int, int], tuple[Array, Heads, Array, Array]] = {}
         self._intermediates: dict[int, Array] = {}
