@@ -17,6 +17,8 @@ FLOAT32, INT64 = np.dtype(np.float32), np.dtype(np.int64)
 LARGEST = float(np.finfo(np.float32).max)
 FLAGS = bool, np.bool_
 STORED = "float32, float16 or bfloat16"
+# What a table has where it has no text, beside None and NaN.
+GAPS = "NAType", "NaTType"
 UNREADABLE = TypeError, ValueError, RuntimeError, BufferError
 
 
@@ -273,6 +275,19 @@ def as_flag(value: Any, name: str) -> bool:
     if not isinstance(value, FLAGS):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def as_text(value: Any, name: str) -> str:
+    """Return `value` if it is a str; TypeError otherwise, with the cure for a gap."""
+    if isinstance(value, str):
+        return value
+    kind = type(value).__name__
+    is_nan = isinstance(value, float) and math.isnan(value)
+    message = f"{name} must be a str, got {'nan' if is_nan else kind}"
+    is_gap = value is None or is_nan or kind in GAPS
+    if is_gap and name.endswith("]"):
+        message += ": leave gaps out, or put '' there (dropna() or fillna('') of pandas)"
+    raise TypeError(message)
 
 
 def as_mask(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import _rowwise
 from ._program import Program
-from .arrays import as_choice, as_flag, as_index
+from .arrays import as_choice, as_flag, as_index, as_text
 from .keywords import Renamed, check_options, in_our_words
 from .models import EncoderModel
 from .models.folder import Folder
@@ -287,16 +287,12 @@ class CrossEncoder(TextModel):
                 f"rank is about one score, and this model has {len(self.labels)} labels: "
                 "predict gives the scores of pairs"
             )
-        if not isinstance(query, str):
-            raise TypeError(f"query must be a str, got {type(query).__name__}")
+        as_text(query, "query")
         as_flag(return_documents, "return_documents")
         if isinstance(documents, str):
             raise TypeError("documents must be several str, got str: pass a list of one")
-        texts = list(as_iterable(documents, "documents", "several str"))
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                kind = type(text).__name__
-                raise TypeError(f"documents[{index}] must be a str, got {kind}")
+        given = enumerate(as_iterable(documents, "documents", "several str"))
+        texts = [as_text(text, f"documents[{index}]") for index, text in given]
         if top_k is not None:
             top_k = as_index(top_k, "top_k", 1)
         tokenize = partial(
@@ -402,8 +398,8 @@ def _as_pair(value: Any, name: str) -> tuple[str, str]:
     if not isinstance(value, tuple | list):
         kind = type(value).__name__
         raise TypeError(f"{name} must be a (text, text) tuple, got {kind}")
-    if len(value) != 2 or not all(isinstance(text, str) for text in value):
+    if len(value) != 2:
         kinds = ", ".join(type(text).__name__ for text in value)
         raise TypeError(f"{name} must be two texts, got ({kinds}): pass texts as a list")
     first, second = value
-    return first, second
+    return as_text(first, f"{name}[0]"), as_text(second, f"{name}[1]")

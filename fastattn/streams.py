@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from .arrays import as_text
 from .models.tokenization import check_unicode
 
 # Texts of a part, and their characters. A part fills several batches, so that texts of
@@ -36,9 +37,7 @@ def parts(inputs: Iterable[Any]) -> Iterator[Part]:
     source = iter(inputs)
     for index in itertools.count():
         try:
-            text = next(source)
-            if not isinstance(text, str):
-                raise TypeError(f"inputs[{index}] must be a str, got {type(text).__name__}")
+            text = as_text(next(source), f"inputs[{index}]")
             check_unicode(text, f"inputs[{index}]")
         except StopIteration:
             break

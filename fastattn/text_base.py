@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 from ._packed import FORMATS, PRECISIONS
 from ._program import Program
 from ._threads import thread_count
-from .arrays import as_choice, as_flag, as_index
+from .arrays import as_choice, as_flag, as_index, as_text
 from .errors import ModelFormatError, TruncationWarning
 from .keywords import Renamed, in_our_words
 from .models import Config, EncoderModel
@@ -136,7 +136,7 @@ class TextModel:
                 f"weights={weights!r} is about what computes in float32: with compute="
                 f"{compute!r} matrices are stored as they are computed with; leave one out"
             )
-        given = _as_prompts(prompts)
+        given = as_prompts(prompts)
         folder = folder_of(name_or_folder, revision, download)
         kind, *others = kinds_of(folder)
         if cls._kind not in (kind, *others):
@@ -249,8 +249,7 @@ class TextModel:
             prompt = self.prompts[as_choice(prompt_name, "prompt_name", self.prompts)]
         elif prompt is None:
             prompt = self.prompt
-        if not isinstance(prompt, str):
-            raise TypeError(f"prompt must be a str, got {type(prompt).__name__}")
+        as_text(prompt, "prompt")
         named = "prompt" if prompt_name is None else f"prompts[{prompt_name!r}]"
         check_unicode(prompt, named)
         return prompt
@@ -336,11 +335,8 @@ class TextModel:
 
 def as_texts(inputs: Any) -> list[str]:
     """Make a list of texts of what a user gave as `inputs`."""
-    texts = list(as_iterable(inputs))
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"inputs[{index}] must be a str, got {type(text).__name__}")
-    return texts
+    texts = enumerate(as_iterable(inputs))
+    return [as_text(text, f"inputs[{index}]") for index, text in texts]
 
 
 def as_iterable(
@@ -365,7 +361,7 @@ def _level_of_caller() -> int:
     return level - 1
 
 
-def _as_prompts(prompts: Any) -> dict[str, str]:
+def as_prompts(prompts: Any) -> dict[str, str]:
     """Check prompts by name."""
     if prompts is None:
         return {}

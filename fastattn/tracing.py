@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import as_choice, as_index
+from .arrays import as_choice, as_index, as_text
 from .errors import TruncationWarning
 from .models import EncoderModel
 from .models.batches import pack
@@ -268,8 +268,8 @@ def _trace_text(
     pair: str | None = None,
 ) -> Trace:
     """Trace one text, or a pair of them."""
-    if pair is not None and not isinstance(pair, str):
-        raise TypeError(f"pair must be a str, got {type(pair).__name__}")
+    if pair is not None:
+        as_text(pair, "pair")
     encoding = _encoding(model, text, pair)
     if encoding.overflowing:
         message = f"the text was cut at {model.max_length} tokens"

@@ -114,7 +114,10 @@ class TestPredict:
             (("a", "b", "c"), r"inputs must be two texts, got \(str, str, str\): pass"),
             ([("a", "b"), "c"], r"inputs\[1\] must be a \(text, text\) tuple, got str"),
             (["a", ("b", "c")], r"inputs\[1\] must be a str as those before, got tuple"),
-            ([("a", None)], r"inputs\[0\] must be two texts, got \(str, NoneType\)"),
+            (
+                [("a", None)],
+                r"inputs\[0\]\[1\] must be a str, got NoneType: leave",
+            ),
             ({"a": "b"}, "inputs must be .*, got dict: pass its values"),
         ],
     )

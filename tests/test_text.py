@@ -172,6 +172,16 @@ class TestBadInput:
         with pytest.raises(TypeError, match=r"inputs\[2\] must be a str, got"):
             model.encode(["a", "b", wrong])
 
+    @pytest.mark.parametrize("gap", [None, float("nan"), np.float64("nan")])
+    def test_a_gap_has_a_cure(self, model, gap):
+        cure = r"inputs\[1\] must be a str, got .*: leave gaps out, or put ''"
+        with pytest.raises(TypeError, match=cure):
+            model.encode(["a", gap])
+        with pytest.raises(TypeError, match=cure):
+            [*model.encode_stream(["a", gap])]
+        with pytest.raises(TypeError, match=r"must be a str, got float$"):
+            model.encode(["a", 1.5])
+
     @pytest.mark.parametrize("wrong", ["\ud800", "a\udfffb"])
     def test_lone_surrogates(self, model, wrong):
         texts = ["a"] * (SLICE_TEXTS + 3) + [wrong]

@@ -8,6 +8,7 @@ refers to nothing outside of itself.
 import json
 from importlib.resources import files
 
+from ..arrays import as_text
 from ..text_base import TextModel
 from ..tracing import trace
 from .numbers import packed_layer
@@ -74,8 +75,7 @@ def explain(
     if not isinstance(model, TextModel):
         kinds = "a TextEncoder, a CrossEncoder or a SparseEncoder"
         raise TypeError(f"model must be {kinds}, got {type(model).__name__}")
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a str, got {type(text).__name__}")
+    as_text(text, "text")
     if model.model.encoder is None:
         raise ValueError(
             "a static model looks words up in a table: no token attends to another, so "
