@@ -196,85 +196,26 @@ class TestPools:
                 dropin.encode(["a", 1], pool=pool)
         finally:
             dropin.stop_multi_process_pool(pool)
+        dropin.stop_multi_process_pool(pool)
+        with pytest.raises(ValueError, match="pool is stopped: start another"):
+            dropin.encode(TEXTS, pool=pool)
+
+    @pytest.mark.parametrize("wrong", [5, {}, {"processes": []}])
+    def test_what_is_no_pool(self, dropin, wrong):
+        with pytest.raises(TypeError, match="pool must be what start_multi_process_pool"):
+            dropin.encode(TEXTS, pool=wrong)
+        with pytest.raises(TypeError, match="pool must be what start_multi_process_pool"):
+            dropin.stop_multi_process_pool(wrong)
+
+    @pytest.mark.parametrize("wrong", [[], "cpu", 2])
+    def test_what_is_no_list_of_devices(self, dropin, wrong):
+        with pytest.raises(TypeError, match="target_devices must be a list with 'cpu'"):
+            dropin.start_multi_process_pool(wrong)
 
     def test_a_list_of_devices_is_a_pool(self):
         model = theirs.CrossEncoder(CROSS)
         expected = model.predict(PAIRS)
         assert_same_bits(model.predict(PAIRS, device=["cpu", "cpu"]), expected)
-
-
-class TestRefused:
-    @pytest.mark.parametrize(
-        ("keywords", "message"),
-        [
-            ({"device": "cuda"}, "device must be 'cpu'"),
-            ({"modules": []}, "modules of torch are not computed"),
-            ({"backend": "tensorrt"}, "backend must be one of 'torch'"),
-            ({"model_kwargs": {"torch_dtype": "float16"}}, "must be float32"),
-            ({"model_kwargs": {"file_name": "onnx/model_qint8.onnx"}}, "file_name"),
-            ({"processor_kwargs": {"padding_side": "left"}}, "padding_side"),
-            ({"config_kwargs": {"hidden_act": "relu"}}, "hidden_act"),
-            ({"similarity_fn_name": "maxsim"}, "maxsim"),
-            ({"truncate_dim": 0}, "truncate_dim must be at least 1"),
-            ({"model_kwargs": {"compute": "int4"}}, "compute must be one of"),
-            ({"unheard": 1}, "unheard"),
-        ],
-    )
-    def test_of_the_constructor(self, folder, keywords, message):
-        with pytest.raises((TypeError, ValueError), match=message):
-            fa.SentenceTransformer(folder, **keywords)
-
-    def test_without_a_name(self):
-        with pytest.raises(TypeError, match="needs the name of a model, or its folder"):
-            fa.SentenceTransformer()
-
-    def test_what_has_no_effect(self, folder, dropin):
-        model = fa.SentenceTransformer(
-            str(folder),
-            device="cpu:0",
-            trust_remote_code=True,
-            revision="main",
-            token=True,
-            backend="onnx",
-            model_card_data=object(),
-            model_kwargs={"attn_implementation": "sdpa", "torch_dtype": "auto"},
-            tokenizer_kwargs={"use_fast": True},
-            config_kwargs={"trust_remote_code": True},
-        )
-        assert_same_bits(model.encode(TEXTS), dropin.encode(TEXTS))
-        assert model.eval().cpu().to("cpu") is model
-
-    @pytest.mark.parametrize(
-        ("keywords", "message"),
-        [
-            ({"device": "mps"}, "device must be 'cpu'"),
-            ({"batch_size": 0}, "batch_size must be at least 1"),
-            ({"truncate_dim": 0}, "truncate_dim must be at least 1"),
-            ({"precision": "int4"}, "precision must be one of"),
-            ({"output_value": None}, "output_value must be one of"),
-            ({"task": "retrieval"}, "encode.. got 'task'"),
-        ],
-    )
-    def test_of_encode(self, dropin, keywords, message):
-        with pytest.raises((TypeError, ValueError), match=message):
-            dropin.encode(TEXTS, **keywords)
-
-    @pytest.mark.parametrize("given", ["cuda", "float16"])
-    def test_another_place(self, dropin, given):
-        with pytest.raises(ValueError, match=given):
-            dropin.to(given)
-
-    def test_what_is_left_out_says_why(self, dropin):
-        with pytest.raises(AttributeError, match="'fit': nothing is trained here"):
-            dropin.fit([])
-        with pytest.raises(AttributeError, match=r"no attribute 'unheard'$"):
-            dropin.unheard  # noqa: B018
-        assert not hasattr(dropin, "forward")
-
-    def test_modules(self):
-        for make in (theirs.models.Pooling, theirs.models.StaticEmbedding.from_model2vec):
-            with pytest.raises(TypeError, match="not put together from modules"):
-                make("name")
 
 
 class TestWhereModelsAre:

@@ -65,6 +65,15 @@ class TestCrossEncoder:
         with pytest.raises(TypeError, match="documents must be a list"):
             theirs.CrossEncoder(ranker).rank("q", documents)
 
+    def test_refuses_what_is_no_text(self):
+        ranker = theirs.CrossEncoder(DATA / "cross" / "bert")
+        with pytest.raises(TypeError, match=r"query must be a str, got NoneType$"):
+            ranker.rank(None, ["a"])
+        with pytest.raises(
+            TypeError, match=r"documents\[1\] must be a str, got nan: leave"
+        ):
+            ranker.rank("a", ["a", float("nan")])
+
     @pytest.fixture
     def model(self):
         return theirs.CrossEncoder(CROSS, num_labels=1, max_length=20)
@@ -86,6 +95,8 @@ class TestCrossEncoder:
         assert_same_bits(other.predict(PAIRS), -logits)
         with pytest.raises(TypeError, match="activation_fn must be a function"):
             other.activation_fn = "tanh"
+        with pytest.raises(TypeError, match="activation_fn must be a function"):
+            model.predict(PAIRS, activation_fn="tanh")
 
     def test_tensors(self, model, torch):
         expected = model.predict(PAIRS)

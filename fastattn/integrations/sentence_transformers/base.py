@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._threads import thread_count
-from ...arrays import as_choice, as_index
+from ...arrays import as_choice, as_flag, as_index
 from ...models.download import get
 from ...models.locate import find, locate
 from ...models.saving import write_folder
-from ...text_base import DOCUMENT_PROMPTS, QUERY_PROMPTS, TextModel
+from ...text_base import DOCUMENT_PROMPTS, QUERY_PROMPTS, TextModel, as_prompts
 from . import left_out
 from .pool import Pool, call_each, start_pool, stop_pool
 
@@ -147,7 +147,9 @@ class Model:
         config_kwargs: dict[str, Any] | None = None,
         model_card_data: Any = None,
         backend: str = "torch",
+        **others: Any,
     ) -> None:
+        left_out.refuse_options(type(self).__name__, others)
         if modules is not None or model_name_or_path is None:
             raise TypeError(
                 f"{type(self).__name__} needs the name of a model, or its folder: modules "
@@ -188,8 +190,8 @@ class Model:
         return self.encoder.prompts
 
     @prompts.setter
-    def prompts(self, value: dict[str, str]) -> None:
-        self.encoder.prompts = value
+    def prompts(self, value: Mapping[str, str]) -> None:
+        self.encoder.prompts = as_prompts(value)
 
     @property
     def default_prompt_name(self) -> str | None:
@@ -208,7 +210,8 @@ class Model:
 
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
-        self.encoder.max_length = min(value, self.encoder.model.max_positions)
+        given = as_index(value, "max_seq_length", 1)
+        self.encoder.max_length = min(given, self.encoder.model.max_positions)
 
     def get_max_seq_length(self) -> int:
         """Give `max_seq_length`."""
@@ -313,6 +316,8 @@ class Model:
 
     def evaluate(self, evaluator: Any, output_path: str | None = None) -> Any:
         """Call a function on this model, and on a folder, which is made."""
+        if not callable(evaluator):
+            raise TypeError(f"evaluator must be a function of a model, got {evaluator!r}")
         if output_path is not None:
             os.makedirs(output_path, exist_ok=True)
         return evaluator(self, output_path)
@@ -321,6 +326,11 @@ class Model:
         """Start a process for each "cpu" in a list; four, or one for each thread."""
         if target_devices is None:
             target_devices = ["cpu"] * min(PROCESSES, thread_count())
+        if not isinstance(target_devices, list) or not target_devices:
+            raise TypeError(
+                "target_devices must be a list with 'cpu' for each process, got "
+                f"{target_devices!r}"
+            )
         check_device(target_devices)
         return start_pool(self.encoder, target_devices)
 
@@ -389,7 +399,9 @@ def _locate(
     """Find the folder of a model, or get it from the hub."""
     cache = cache or os.environ.get(HOME)
     # A folder has no revisions, and sentence-transformers asks for none.
-    revision = None if os.path.isdir(name) else revision
+    if isinstance(name, str | os.PathLike) and os.path.isdir(name):
+        revision = None
+    as_flag(local_files_only, "local_files_only")
     if local_files_only or find(name, revision, cache):
         return locate(name, revision, cache)
     return get(name, revision, token if isinstance(token, str) else None, cache)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...arrays import as_flag, as_index
+from ...arrays import as_flag, as_index, as_text
 from ...cross_encoder import CrossEncoder as Encoder
 from ...functional import softmax
 from .base import Model, check_batch_size, takes_old_names
@@ -94,9 +94,7 @@ class CrossEncoder(Model):
 
     @activation_fn.setter
     def activation_fn(self, function: Callable[[Any], Any] | None) -> None:
-        if function is not None and not callable(function):
-            raise TypeError(f"activation_fn must be a function, got {function!r}")
-        self._activation_fn = function
+        self._activation_fn = _as_function(function)
 
     default_activation_function = activation_fn
 
@@ -157,7 +155,7 @@ class CrossEncoder(Model):
         if not isinstance(inputs, str | tuple):
             inputs = _listed(inputs, "inputs")
         single = self.is_singular_input(inputs)
-        function = activation_fn or self.activation_fn
+        function = _as_function(activation_fn) or self.activation_fn
         options: dict[str, Any] = {
             "prompt": self._prompt("predict", prompt, prompt_name),
             "activation": "identity" if function else None,
@@ -224,9 +222,11 @@ class CrossEncoder(Model):
         as_flag(return_documents, "return_documents")
         if top_k is not None:
             as_index(top_k, "top_k", 1)
+        as_text(query, "query")
         if isinstance(documents, str):
             raise TypeError("documents must be a list of str, got str")
-        documents = _listed(documents, "documents")
+        given = enumerate(_listed(documents, "documents"))
+        documents = [as_text(text, f"documents[{index}]") for index, text in given]
         scores = self.predict(
             [(query, document) for document in documents],
             prompt_name=prompt_name,
@@ -249,6 +249,17 @@ class CrossEncoder(Model):
         if isinstance(inputs, str):
             return True
         return len(inputs) > 0 and isinstance(inputs[0], str)
+
+
+def _as_function(given: Any) -> Callable[[Any], Any] | None:
+    """Check what scores are to go through."""
+    if given is not None and not callable(given):
+        raise TypeError(
+            f"activation_fn must be a function of scores, as torch.nn.Sigmoid() is, got "
+            f"{given!r}: fastattn.load(...).predict(..., activation=) takes names"
+        )
+    function: Callable[[Any], Any] | None = given
+    return function
 
 
 def _as_input(given: Any) -> Any:

@@ -1,6 +1,6 @@
 """What sentence-transformers has and these classes have not: each with the reason."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, Never
 
@@ -110,6 +110,14 @@ HANDED_ON = WITHOUT_EFFECT | {
     *("provider_options", "session_options", "ov_config", "subfolder"),
 }
 
+# What fastattn.load takes, and where constructors here have it.
+GIVEN_ELSEWHERE = {
+    "compute": "give it as model_kwargs={'compute': ...}",
+    "weights": "give it as model_kwargs={'weights': ...}",
+    "max_length": "set max_seq_length of the model",
+    "download": "what is not here is downloaded but for local_files_only=True",
+}
+
 # In what models are computed here, as torch and transformers name it.
 DTYPES = ("auto", "float32", "torch.float32", "None")
 
@@ -151,8 +159,17 @@ def refuse_keywords(function: str, keywords: Iterable[str]) -> None:
         )
 
 
+def refuse_options(kind: str, options: Iterable[str]) -> None:
+    """Refuse what a constructor does not know, also what is given elsewhere."""
+    for option in options:
+        cure = GIVEN_ELSEWHERE.get(option, "sentence-transformers has none of this name")
+        raise TypeError(f"{kind}() got an unexpected keyword argument {option!r}: {cure}")
+
+
 def check_handed_on(name: str, keywords: dict[str, Any] | None, *allowed: str) -> None:
     """Refuse keywords in a dictionary for another library that may change numbers."""
+    if keywords is not None and not isinstance(keywords, Mapping):
+        raise TypeError(f"{name} must be a dictionary, got {keywords!r}")
     for keyword, value in (keywords or {}).items():
         if keyword in ("dtype", "torch_dtype") and str(value) not in DTYPES:
             raise ValueError(

@@ -36,8 +36,16 @@ def start_pool(model: TextModel, devices: Sequence[Any]) -> Pool:
 
 
 def stop_pool(pool: Pool) -> None:
-    """End the processes of a pool."""
+    """End the processes of a pool; it may have been done before."""
+    check_pool(pool)
     pool["executor"].shutdown(cancel_futures=True)
+    pool["processes"] = []
+
+
+def check_pool(pool: Any) -> None:
+    """Make sure that something is what `start_pool` gave."""
+    if not isinstance(pool, dict) or not pool.keys() >= {"executor", "processes"}:
+        raise TypeError(f"pool must be what start_multi_process_pool gave, got {pool!r}")
 
 
 def call_each(
@@ -48,6 +56,9 @@ def call_each(
     options: dict[str, Any],
 ) -> list[Any]:
     """Call a method of the encoder on chunks of inputs; at least on one, of none."""
+    check_pool(pool)
+    if not pool["processes"]:
+        raise ValueError("pool is stopped: start another by start_multi_process_pool()")
     if chunk_size is None:
         shares = len(pool["processes"]) * CHUNKS_OF_A_PROCESS
         chunk_size = max(1, min(math.ceil(len(inputs) / shares), CHUNK_TEXTS))

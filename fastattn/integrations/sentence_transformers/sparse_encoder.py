@@ -1,12 +1,12 @@
 """The class SparseEncoder: texts in, weights of words out."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy import float32
+from numpy.typing import NDArray
 
-from ...arrays import as_flag
+from ...arrays import as_flag, as_real
 from ...similarity import pairwise
 from ...sparse_encoder import SparseEncoder as Encoder
 from ...sparse_vectors import Row, SparseVectors
@@ -211,16 +211,16 @@ def _as_vectors(given: Any) -> SparseVectors:
     if isinstance(given, SparseVectors):
         return given
     if isinstance(given, list | tuple):
-        rows = [row for each in given for row in _as_vectors(each)]
-        return SparseVectors.of_rows(rows, _as_vectors(given[0]).shape[-1])
-    dense = np.asarray(given.to_dense() if is_tensor(given) else given)
+        each = [_as_vectors(vector) for vector in given]
+        size = each[0].shape[-1] if each else 0
+        return SparseVectors.of_rows([row for vectors in each for row in vectors], size)
+    dense = as_real(given.to_dense() if is_tensor(given) else given, "vectors")
     if dense.ndim not in (1, 2):
         raise ValueError(f"vectors must have 1 or 2 dimensions, got {dense.ndim}")
     rows = [_row_of(row) for row in np.atleast_2d(dense)]
     return SparseVectors.of_rows(rows, dense.shape[-1], single=dense.ndim == 1)
 
 
-def _row_of(dense: Iterable[Any]) -> Row:
-    row = np.asarray(dense, float32)
+def _row_of(row: NDArray[float32]) -> Row:
     (kept,) = np.nonzero(row)
     return kept, row[kept]

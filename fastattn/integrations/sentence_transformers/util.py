@@ -12,7 +12,7 @@ from numpy import float32, int64
 from numpy.typing import NDArray
 
 from ... import similarity
-from ...arrays import as_array, as_flag, as_index, as_number, as_real
+from ...arrays import as_array, as_choice, as_flag, as_index, as_number, as_real
 from ...quantize import SCALAR, as_precision
 from ...search import top_k as top_k_of
 from ...sparse_vectors import SparseVectors
@@ -73,6 +73,10 @@ class SimilarityFunction(Enum):
     DOT = "dot"  # noqa: PIE796
     EUCLIDEAN = "euclidean"
     MANHATTAN = "manhattan"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        return as_choice(value, "similarity_fn_name", cls.possible_values())
 
     @staticmethod
     def to_similarity_fn(similarity_function: "str | SimilarityFunction") -> Compare:
