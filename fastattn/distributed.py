@@ -1,12 +1,11 @@
 """A corpus of any size on the machines of a Dask cluster: a task for each shard."""
 
 import os
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from .arrays import as_index
 from .corpus.job import SHARD_ROWS, Job, Tally, check_job_options, open_job
@@ -14,18 +13,11 @@ from .corpus.progress import Meter
 from .corpus.shards import Turn
 from .corpus.sources import Fields, Record
 from .models.locate import name_from_anywhere
+from .origin import Origin
 from .text import TextEncoder
 
 # Tasks that are sent for each thread of the cluster, so that none waits for the next.
 AHEAD = 2
-
-
-class Reference(NamedTuple):
-    """A model by what loads it, and the hash of what that gives."""
-
-    name: str
-    settings: Mapping[str, Any]
-    fingerprint: str
 
 
 # The model of this process, which all of its tasks share.
@@ -130,13 +122,12 @@ def encode_corpus(
     # The workers are in folders of their own.
     job = replace(job, folder=job.folder._replace(path=job.folder.path.absolute()))
     if job.begin(Turn(0, 1)):
-        reference = Reference(name, settings, job.described["model"]["sha256"])
         with Meter(show_progress) as meter:
-            job.end(list(_run(client, job, reference, retries, meter)))
+            job.end(list(_run(client, job, job.model._origin(), retries, meter)))
 
 
 def _run(
-    client: Any, job: Job, reference: Reference, retries: int, meter: Meter
+    client: Any, job: Job, origin: Origin, retries: int, meter: Meter
 ) -> Iterator[Tally]:
     """Send the shards that are missing to the workers, a few ahead of them."""
     from distributed import CancelledError
@@ -153,7 +144,7 @@ def _run(
             left = job.left(number, records)
             if records[0].offset is not None:
                 records = [records[0]._replace(content=None)]
-            task = _encode, reference, sent, number, records
+            task = _encode, origin, sent, number, records
             future = client.submit(*task, retries=retries, pure=False)
             waiting[future] = size, left
         while waiting:
@@ -178,29 +169,22 @@ def _done(waiting: dict[Any, tuple[int, int | None]], meter: Meter) -> Iterator[
         yield done
 
 
-def _encode(reference: Reference, job: Job, number: int, records: list[Record]) -> Tally:
+def _encode(origin: Origin, job: Job, number: int, records: list[Record]) -> Tally:
     """Encode a shard on a worker: of records, or of the file from the first one on."""
     if job.folder.has(number):  # by a worker that died before it could tell
         return Tally(0, 0, 0)
     if records[0].offset is not None:
         records = list(islice(job.source.records(records[0]), job.shard_rows))
-    return replace(job, model=_model(reference)).encode(number, records, lambda *_: None)
+    return replace(job, model=_model(origin)).encode(number, records, lambda *_: None)
 
 
-def _model(reference: Reference) -> TextEncoder:
+def _model(origin: Origin) -> TextEncoder:
     """Give the model of this process, and load it first if it is another one."""
-    name, settings, fingerprint = reference
     with _loading:
-        if fingerprint not in _loaded:
+        if origin.fingerprint not in _loaded:
             _loaded.clear()
-            model = TextEncoder.load(name, **settings)
-            if model._fingerprint() != fingerprint:
-                raise ValueError(
-                    f"{name}: on {socket.gethostname()} it is another model than where "
-                    "encode_corpus was called: give all machines the same files"
-                )
-            _loaded[fingerprint] = model
-        return _loaded[fingerprint]
+            _loaded[origin.fingerprint] = origin.load()
+        return _loaded[origin.fingerprint]
 
 
 def _check_client(client: Any) -> None:

@@ -110,6 +110,11 @@ def load(
     changed in place while the model lives. Nothing in a folder is executed or unpickled;
     SECURITY.md says what may be expected of a folder that a stranger made.
 
+    A model pickles by its name and a hash, with settings such as `max_length` as they are,
+    and is loaded again where it is unpickled; FileNotFoundError and ValueError there tell
+    of a folder that is missing or different. One whose weights, layers or tokenizer were
+    changed pickles whole.
+
     Examples
     --------
     >>> import fastattn as fa

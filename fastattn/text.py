@@ -20,7 +20,7 @@ from .models.chain import KINDS, Chain, read_chain
 from .models.folder import Folder, errors_of_library
 from .models.module_list import STATIC, list_modules
 from .models.modules import Features
-from .models.saving import Writer, digest_of
+from .models.saving import Writer
 from .models.sentence import General, read_general, sentence_files
 from .models.static import read_static, static_files
 from .models.tokenization import Tokens
@@ -503,10 +503,6 @@ class TextEncoder(TextModel):
         if self.modules.static:
             files = static_files(files)
         return files | self.modules.files()
-
-    def _fingerprint(self) -> str:
-        """Tell the model from any other, by its files and by how it computes."""
-        return digest_of(self._files(), self.model.compute)
 
     @property
     def _values(self) -> dict[str, str]:

@@ -12,7 +12,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from ._packed import FORMATS, PRECISIONS
@@ -32,6 +31,7 @@ from .models.saving import Writer, write_folder
 from .models.tokenization import SLICE_TEXTS, Tokenization, Tokens, check_unicode
 from .models.tokenizer_files import tokenizer_files
 from .nn.buffers import empty_rows
+from .origin import Loadable, Loaded, surface_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -57,7 +57,7 @@ QUERY_PROMPTS = ("query",)
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
-class TextModel:
+class TextModel(Loadable):
     """A model with the tokenizer that makes token ids of texts for it.
 
     Attributes
@@ -73,9 +73,6 @@ class TextModel:
     prompts : dict of str
         Prompts by name.
     """
-
-    # What `load` was given, by which it loads the same again from any folder.
-    _loaded: Mapping[str, str] = MappingProxyType({})
 
     _kind: ClassVar[str]
     _takes_pairs: ClassVar[bool] = False
@@ -153,8 +150,14 @@ class TextModel:
         model.prompts = model.prompts | given
         if default is not None:
             model.prompt = model.prompts[default]
+        options = {
+            "compute": compute,
+            "weights": weights,
+            "revision": revision,
+            "download": download,
+        }
         name = name_from_anywhere(name_or_folder)
-        model._loaded = {"name": name, "compute": compute, "weights": weights}
+        model._loaded = Loaded(name, options, surface_of(model))
         return model
 
     @classmethod
@@ -184,10 +187,6 @@ class TextModel:
         since `load`, such as `max_length` and prompts, is written as it is now.
         """
         write_folder(folder, self._files())
-
-    def _files(self) -> dict[str, Writer]:
-        """Give what writes each of the files of :meth:`save`, by name."""
-        raise NotImplementedError
 
     def _compute_in(self, precision: str) -> None:
         """Take the products of what computes for each token in another precision."""

@@ -17,7 +17,7 @@ from support.processes import environment
 
 import fastattn as fa
 from fastattn.corpus.job import Job
-from fastattn.distributed import Reference, _model, encode_corpus
+from fastattn.distributed import _model, encode_corpus
 
 distributed = pytest.importorskip("distributed")
 
@@ -45,11 +45,11 @@ class Recorder(distributed.WorkerPlugin):
     def record_calls(self, owner, name, of):
         path, call = self.path, getattr(owner, name)
 
-        def recorded(*arguments):
+        def recorded(*arguments, **options):
             with open(path, "a") as file:
                 file.write(f"{os.getpid()} {of(*arguments)}\n")
             time.sleep(0.1)
-            return call(*arguments)
+            return call(*arguments, **options)
 
         setattr(owner, name, recorded)
 
@@ -213,11 +213,10 @@ def test_an_error_ends_the_job(client, source, tmp_path):
 
 
 def test_each_process_loads_once():
-    fingerprint = fa.load(TINY)._fingerprint()
-    reference = Reference(str(TINY), {}, fingerprint)
-    assert _model(reference) is _model(reference)
-    with pytest.raises(ValueError, match="it is another model than where"):
-        _model(reference._replace(fingerprint="of another"))
+    origin = fa.load(TINY)._origin()
+    assert _model(origin) is _model(origin)
+    with pytest.raises(ValueError, match="it is another model than the one"):
+        _model(origin._replace(fingerprint="of another"))
 
 
 @pytest.mark.parametrize(

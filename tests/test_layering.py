@@ -35,7 +35,7 @@ LAYERS = [
     },
     {"nn"},
     {"models"},
-    {"streams", "text_base", "files"},
+    {"streams", "origin", "text_base", "files"},
     {"text", "cross_encoder", "sparse_encoder"},
     {"loading"},
     {"corpus"},

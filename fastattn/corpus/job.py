@@ -189,7 +189,7 @@ def open_job(
     folder = open_folder(out_dir, format)
     described = {
         "fastattn": __version__,
-        "model": {**model._loaded, "sha256": model._fingerprint()},
+        "model": _described(model),
         "options": {
             "prompt": call.prompt,
             "normalize": call.wanted.normalize,
@@ -202,6 +202,15 @@ def open_job(
         "dim": call.wanted.dim,
     }
     return Job(model, source, folder, shard_rows, errors, call, described)
+
+
+def _described(model: TextEncoder) -> dict[str, Any]:
+    """Say which model it is: how to load it, if it was, and its hash."""
+    loaded = model._loaded
+    how = {} if loaded is None else {"name": loaded.name, **loaded.options}
+    how.pop("download", None)
+    settings = {"max_length": model.max_length, "prompts": model.prompts}
+    return how | settings | {"sha256": model._fingerprint()}
 
 
 def check_job_options(function: Callable[..., Any], options: dict[str, Any]) -> None:

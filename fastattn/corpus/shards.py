@@ -23,7 +23,7 @@ MANIFEST = "manifest.json"
 
 # What says where things are and how many, which differs within a job. What a model computes
 # with is in its hash.
-NOT_COMPARED = ("path", "rows", "name", "compute", "weights")
+NOT_COMPARED = ("path", "rows", "name", "compute", "weights", "revision")
 
 
 # What a manifest says, and what it may be.

@@ -65,13 +65,10 @@ class _Hashed:
         self.hexdigest = self._hash.hexdigest
 
 
-def digest_of(files: Mapping[str, Writer], *words: str) -> str:
-    """Compute a SHA-256 of files, by their paths, and of words."""
+def digest_of(write: Writer) -> str:
+    """Compute the SHA-256 of a file."""
     file = _Hashed()
-    for name in sorted(files):
-        file.write(f"{name}\n".encode())
-        files[name](cast(BinaryIO, file))
-    file.write("\n".join(words).encode())
+    write(cast(BinaryIO, file))
     return file.hexdigest()
 
 

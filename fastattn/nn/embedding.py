@@ -110,7 +110,8 @@ class Embedding(Layer):
         So it may be a file that is mapped into memory.
         """
         layer = cls(*table.shape, init="zeros")
-        layer._weights["weight"] = table
+        layer._weights["weight"] = table.view()
+        layer._weights["weight"].flags.writeable = False
         return layer
 
     def __call__(self, ids: ArrayLike) -> NDArray[np.float32]:

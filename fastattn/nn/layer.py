@@ -1,7 +1,8 @@
 """What all layers have in common: weights with names, and state dicts."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,7 @@ class Layer:
     def __init__(self) -> None:
         # By name: a PackedMatrix where products read it, else a float32 array.
         self._weights: dict[str, Any] = {}
+        self._stamp = uuid4().hex
 
     def _children(self) -> Mapping[str, "Layer"]:
         """Give the layers inside this one by the prefix of their keys."""
@@ -115,8 +117,7 @@ class Layer:
                 f"the state dict does not fit this {type(self).__name__}: "
                 f"{'; '.join(sorted(faults))}"
             )
-        for layer, name, weight in fresh:
-            layer._weights[name] = weight
+        _put(fresh)
 
     def store_weights_as(self, format: str) -> None:
         """Store the matrices of all dense layers, here and inside, in another format.
@@ -164,8 +165,7 @@ class Layer:
                 )
             if weight.format != format:
                 fresh.append((layer, name, _packed(weight.unpack(), key, format=format)))
-        for layer, name, weight in fresh:
-            layer._weights[name] = weight
+        _put(fresh)
 
     def compute_in(
         self, precision: str, factors: Mapping[str, ArrayLike] | None = None
@@ -243,8 +243,9 @@ class Layer:
                 fresh.append((layer, name, _packed(weight.unpack(), key, **options)))
         if given:
             raise ValueError(f"factors name no matrix of the layer: {sorted(given)}")
-        for layer, name, weight in fresh:
-            layer._weights[name], layer.compute = weight, precision
+        _put(fresh)
+        for layer, _, _ in fresh:
+            layer.compute = precision
         self.compute = precision
 
     @property
@@ -290,6 +291,13 @@ def draw_packed(
 ) -> PackedMatrix:
     """Draw a weight and pack it. Zeros, which will be replaced, take no memory yet."""
     return empty_packed(*shape) if draw is zeros else PackedMatrix(draw(shape, rng))
+
+
+def _put(fresh: Iterable[tuple[Layer, str, Any]]) -> None:
+    """Put weights into their layers, and stamp these: no others have what they have now."""
+    for layer, name, weight in fresh:
+        layer._weights[name] = weight
+        layer._stamp = uuid4().hex
 
 
 def _like(old: Any, array: NDArray[np.float32], key: str) -> Any:

@@ -61,6 +61,10 @@ class RelativeBias(Layer):
         self._buckets = buckets_of(distances, num_buckets, max_distance)
         self._made: tuple[Array, Array] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made again."""
+        return vars(self) | {"_made": None}
+
     @property
     def table(self) -> Array:
         """The biases (num_heads, 2 * max_distance + 1), as attention takes them."""
