@@ -298,7 +298,7 @@ class TextModel(Loadable):
             warnings.warn(
                 f"{cut} of {len(texts)} texts cut at {limit} tokens",
                 TruncationWarning,
-                stacklevel=_level_of_caller(),
+                stacklevel=level_of_caller(),
             )
 
     def _tokens(
@@ -352,10 +352,10 @@ def as_iterable(
     return texts
 
 
-def _level_of_caller() -> int:
+def level_of_caller() -> int:
     """Count the frames up to the first outside of this package, for who calls this."""
     level, frame = 1, inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__package__") == __package__:
+    while frame is not None and frame.f_globals["__name__"].startswith(f"{__package__}."):
         level, frame = level + 1, frame.f_back
     return level - 1
 

@@ -242,7 +242,10 @@ class TestWhereModelsAre:
         monkeypatch.setattr(base, "get", get)
         with pytest.raises(FileNotFoundError, match=r"not in the Hugging Face cache"):
             fa.SentenceTransformer("org/other", local_files_only=True)
-        fa.SentenceTransformer("org/other", cache_folder="c", revision="r", token="t")
+        options = {"cache_folder": "c", "revision": "r", "token": "t"}
+        with pytest.warns(match="org/other is not on this machine and is downl") as caught:
+            fa.SentenceTransformer("org/other", **options)
+        assert caught[0].filename == __file__
         fa.SentenceTransformer("org/name", cache_folder=cache)
         assert asked == [("org/other", "r", "t", "c")]
 

@@ -1,6 +1,7 @@
 """What the three classes share: how a model is found, prompts, processes."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import update_wrapper, wraps
@@ -16,7 +17,13 @@ from ...arrays import as_choice, as_flag, as_index
 from ...models.download import get
 from ...models.locate import find, locate
 from ...models.saving import write_folder
-from ...text_base import DOCUMENT_PROMPTS, QUERY_PROMPTS, TextModel, as_prompts
+from ...text_base import (
+    DOCUMENT_PROMPTS,
+    QUERY_PROMPTS,
+    TextModel,
+    as_prompts,
+    level_of_caller,
+)
 from . import left_out
 from .pool import Pool, call_each, start_pool, stop_pool
 
@@ -92,7 +99,8 @@ class Model:
     ----------
     model_name_or_path : str or path
         As :func:`fastattn.load` takes it. A name that is not on this machine is downloaded
-        unless `local_files_only` says otherwise, as sentence-transformers does.
+        unless `local_files_only` says otherwise, as sentence-transformers does; a warning
+        says so.
     device : str, optional
         "cpu" is all that there is.
     prompts : dict of str, optional
@@ -404,4 +412,9 @@ def _locate(
     as_flag(local_files_only, "local_files_only")
     if local_files_only or find(name, revision, cache):
         return locate(name, revision, cache)
+    warnings.warn(
+        f"{os.fspath(name)} is not on this machine and is downloaded, as "
+        "sentence-transformers does; local_files_only=True forbids it",
+        stacklevel=level_of_caller(),
+    )
     return get(name, revision, token if isinstance(token, str) else None, cache)
