@@ -22,10 +22,11 @@ enum {
     BAND_BLOCKS = 2,
     /* Tasks worth having: enough for a few per thread on any machine of a few cores. */
     TASKS_WANTED = 32,
-    /* Rows of an epilogue that are worked on at once: two such groups are a full tile. */
-    EPILOGUE_ROWS = MR / 2,
+    /* Rows of an epilogue that are worked on at once: a half of the main tile, if not more
+     * than EACH vectors. */
+    EPILOGUE_ROWS = MR / 2 < EACH / VECTORS ? MR / 2 : EACH / VECTORS,
 };
-_Static_assert(1 <= MR / 2 && MR / 2 <= REGISTERS / 4, "an epilogue of too many rows");
+_Static_assert(EPILOGUE_ROWS >= 1, "an epilogue of no rows");
 
 /* How a gemm is cut: the same for every instruction set but for MR and PANELS, or for the
  * tile of an engine. */
@@ -63,26 +64,27 @@ static int64_t gemm_scratch(const void *plan)
     return (int64_t)sizeof(float) * (sums + strip_floats(p, KC));
 }
 
-/* C = activation(sums + bias) * factor + residual for a vector of `count` columns of some
- * rows. */
+/* C = activation(sums + bias) * factor + residual for `count` columns of a panel of some
+ * rows: a row of a panel is a cache line of C, which is written in one go. */
 INLINE void epilogue_block(const fa_gemm_plan *p, const fa_activation activation,
                            const int rows, const float *sums, int64_t row, int64_t column,
                            int64_t count)
 {
     vf x[EACH];
     UNROLL
-    for (int i = 0; i < rows; i++) {
-        x[i] = vload(sums + i * FA_PANEL);
-        if (p->bias) x[i] += vload_tail(p->bias + column, count);
+    for (int i = 0; i < rows * VECTORS; i++) {
+        const int64_t at = i % VECTORS * LANES;
+        x[i] = vload(sums + i * LANES);
+        if (p->bias) x[i] += vload_tail(p->bias + column + at, count - at);
     }
-    activate_each(activation, rows, x);
+    activate_each(activation, rows * VECTORS, x);
     UNROLL
-    for (int i = 0; i < rows; i++) {
-        if (p->factor) x[i] *= vload_tail(p->factor + (row + i) * p->ldf + column, count);
-        if (p->residual) {
-            x[i] += vload_tail(p->residual + (row + i) * p->ldr + column, count);
-        }
-        vstore_tail(p->c + (row + i) * p->ldc + column, x[i], count);
+    for (int i = 0; i < rows * VECTORS; i++) {
+        const int64_t at = i % VECTORS * LANES, left = count - at;
+        const int64_t r = row + i / VECTORS, c = column + at;
+        if (p->factor) x[i] *= vload_tail(p->factor + r * p->ldf + c, left);
+        if (p->residual) x[i] += vload_tail(p->residual + r * p->ldr + c, left);
+        vstore_tail(p->c + r * p->ldc + c, x[i], left);
     }
 }
 
@@ -90,14 +92,14 @@ INLINE void epilogue_rows(const fa_gemm_plan *p, const fa_activation activation,
                           const float *sums, int64_t c_panel, int64_t row, int64_t rows,
                           int64_t column, int64_t columns)
 {
-    for (int64_t j = 0; j < columns; j += LANES) {
-        const float *from = sums + j / FA_PANEL * c_panel + j % FA_PANEL;
-        const int64_t count = min64(columns - j, LANES);
+    for (int64_t j = 0; j < columns; j += FA_PANEL) {
+        const float *from = sums + j / FA_PANEL * c_panel;
+        const int64_t count = min64(columns - j, FA_PANEL);
         int64_t i = 0;
-        /* Whole vectors, as almost all are, need not ask how long they are. */
-        for (; count == LANES && rows - i >= EPILOGUE_ROWS; i += EPILOGUE_ROWS) {
+        /* Whole panels, as almost all are, need not ask how wide they are. */
+        for (; count == FA_PANEL && rows - i >= EPILOGUE_ROWS; i += EPILOGUE_ROWS) {
             epilogue_block(p, activation, EPILOGUE_ROWS, from + i * FA_PANEL, row + i,
-                           column + j, LANES);
+                           column + j, FA_PANEL);
         }
         for (; i < rows; i++) {
             epilogue_block(p, activation, 1, from + i * FA_PANEL, row + i, column + j,
