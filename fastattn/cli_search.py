@@ -78,24 +78,38 @@ def run_search(options: argparse.Namespace) -> None:
     _show(queries, found, options.output)
 
 
-def _load(folder: Path, made: dict[str, str], options: argparse.Namespace) -> Any:
+def _load(folder: Path, made: dict[str, Any], options: argparse.Namespace) -> Any:
     """Load the model that a folder names, unless the options do, and check it."""
+    for option, value in computing(options).items():
+        if made.get(option, value) != value:
+            raise ValueError(
+                f"{folder}: was made with --{option} {made[option]}, not {value}: leave "
+                f"--{option} out"
+            )
     settings = made | computing(options)
     there, name = settings.pop("sha256"), settings.pop("name", None)
-    name = options.model or name
+    if options.model is not None:
+        name, settings = options.model, settings | {"revision": None}
     if name is None:
         raise ValueError(f"{folder}: does not say which model made it: give --model")
-    model = load_for("search", name, **settings)
+    try:
+        model = load_for("search", name, **settings)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{folder}: the model that made it is not here: {error}. Where it has another "
+            "name now, give it by --model"
+        ) from None
     if model.similarity_fn_name not in METRICS:
         raise ValueError(
             f"{name}: compares by {model.similarity_fn_name} distances, and a search "
             f"takes models that compare by {' or '.join(METRICS)}"
         )
-    if there != (here := model._fingerprint()):
+    # A seventh of the time of a search; sizes and dates would let other weights pass.
+    if model._fingerprint() != there:
         raise ValueError(
-            f"{folder}: holds vectors of another model: the hash of its files and "
-            f"--compute is {there!r} there, and {here!r} of {name}: give --model, "
-            "--weights and --compute as they were"
+            f"{folder}: holds vectors of another model than {name} is: its files are "
+            "others, or it computes otherwise. Give the same one by --model, or encode "
+            "again into another folder"
         )
     return model
 

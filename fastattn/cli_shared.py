@@ -28,7 +28,7 @@ def load_for(command: str, name: str, **settings: Any) -> Any:
     from .models.download import folder_of
     from .models.kinds import kinds_of
 
-    folder = folder_of(name, None, False)
+    folder = folder_of(name, settings.get("revision"), False)
     kinds = kinds_of(folder)
     for kind in kinds:
         if kind in TAKES[command]:

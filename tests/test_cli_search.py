@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from support.command_line import TEXTS, assert_one_line
-from support.folders import DATA, TINY
+from support.folders import DATA, TINY, change_json
 
 import fastattn as fa
 from fastattn.cli import main
@@ -123,7 +123,12 @@ def test_texts_that_came_from_no_file(capsys, tmp_path):
         (("a", "--top", 0), "--top must be at least 1"),
         (("a", "--output", "x.npy"), "must end in .jsonl (- is standard output: JSON"),
         (("a", "--vectors", "no"), "this is no folder of vectors"),
-        (("a", "--compute", "int8"), "holds vectors of another model: the hash of its"),
+        (("a", "--compute", "int8"), "with --compute float32, not int8: leave --compute"),
+        (("a", "--model", "nowhere"), "the model that made it is not here: no model now"),
+        (
+            ("a", "--vectors", TINY / "config.json"),
+            "json: A file, where a folder is wanted",
+        ),
         (("a", "--model", DATA / "cross" / "electra"), "holds a CrossEncoder: give it to"),
     ],
 )
@@ -160,6 +165,23 @@ def test_takes_the_model_that_the_folder_names(capsys, tmp_path, monkeypatch, co
         shown = capsys.readouterr()
         assert TEXTS[0] in shown.out
         assert shown.err == ""
+
+
+def test_a_model_that_is_loaded_with_settings(capsys, tmp_path):
+    model = fa.load(TINY, max_length=9, prompts={"query": "find "})
+    fa.encode_corpus(model, TEXTS, tmp_path / "out", source_id="three texts")
+    assert (
+        main(["search", "the cat", "--vectors", str(tmp_path / "out"), "--top", "1"]) == 0
+    )
+    query = model.encode_query("the cat")
+    score = model.similarity(query, model.encode(TEXTS)).max()
+    assert capsys.readouterr().out.startswith(f"  1    {score:.4f}")
+
+
+def test_another_model(capsys, corpus, folder):
+    change_json(folder / "config.json", layer_norm_eps=0.5)
+    assert search(corpus[1], "a", "--model", folder) == 2
+    assert_one_line(capsys, f"holds vectors of another model than {folder} is")
 
 
 def test_a_model_that_nothing_names(capsys, tmp_path, model):
