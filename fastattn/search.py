@@ -64,9 +64,11 @@ def top_k(
     Returns
     -------
     scores : ndarray, (n, k) or (k,), float32
-        Best first.
+        Best first; -inf at the end, where there are no more rows to find.
     indices : ndarray, (n, k) or (k,), int64
-        The rows that have these scores; of equal ones, the lower index comes first.
+        The rows that have these scores; of equal ones, the lower index comes first. -1
+        where there are no more: ``indices[indices >= 0]`` are rows, and -1 would mean the
+        last one where it is taken for an index.
 
     Raises
     ------
@@ -77,8 +79,8 @@ def top_k(
 
     Notes
     -----
-    A row whose score is NaN, as all of a row of NaN are, is never returned; places that
-    this leaves free, at the end, hold the score -inf and the index -1.
+    A row whose score is NaN, as all of a row of NaN are, is never found, so that a corpus
+    may have fewer than k rows to find.
 
     A score is a sum as in :func:`fastattn.matmul`, of rows widened to float32. It has
     the same bits for a query alone and among others, on any number of threads and however
@@ -97,6 +99,11 @@ def top_k(
     >>> fa.top_k([[1, 0], [0, 2]], corpus, k=2, metric="cosine")[1]
     array([[0, 2],
            [1, 2]])
+    >>> scores, indices = fa.top_k([1, 0], [[float("nan"), 0], [0, 1]], k=2)
+    >>> scores, indices
+    (array([  0., -inf], dtype=float32), array([ 1, -1]))
+    >>> indices[indices >= 0]
+    array([1])
     """
     if others:
         raise unexpected(top_k, others)
