@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -140,13 +141,7 @@ def parser() -> Parser:
     top = Parser(prog="fastattn", description="Transformer encoders on CPUs.")
     top.add_argument("--version", action="version", version=f"fastattn {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(run: Callable[[argparse.Namespace], None], name: str, does: str) -> Parser:
-        description = f"{does[0].upper()}{does[1:]}."
-        made: Parser = commands.add_parser(name, help=does, description=description)
-        made.set_defaults(run=run)
-        return made
-
+    command = partial(add_command, commands)
     command(run_info, "info", "show this machine and this installation")
     encode = command(run_encode, "encode", "turn texts into vectors")
     add = encode.add_argument
@@ -186,6 +181,19 @@ def parser() -> Parser:
         default = name or OF_FOLDER
         each.add_argument("--model", default=name, help=f"a folder or a name [{default}]")
     return top
+
+
+def add_command(
+    commands: "argparse._SubParsersAction[Parser]",
+    run: Callable[[argparse.Namespace], None],
+    name: str,
+    does: str,
+) -> Parser:
+    """Add a command without options, and say what runs it and what it does."""
+    description = f"{does[0].upper()}{does[1:]}."
+    made = commands.add_parser(name, help=does, description=description)
+    made.set_defaults(run=run)
+    return made
 
 
 def run_info(options: argparse.Namespace) -> None:
