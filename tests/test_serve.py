@@ -1,11 +1,13 @@
 """The server's paths: what is right is answered, as the models themselves answer it."""
 
 import base64
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from support.folders import DATA, TINY
+from support.processes import ROOT
 from support.serving import serving
 
 import fastattn as fa
@@ -93,6 +95,15 @@ def test_embed(client, model, normalize):
     reply = client.post("/embed", {"inputs": TEXTS, "normalize": normalize})
     expected = encode(model, normalize=normalize)
     np.testing.assert_array_equal(np.array(reply.body, np.float32), expected)
+
+
+def test_the_page_asks_by_the_standard_library(client, model):
+    page = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    block = re.findall(r"^```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
+    namespace = {}
+    exec(block.replace("localhost:8000", f"127.0.0.1:{client.port}"), namespace)
+    expected = encode(model, ["A cat sleeps.", "Shares fell."])
+    np.testing.assert_array_equal(np.array(namespace["vectors"], np.float32), expected)
 
 
 NULLS = [
