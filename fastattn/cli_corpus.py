@@ -44,7 +44,8 @@ def is_folder(options: argparse.Namespace) -> bool:
             raise ValueError(f"{output}: a folder is for the texts of --input FILE")
         from .corpus import Fields, open_source
 
-        open_source(options.input, Fields("text", None), None).identity()
+        fields = Fields(options.field or "text", options.id_field)
+        open_source(options.input, fields, None).identity()
         return True
     if name is not None:
         option = f"--{name.replace('_', '-')}"

@@ -60,13 +60,14 @@ def test_machines(capsys, tmp_path, source, model):
         (("--output", "{out}/", "--input", "{source}"), "must be"),
         (("--output", "{out}/", "--input", "no.txt", "--model", "no"), "no.txt: No such"),
         (("--output", "{out}/", "--input", "a.md", "--model", "no"), "a.md: the name of"),
+        (("--output", "{out}/", "--input", "{source}", "--model", "no"), "no field 'text'"),
     ],
 )
 def test_wrong_options(capsys, tmp_path, source, options, says):
     names = {"out": tmp_path / "out", "source": source}
     given = [option.format(**names) for option in options]
     if says == "must be":
-        given += ["--precision", "binary"]
+        given += ["--field", "body", "--precision", "binary"]
     try:
         assert encode(*given) == 2
     except SystemExit as stopped:

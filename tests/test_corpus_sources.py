@@ -69,6 +69,16 @@ def test_texts_of_white_space_are_none(model, out, tmp_path, name):
     assert np.isnan(found[-3:-1]).all()
 
 
+def test_fields_that_no_record_has(model, out, tmp_path):
+    source = tmp_path / "a.jsonl"
+    source.write_text('{\n[]\n{"body": "a"}\n{"key": "b"}\n')
+    for given in {}, {"field": "body", "id_field": "url"}:
+        name = given.get("id_field", "text")
+        with pytest.raises(ValueError, match=f"no field '{name}': there are body, key"):
+            encode(model, source, out, **given)
+    assert not out.exists()
+
+
 def test_ids_of_records_of_a_program(model, out):
     records = [{"text": "a", "id": np.int64(7)}, "a text without an id"]
     encode(model, records, out, source_id="records", id_field="id")
@@ -167,4 +177,4 @@ def test_a_table_without_the_column(model, out, tmp_path):
         source.write_text(content)
         with pytest.raises(ValueError, match=rf"a\.csv[:,] {error}"):
             encode(model, source, out)
-    assert not any(out.iterdir())
+    assert not out.exists()

@@ -71,7 +71,8 @@ def encode_corpus(
     Raises
     ------
     ValueError
-        If the folder holds shards of another model, source or options, and about a bad
+        If no column of a file has the name of a field, or none of its first 1,000 objects;
+        if the folder holds shards of another model, source or options; and about a bad
         record when `errors` says so.
     OSError
         If the disk is full or the folder cannot be written to. What is whole stays.

@@ -11,7 +11,8 @@ import os
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -22,6 +23,9 @@ from .compressed import COMPRESSED, plain
 
 # Bytes at the start and at the end of a file by which it is told from another.
 SAMPLE = 2**20
+
+# Records of which one must have the fields that are named.
+LOOKED_AT = 1000
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -50,11 +54,11 @@ class Fields(NamedTuple):
     text: str
     id: str | None
 
-    def check(self, names: list[str], source: str) -> None:
-        """Refuse a table that has columns of other names only, or two of a name."""
+    def check(self, names: list[str], source: str, kind: str = "column") -> None:
+        """Refuse what has columns of other names only, or two of a name."""
         for field in self:
             if field is not None and names.count(field) != 1:
-                count = "two columns" if field in names else "no column"
+                count = f"two {kind}s" if field in names else f"no {kind}"
                 found = ", ".join(names) or "none"
                 raise ValueError(f"{source}: {count} {field!r}: there are {found:.200}")
 
@@ -93,6 +97,10 @@ class Source:
 
     name: str
     fields: Fields
+
+    def check(self) -> None:
+        """Look at the beginning of a file, where its fields may have other names."""
+        next(self.records(), None)
 
     def identity(self) -> dict[str, Any]:
         """Say what is in it, as far as that can be told without reading all of it."""
@@ -173,6 +181,16 @@ class File(Source):
 
 class JsonLines(File):
     """Objects of JSON, one a line; a line may be empty."""
+
+    def check(self) -> None:
+        """Refuse fields that none of the first records has."""
+        names = set[str]()
+        for record in islice(self.records(), LOOKED_AT):
+            with suppress(ValueError, RecursionError):
+                found = json.loads(record.content)
+                names |= found.keys() if isinstance(found, dict) else set()
+        if names:
+            self.fields.check(sorted(names), self.name, "field")
 
     def records(self, start: Record | None = None) -> Iterator[Record]:
         """Give the lines that are not empty."""
@@ -368,7 +386,9 @@ def open_source(inputs: Any, fields: Fields, source_id: str | None) -> Source:
         )
     if not path.is_file():
         raise FileNotFoundError(2, "No such file", str(path))
-    return kind(path, fields)
+    source = kind(path, fields)
+    source.check()
+    return source
 
 
 def _check_name(value: Any, name: str) -> None:
