@@ -24,10 +24,11 @@ def test_vectors_are_a_sequence(model, out):
         assert_same_bits(np.ascontiguousarray(vectors[index]), whole[index].copy())
     assert vectors[30:].shape == (0, 32)
     assert vectors.ids[8:11] == [8, 9, 10]
-    with pytest.raises(IndexError):
-        vectors[25]
-    with pytest.raises(IndexError):
-        vectors.ids[25]
+    for sequence in vectors, vectors.ids:
+        with pytest.raises(IndexError, match="there are 25 rows, got the index 25"):
+            sequence[25]
+        with pytest.raises(TypeError, match=r"got ndarray: for several rows, \[vectors"):
+            sequence[np.array([1, 2])]
 
 
 @pytest.mark.parametrize(

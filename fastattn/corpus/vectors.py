@@ -76,7 +76,7 @@ class Vectors:
     def __getitem__(self, index: int | slice) -> NDArray[Any]:
         """Read a vector (dim,), or some that follow one another (n, dim)."""
         if not isinstance(index, slice):
-            number, row = divmod(range(self._rows)[index], self._size)
+            number, row = divmod(_row(index, self._rows), self._size)
             return np.array(self.shards[number][row])
         rows = range(self._rows)[index]
         if not rows or not self.shards:
@@ -106,7 +106,7 @@ class Ids(Sequence[Any]):
         """Read an id, or a list of them."""
         if isinstance(index, slice):
             return [self[row] for row in range(self._rows)[index]]
-        number, row = divmod(range(self._rows)[index], self._size)
+        number, row = divmod(_row(index, self._rows), self._size)
         if number != self._number:
             self._number, self._read = number, self._of(number)
         return self._read[row]
@@ -122,6 +122,20 @@ class Ids(Sequence[Any]):
             path = self._files.file(number, "ids.jsonl")
             raise damaged(path, f"holds {len(ids)} ids, not {count}")
         return ids
+
+
+def _row(index: Any, rows: int) -> int:
+    """Give the row that an index means, which may be counted from the end."""
+    try:
+        row: int = range(rows)[index]
+    except TypeError:
+        raise TypeError(
+            f"an index must be an integer or a slice, got {type(index).__name__}: for "
+            "several rows, [vectors[row] for row in rows] or [vectors.ids[row] for ...]"
+        ) from None
+    except IndexError:
+        raise IndexError(f"there are {rows} rows, got the index {index}") from None
+    return row
 
 
 def _map(path: Path, rows: int, like: NDArray[Any]) -> NDArray[Any]:
