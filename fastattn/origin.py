@@ -4,7 +4,6 @@ A pickle of such a model is a name and a hash in place of its weights.
 """
 
 import copy
-import hashlib
 import os
 import pickle
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import numpy as np
 
 from ._packed import PackedMatrix
 from .models import EncoderModel
-from .models.saving import Writer, digest_of
+from .models.saving import Hashed, Writer, digest_of
 
 # Arrays of more bytes are not looked through if nobody may write to them.
 LOOKED_THROUGH = 2**16
@@ -28,7 +27,7 @@ class Loaded(NamedTuple):
 
     name: str
     options: Mapping[str, Any]
-    surface: bytes
+    surface: str
 
 
 class Origin(NamedTuple):
@@ -66,7 +65,7 @@ class Loadable:
     # What `load` was given, if it made the model.
     _loaded: Loaded | None = None
     # The hashes of files of weights, by the surface of the model that they are of.
-    _digests: tuple[bytes, dict[str, str]] = (b"", {})
+    _digests: tuple[str, dict[str, str]] = ("", {})
 
     model: EncoderModel
     max_length: int
@@ -127,7 +126,7 @@ def settings_of(model: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(model).items() if _is_plain(value)}
 
 
-def surface_of(model: Any, *, settings: bool = False) -> bytes:
+def surface_of(model: Any, *, settings: bool = False) -> str:
     """Hash what a model is made of: all that may be set, but no large matrix.
 
     Other weights give another surface, too, for layers stamp what is put into them. It
@@ -140,8 +139,8 @@ def surface_of(model: Any, *, settings: bool = False) -> bytes:
     try:
         surface.dump([(name, vars(model)[name]) for name in sorted(names)])
     except Exception:  # what cannot be pickled is never known to be the same
-        return os.urandom(32)
-    return surface.digest()
+        return os.urandom(32).hex()
+    return surface.hexdigest()
 
 
 def _is_plain(value: Any) -> bool:
@@ -150,21 +149,13 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float)
 
 
-class _Hash:
-    """A file of which only a hash is kept."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.write, self.digest = self._hash.update, self._hash.digest
-
-
 class _Surface(pickle.Pickler):
     """Pickle into a hash; what is large is told by what it is, not by what is in it."""
 
     def __init__(self) -> None:
-        file = _Hash()
+        file = Hashed()
         super().__init__(file, protocol=5)
-        self.digest = file.digest
+        self.hexdigest = file.hexdigest
 
     def persistent_id(self, value: Any) -> Any:
         """Give what stands for a large object, or None for what is pickled itself."""

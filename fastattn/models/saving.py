@@ -56,7 +56,7 @@ def write_folder(
         raise
 
 
-class _Hashed:
+class Hashed:
     """A file of which only a hash is kept."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class _Hashed:
 
 def digest_of(write: Writer) -> str:
     """Compute the SHA-256 of a file."""
-    file = _Hashed()
+    file = Hashed()
     write(cast(BinaryIO, file))
     return file.hexdigest()
 
