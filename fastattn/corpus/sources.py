@@ -24,6 +24,9 @@ from .compressed import COMPRESSED, plain
 # Bytes at the start and at the end of a file by which it is told from another.
 SAMPLE = 2**20
 
+# How pyarrow writes the types of columns that may hold texts.
+STRINGS = ("string", "large_string", "dictionary<values=string", "null")
+
 # Records of which one must have the fields that are named.
 LOOKED_AT = 1000
 
@@ -299,6 +302,11 @@ class Parquet(Source):
             raise OSError(f"{self.name}: {error}") from None
         with opened as file:
             self.fields.check(file.schema_arrow.names, self.name)
+            kind = file.schema_arrow.field(self.fields.text).type
+            if not str(kind).startswith(STRINGS):
+                raise ValueError(
+                    f"{self.name}: the column {self.fields.text!r} holds {kind}, no strings"
+                )
             self._count = file.metadata.num_rows
             number = 0
             for batch in file.iter_batches(batch_size=1024, columns=names):
