@@ -17,16 +17,12 @@
 
 enum {
     ROW_STEPS = 252, /* from the smallest to the largest of a row of int8 */
-    INT8_MOST = 127,
     /* Two neighbours of one sign in a column, at most: times 254 they fit 16 bits. */
     PAIR_MOST = 129,
     INT16_MOST = 2047, /* a sum of a block of products fits 32 bits */
     /* Integers of 11 bits times a scale are exact in a float, as those of 7 are. */
     INT16_FEWER_BITS = 11,
 };
-
-/* Adding it rounds to the nearest integer, an even one of two, into the last bits. */
-#define TO_INTEGER 0x1.8p23f
 
 enum { GROUP_BYTES = 4 };
 
@@ -49,21 +45,6 @@ INLINE vu flushed_bfloat16(vf x)
 {
     const vu bits = bfloat16_bits(x);
     return uselect((vu)((bits & 0x7f80) < (127 - 54) << 7), (vu){0}, bits);
-}
-
-/* Row p of a block of k rows, the first `count` columns; 0 beyond the last row. */
-INLINE vf weights_at(int64_t k, int64_t p, const float *wide, int64_t count)
-{
-    return p < k ? vload_tail(wide + p * FA_PANEL, count) : vsplat(0.0f);
-}
-
-INLINE vf largest_weight(int64_t k, const float *wide, int64_t count)
-{
-    vf most = {0};
-    for (int64_t p = 0; p < k; p++) {
-        most = vmax(vabs(weights_at(k, p, wide, count)), most);
-    }
-    return most;
 }
 
 /* The largest magnitude of two neighbours of one sign, added up: of the weights, or of the
