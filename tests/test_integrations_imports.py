@@ -1,6 +1,8 @@
 """What can be imported from the module that has the classes of sentence-transformers."""
 
+import pickle
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 from support.processes import printed, python
@@ -26,8 +28,12 @@ class TestLeftOut:
         with pytest.raises(ImportError, match="cannot import name 'unheard'"):
             exec(f"from {theirs.__name__} import unheard")
         assert not hasattr(theirs, "unheard")
-        # Python looks for what every module has.
-        assert not hasattr(import_module(f"{theirs.__name__}.losses"), "__file__")
+        with pytest.raises(ImportError, match=r"^No module named '.*\.unheard'"):
+            import_module(f"{theirs.__name__}.cross_encoder.unheard")
+
+    def test_what_looks_through_all_modules_is_not_told(self):
+        # As pickle does for what does not say where it is from.
+        assert pickle.whichmodule(SimpleNamespace(), "unheard") == "__main__"
 
     def test_where_util_was_before(self):
         for name in ("quantization", "similarity_functions"):

@@ -8,6 +8,7 @@ or refused by name where it would change numbers, or has no effect where it cann
 import sys
 from typing import Never
 
+from .. import THEIRS
 from . import left_out, models, util
 from .cross_encoder import CrossEncoder
 from .sentence_transformer import SentenceTransformer
@@ -31,10 +32,19 @@ __all__ = [
 sys.modules |= dict.fromkeys(
     (f"{__name__}.quantization", f"{__name__}.similarity_functions"), util
 )
-for _kind in "", ".sentence_transformer", ".cross_encoder", ".sparse_encoder":
-    for _name in left_out.MODULES:
-        _path = f"{__name__}{_kind}.{_name}"
-        sys.modules[_path] = left_out.LeftOut(_path)
+# There, modules of a kind of model are packages, in which others are looked for.
+_kinds = "sentence_transformer", "cross_encoder", "sparse_encoder"
+for _kind in _kinds:
+    sys.modules[f"{__name__}.{_kind}"].__path__ = []
+sys.meta_path.append(
+    left_out.Finder(
+        {
+            package
+            for name in (__name__, THEIRS)
+            for package in (name, *(f"{name}.{kind}" for kind in _kinds))
+        }
+    )
+)
 
 
 def __getattr__(name: str) -> Never:

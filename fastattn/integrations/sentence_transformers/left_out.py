@@ -1,8 +1,7 @@
 """What sentence-transformers has and these classes have not: each with the reason."""
 
-from collections.abc import Iterable, Mapping
-from types import ModuleType
-from typing import Any, Never
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from ...models.sentence import WITHOUT_EFFECT
 
@@ -129,20 +128,25 @@ class ModelCard:
         """Take results, and forget them."""
 
 
-class LeftOut(ModuleType):
-    """A module that is not there: whoever takes something out of it is told why."""
+class Finder:
+    """Says why a module is not there; Python asks it when nobody else has found one."""
 
-    def __getattr__(self, name: str) -> Never:
-        """Refuse; what Python itself asks of every module is only not there."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise refuse_import(self.__name__.rpartition(".")[2])
+    def __init__(self, packages: Collection[str]) -> None:
+        self._packages = packages
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Refuse the modules that are left out of some packages."""
+        package, _, module = name.rpartition(".")
+        if package in self._packages and module in MODULES:
+            raise refuse_import(module)
 
 
 def refuse_import(name: str) -> ImportError:
     """Make the error about a module, or a name in the package, that is not there."""
     reason = (MODULES | NAMES)[name]
-    return ImportError(f"{name} of sentence-transformers is left out of fastattn: {reason}")
+    return ModuleNotFoundError(
+        f"{name} of sentence-transformers is left out of fastattn: {reason}"
+    )
 
 
 def refuse_attribute(kind: str, name: str) -> AttributeError:
