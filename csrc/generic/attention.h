@@ -184,31 +184,41 @@ static void attend_block(attention_task *t, running *r, int64_t first_key, int64
     }
 }
 
+/* `rows` queries, at most LANES, of up to LANES columns of x / l. */
+INLINE void write_square(const fa_dtype dtype, int64_t rows, int64_t cols, const float *x,
+                         const float *reciprocals, char *to, int64_t stride)
+{
+    vf square[LANES];
+    load_transposed(square, x, FA_PANEL, cols, LANES);
+    UNROLL
+    for (int i = 0; i < LANES; i++, to += stride) {
+        if (i < rows) narrow(dtype, to, square[i] * reciprocals[i] + 0.0f, cols);
+    }
+}
+
 /* x / l, back in rows of `dim` numbers at `to`; 0 where no key was seen. x has `rows` of 16
  * in a panel. Adding 0 turns -0 into +0: which of the two a sum of zero weights has would
  * depend on skipped blocks. */
 static void write_rows(const attention_task *t, const running *r, const float *x,
                        int64_t rows, int64_t dim, char *to)
 {
-    const fa_attention_plan *p = t->plan;
-    const int64_t size = size_of(p->dtype);
-    for (int64_t query = 0; query < t->queries; query += LANES) {
+    const fa_dtype dtype = t->plan->dtype;
+    const int64_t size = size_of(dtype), stride = t->plan->o_row * size;
+    for (int64_t query = 0; query < t->queries; query += LANES, to += LANES * stride) {
         const vf l = vload(r->l + query);
-        const vf reciprocal = vselect(l == 0.0f, vsplat(0.0f), 1.0f / l);
+        float reciprocals[LANES];
+        vstore(reciprocals, vselect(l == 0.0f, vsplat(0.0f), 1.0f / l));
         const float *o = x + query / FA_PANEL * rows * FA_PANEL + query % FA_PANEL;
+        const int64_t queries = min64(t->queries - query, LANES);
         for (int64_t i = 0; i < dim; i += LANES) {
-            vf square[LANES];
-            UNROLL
-            for (int j = 0; j < LANES; j++) {
-                square[j] = i + j < dim ? vload(o + (i + j) * FA_PANEL) : vsplat(0.0f);
-                square[j] = square[j] * reciprocal + 0.0f;
-            }
-            transpose_square(square);
-            UNROLL
-            for (int j = 0; j < LANES; j++) {
-                if (query + j >= t->queries) break;
-                narrow(p->dtype, to + ((query + j) * p->o_row + i) * size, square[j],
-                       dim - i);
+            const float *from = o + i * FA_PANEL;
+            /* Whole squares of float32, as almost all are, need not ask what they are. */
+            if (dtype == FA_FLOAT32 && queries == LANES && dim - i >= LANES) {
+                write_square(FA_FLOAT32, LANES, LANES, from, reciprocals, to + i * size,
+                             stride);
+            } else {
+                write_square(dtype, queries, dim - i, from, reciprocals, to + i * size,
+                             stride);
             }
         }
     }
