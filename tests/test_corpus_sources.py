@@ -80,10 +80,12 @@ def test_fields_that_no_record_has(model, out, tmp_path):
 
 
 def test_ids_of_records_of_a_program(model, out):
-    records = [{"text": "a", "id": np.int64(7)}, "a text without an id"]
+    records = [{"text": "a", "id": np.int64(7)}, "a text", {"text": "b", "id": True}]
     encode(model, records, out, source_id="records", id_field="id")
-    assert list(fa.open_vectors(out).ids) == [7, None]
-    assert "expected an object" in (out / "part-000000.errors.jsonl").read_text()
+    assert list(fa.open_vectors(out).ids) == [7, None, None]
+    errors = (out / "part-000000.errors.jsonl").read_text()
+    assert "expected an object" in errors
+    assert "a string or an integer in the field 'id', got True" in errors
 
 
 def rows_of(rows, delimiter):

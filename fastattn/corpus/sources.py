@@ -77,9 +77,9 @@ class Fields(NamedTuple):
         if self.id is None:
             return None, text
         key = record.get(self.id)
-        if isinstance(key, Integral):  # of NumPy, too, which JSON does not know
-            key = int(key)
-        if not isinstance(key, str | int):
+        if isinstance(key, Integral) and not isinstance(key, bool):
+            key = int(key)  # of NumPy, too, which JSON does not know
+        if isinstance(key, bool) or not isinstance(key, str | int):
             raise ValueError(
                 f"expected a string or an integer in the field {self.id!r}, got {key!r:.40}"
             )
