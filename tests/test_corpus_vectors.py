@@ -118,6 +118,10 @@ def test_damaged_ids(model, out, tmp_path, content, problem):
     (out / "part-000000.ids.jsonl").write_text(content)
     with pytest.raises(ValueError, match=rf"part-000000\.ids\.jsonl: {problem}"):
         list(fa.open_vectors(out).ids)
+    (out / "part-000000.ids.jsonl").unlink()
+    with pytest.raises(FileNotFoundError, match=r"delete part-000000\.\* and call again"):
+        list(fa.open_vectors(out).ids)
+    (out / "part-000000.ids.jsonl").write_text(content)
     (out / "part-000001.npy").unlink()
     if content:
         with pytest.raises(ValueError, match=r"delete part-000000\.\*"):

@@ -111,6 +111,8 @@ class Folder(NamedTuple):
     def places(self, number: int) -> Iterator[dict[str, Any]]:
         """Read the id and the place of each record of a shard."""
         path = self.file(number, "ids.jsonl")
+        if not path.exists():
+            raise FileNotFoundError(2, f"No such file: {_cure(path)}", str(path))
         with path.open("rb") as lines:
             for line, content in enumerate(lines, 1):
                 try:
@@ -205,11 +207,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def damaged(path: Path, problem: str) -> ValueError:
     """Make the error about a file of a shard, which can be made again."""
+    return ValueError(f"{path}: {problem}: it is damaged, or none of ours: {_cure(path)}")
+
+
+def _cure(path: Path) -> str:
     shard = path.name.partition(".")[0]
-    return ValueError(
-        f"{path}: {problem}: it is damaged, or none of ours: delete {shard}.* and call "
-        "again what made the folder"
-    )
+    return f"delete {shard}.* and call again what made the folder"
 
 
 def folder_line(folder: Path) -> str:
