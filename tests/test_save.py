@@ -183,6 +183,23 @@ class TestWholeOrNot:
         with pytest.raises(FileExistsError, match="file is a file"):
             encoder.save(tmp_path / "file")
 
+    @pytest.mark.parametrize(
+        ("folder", "error", "message"),
+        [
+            ("", ValueError, "folder is empty: '.' is the folder one is in"),
+            (None, TypeError, "folder must be a str or a path, got NoneType"),
+        ],
+    )
+    @pytest.mark.parametrize("replace", [False, True])
+    def test_what_names_no_folder(
+        self, tmp_path, monkeypatch, folder, error, message, replace
+    ):
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")  # which an empty name would mean
+        with pytest.raises(error, match=message):
+            saving.write_folder(folder, {"a.json": saving.json_file({})}, replace=replace)
+        assert not any((tmp_path / "here").iterdir())
+
     def test_what_is_replaced_on_request(self, tmp_path):
         folder = tmp_path / "saved"
         (folder / "sub").mkdir(parents=True)

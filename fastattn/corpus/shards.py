@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import write_npy, write_whole
+from ..models.saving import as_folder
 from ..quantize import PRECISIONS
 from .sources import Record
 
@@ -235,15 +236,6 @@ def open_folder(path: str | os.PathLike[str], format: str) -> Folder:
     if not os.access(folder, os.W_OK):
         raise PermissionError(13, "The folder cannot be written to", str(folder))
     return Folder(folder, format)
-
-
-def as_folder(path: Any, name: str) -> Path:
-    """Refuse what names no folder, as an empty name, which would mean the one at hand."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{name} must be a str or a path, got {type(path).__name__}")
-    if not os.fspath(path):
-        raise ValueError(f"{name} is empty: '.' is the folder one is in")
-    return Path(path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

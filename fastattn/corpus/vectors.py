@@ -12,16 +12,9 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ..arrays import as_choice
+from ..models.saving import as_folder
 from ..quantize import BITS, SCALAR, Precision, as_precision
-from .shards import (
-    Folder,
-    as_folder,
-    damaged,
-    open_folder,
-    read_manifest,
-    write_bytes,
-    write_vectors,
-)
+from .shards import Folder, damaged, open_folder, read_manifest, write_bytes, write_vectors
 
 # What vectors are made into; the ranges of the integers stand in a file of their own.
 NARROW = (*SCALAR, *BITS)

@@ -13,6 +13,15 @@ from typing import Any, BinaryIO, TypeAlias, cast
 Writer: TypeAlias = Callable[[BinaryIO], object]
 
 
+def as_folder(path: Any, name: str) -> Path:
+    """Refuse what names no folder, as an empty name, which would mean the one at hand."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a str or a path, got {type(path).__name__}")
+    if not os.fspath(path):
+        raise ValueError(f"{name} is empty: '.' is the folder one is in")
+    return Path(path)
+
+
 def write_folder(
     folder: str | os.PathLike[str], files: Mapping[str, Writer], *, replace: bool = False
 ) -> None:
@@ -26,7 +35,7 @@ def write_folder(
     takes the place of the one of its name, and others stay. Who has mapped a file that is
     replaced keeps the bytes that it had.
     """
-    target = Path(folder).resolve()
+    target = as_folder(folder, "folder").resolve()
     filled = target.is_dir() and any(target.iterdir())
     if (target.exists() and not target.is_dir()) or (filled and not replace):
         what = "is not empty" if target.is_dir() else "is a file"

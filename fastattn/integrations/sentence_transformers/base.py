@@ -16,7 +16,7 @@ from ..._threads import thread_count
 from ...arrays import as_choice, as_flag, as_index
 from ...models.download import get
 from ...models.locate import find, locate
-from ...models.saving import write_folder
+from ...models.saving import as_folder, write_folder
 from ...text_base import (
     DOCUMENT_PROMPTS,
     QUERY_PROMPTS,
@@ -318,7 +318,7 @@ class Model:
 
         Where there is one, its files of the same names are replaced, each as a whole.
         """
-        write_folder(path, self.encoder._files(), replace=True)
+        write_folder(as_folder(path, "path"), self.encoder._files(), replace=True)
 
     save_pretrained = save
 
