@@ -131,6 +131,11 @@ def test_a_request_may_name_all_of_a_url(client, model):
         assert client.get(start).body["error"] == "GET /: Not Found"
 
 
+def test_a_body_may_say_that_it_is_not_compressed(client):
+    answer = client.post("/embed", {"inputs": "a"}, **{"Content-Encoding": "Identity"})
+    assert answer.status == 200
+
+
 def test_embed_makes_unit_vectors_unless_told(client, model):
     reply = client.post("/embed", {"inputs": "the cat", "truncate": True})
     expected = encode(model, ["the cat"], normalize=True)

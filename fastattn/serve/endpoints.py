@@ -145,7 +145,7 @@ class Post(Endpoint):
             got = repr(kind) if kind else "none"
             message = f"send JSON with the header Content-Type: {JSON}, got {got}"
             raise Problem(415, message)
-        if headers.get("content-encoding", "identity") != "identity":
+        if headers.get("content-encoding", "identity").lower() != "identity":
             raise Problem(415, "the body must not be compressed: send no Content-Encoding")
         limits, body = self.service.limits, bytearray()
         size = headers.get("content-length", "0")
