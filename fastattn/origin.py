@@ -166,8 +166,10 @@ class _Surface(pickle.Pickler):
             return (value.shape, id(value)) if large else None
         if type(value).__name__ == "Tokenizer" and hasattr(value, "to_str"):
             stages = [getattr(value, stage) for stage in STAGES]
+            given = ((name, getattr(value.model, name)) for name in dir(value.model))
             return (
                 [stage and stage.__getstate__() for stage in stages],
+                [pair for pair in given if _is_plain(pair[1])],
                 (value.truncation or {}) | {"max_length": None},
                 value.padding,
                 value.get_vocab_size(),

@@ -102,6 +102,10 @@ def with_an_added_token(model):
     model.tokenizer.add_tokens(["catdog"])
 
 
+def with_another_unknown_word(model):
+    model.tokenizer.model.unk_token = "the"
+
+
 CHANGES = [
     with_other_weights,
     with_another_encoder,
@@ -109,6 +113,7 @@ CHANGES = [
     with_an_attribute,
     with_a_prompt_that_counts,
     with_an_added_token,
+    with_another_unknown_word,
     lambda model: model.model.compute_in("int8"),
     lambda model: model.model.store_weights_as("float16"),
     lambda model: model.model.encoder.layers[0].store_weights_as("int8"),
