@@ -150,7 +150,7 @@ def test_another_source_or_model(model, source, out, folder):
 def test_what_is_no_folder_of_vectors(model, source, out, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="no folder of vectors"):
         fa.open_vectors(tmp_path)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="is a file: name a folder"):
         encode(model, source, source)
     out.mkdir()
     (out / "part-000000.npy").write_bytes(b"of somebody")

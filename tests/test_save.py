@@ -228,6 +228,16 @@ class TestWholeOrNot:
         with pytest.raises(FileExistsError, match="other is a file"):
             saving.write_folder(folder / "other", new, replace=True)
 
+    @pytest.mark.parametrize(("name", "wrong"), [("new", "new"), ("other/c", "other")])
+    def test_what_is_in_the_way(self, tmp_path, name, wrong):
+        (tmp_path / "new").mkdir()
+        for file in ("a.json", "other"):
+            (tmp_path / file).write_bytes(b"old")
+        files = {"a.json": saving.json_file({}), name: saving.json_file([])}
+        with pytest.raises(FileExistsError, match=f"{wrong} is in the way"):
+            saving.write_folder(tmp_path, files, replace=True)
+        assert (tmp_path / "a.json").read_bytes() == b"old"
+
     @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
     def test_what_fails_leaves_nothing(self, tmp_path, error):
         def fail(file):

@@ -232,6 +232,8 @@ def folder_line(folder: Path) -> str:
 def open_folder(path: str | os.PathLike[str], format: str) -> Folder:
     """Make a folder for shards, or take the one that is there."""
     folder = as_folder(path, "out_dir")
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file: name a folder")
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(13, "The folder cannot be written to", str(folder))

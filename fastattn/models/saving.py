@@ -42,6 +42,12 @@ def write_folder(
         raise FileExistsError(
             f"{os.fspath(folder)} {what}: nothing is replaced, name a new folder"
         )
+    for path in (target / name for name in files):
+        if path.is_dir() or (path.parent.exists() and not path.parent.is_dir()):
+            raise FileExistsError(
+                f"{path if path.is_dir() else path.parent} is in the way of a file or a "
+                "folder of that name: remove it, or name a new folder"
+            )
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     temporary.mkdir()
