@@ -61,11 +61,14 @@ class Packing:
         adjacent[starts[(0 < starts) & (starts < len(self.index))] - 1] = True
         return not adjacent.all()
 
-    def only(self, i: int) -> "Packing":
-        """Give the packing of one of the sequences."""
-        columns = self.columns_of(i)
-        index = None if self.index is None else columns
-        return Packing(1, self.length, index, np.array([0, len(columns)]))
+    def part(self, start: int, stop: int) -> "Packing":
+        """Give the packing of some adjacent sequences."""
+        first, last = self.cu_seqlens[[start, stop]].tolist()
+        index = self.index
+        if index is not None:
+            index = index[first:last] - start * self.length
+        starts = self.cu_seqlens[start : stop + 1] - first
+        return Packing(stop - start, self.length, index, starts)
 
     def tokens_of(self, i: int) -> slice:
         """Say where the tokens of a sequence are among the packed ones."""

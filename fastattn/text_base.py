@@ -36,8 +36,8 @@ from .origin import Loadable, Loaded, surface_of
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Tokens of one batch. On two cores MiniLM is equally fast from 1024 to 4096 and slower
-# on both sides; the largest of these gives many cores the most work to share, in 45 MB.
+# Tokens of one batch, which the encoder computes in parts. On two cores MiniLM is equally
+# fast from 1024 on; this is enough for many cores to share.
 BATCH_TOKENS = 4096
 
 # A progress bar that nobody asked for appears when the work has taken this long.

@@ -22,7 +22,9 @@ from support.layers import (
 
 import fastattn as fa
 from fastattn import nn
-from fastattn.nn import buffers
+from fastattn.nn import buffers, sequence_layer
+from fastattn.nn.sequences import Sequences
+from fastattn.padding import packing_of
 
 
 @pytest.fixture(params=SEQUENCE_LAYERS)
@@ -55,6 +57,42 @@ def test_rows_of_working_memory_that_lie_apart(layer, monkeypatch):
     found = layer(X, lengths=LENGTHS)
     assert found.flags.c_contiguous
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", [{}, {"causal": True}])
+@pytest.mark.parametrize("padding", [None, RIGHT, GAPS, np.arange(BATCH)[:, None] == 1])
+def test_a_batch_in_parts(layer, kind, padding, threads, monkeypatch):
+    if padding is not None:
+        padding = np.broadcast_to(padding, X.shape[:2])
+    with fa.num_threads(threads):
+        expected = layer(X, padding_mask=padding, **kind)
+        for tokens in (1, LENGTH, 2 * LENGTH):
+            monkeypatch.setattr(sequence_layer, "PART_TOKENS", tokens)
+            found = layer(X, padding_mask=padding, **kind)
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_masked_batch_is_one_part(layer, monkeypatch):
+    masks = batch(BATCH, HEADS, LENGTH, LENGTH, seed=2) > -0.5
+    expected = layer(X, lengths=LENGTHS, mask=masks)
+    monkeypatch.setattr(sequence_layer, "PART_TOKENS", 1)
+    np.testing.assert_array_equal(layer(X, lengths=LENGTHS, mask=masks), expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 100])
+def test_parts_are_the_sequences_in_order(count):
+    lengths = [3, 0, 8, 1, 0, 0, 5, 9]
+    packing = packing_of(len(lengths), 9, lengths=lengths)
+    parts = list(Sequences(packing, packing).parts(count))
+    tokens = np.arange(sum(lengths))
+    np.testing.assert_array_equal(
+        np.concatenate([tokens[rows] for rows, _ in parts]), tokens
+    )
+    found = np.concatenate([np.diff(part.queries.cu_seqlens) for _, part in parts])
+    np.testing.assert_array_equal(found[found > 0], [n for n in lengths if n])
+    assert len(parts) <= count
+    assert max(rows.stop - rows.start for rows, _ in parts) <= -(-26 // count) + 9
 
 
 def test_a_sequence_alone_in_a_batch_and_padded(layer):

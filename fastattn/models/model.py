@@ -414,8 +414,7 @@ num_token_types=2, compute='int8')
             program.record("embedding_output", out, Kind.QUERIES)
         if self.encoder is not None:
             # Every layer may write where it reads: they all run in place, in out.
-            buffers = self.encoder.buffers(len(out))
-            self.encoder.steps(program, out, out, sequences, buffers)
+            self.encoder.add_parts(program, out, out, sequences)
 
     def _positions(self, ids: Indices, packing: Packing) -> Indices:
         """Say which row of the table of positions each packed token takes."""

@@ -88,18 +88,23 @@ class Buffers:
         Rotary positions, once computed.
     """
 
-    def __init__(self, tokens: int, sizes: Sizes) -> None:
+    def __init__(self, tokens: int, sizes: Sizes, within: Self | None = None) -> None:
+        """Allocate memory, or take the beginning of a larger one's."""
         self._tokens = tokens
         # A layer never needs queries, keys and values while it has an intermediate.
         inner = tokens * (max(sizes.qkv, sizes.intermediate) + PANEL)
         outer = tokens * (max(sizes.context, sizes.hidden) + PANEL)
         attended = tokens * row_length(sizes.hidden)
-        # One piece, which malloc keeps for the next call: of several that are freed one by
-        # one it gives memory back, and each call would wait for new pages.
-        memory = np.empty(inner + outer + attended, np.float32)
-        self._inner, self._outer = memory[:inner], memory[inner : inner + outer]
-        self.attended = self._view(memory[inner + outer :], sizes.hidden)
         self.angles: dict[tuple[int, int, Rotary], tuple[Array, Array]] = {}
+        if within is None:
+            # One piece, which malloc keeps for the next call: of several that are freed one
+            # by one it gives memory back, and each call would wait for new pages.
+            self._memory: Array = np.empty(inner + outer + attended, np.float32)
+        else:
+            self._memory, self.angles = within._memory, within.angles
+        self._inner = self._memory[:inner]
+        self._outer = self._memory[inner : inner + outer]
+        self.attended = self._view(self._memory[inner + outer :], sizes.hidden)
         self._views: dict[tuple[int, int, int], tuple[Array, Heads, Array, Array]] = {}
         self._intermediates: dict[int, Array] = {}
 

@@ -332,7 +332,8 @@ class Encoder(SequenceLayer):
 
     Notes
     -----
-    Working memory is allocated once per call and shared by all layers: a token takes
+    A large batch is computed in parts of some hundred tokens for each thread, so that
+    working memory stays in the caches. It is shared by all layers and parts: a token takes
     ``max(3 * hidden_size, intermediate_size) + 3 * hidden_size`` floats at most, where
     heads have their usual size.
 

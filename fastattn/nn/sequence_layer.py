@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._program import Program
+from .._threads import get_num_threads
 from ..arrays import as_flag, as_float32
 from ..keywords import unexpected
 from ..padding import Packing, packing_of, pad, unpad
@@ -22,6 +23,11 @@ from .recorder import program_for
 from .sequences import Sequences
 
 __all__ = ["SequenceLayer", "as_batch", "real_tokens"]
+
+# Tokens of a part of a batch, for each thread. What a step writes is then still in the
+# second-level cache where the next one reads it, and the part is enough for all of the
+# threads: MiniLM is equally fast from 128 to 512, in int8 a fifth slower from 2048 on.
+PART_TOKENS = 256
 
 
 class SequenceLayer(Layer):
@@ -89,14 +95,33 @@ class SequenceLayer(Layer):
         tokens = unpad(batch, packing)
         out = empty_rows(*tokens.shape)
         program = program_for(packing)
-        self.steps(program, tokens, out, sequences, self.buffers(len(tokens)))
+        self.add_parts(program, tokens, out, sequences)
         program.run()
         padded = np.ascontiguousarray(pad(out, packing))
         return padded[0] if single else padded
 
-    def buffers(self, tokens: int) -> Buffers:
-        """Allocate the working memory that `steps` needs."""
-        return Buffers(tokens, self.sizes)
+    def add_parts(
+        self,
+        program: Program,
+        x: NDArray[np.float32],
+        out: NDArray[np.float32],
+        sequences: Sequences,
+    ) -> None:
+        """Add the layer to a program for one part of a batch after the other.
+
+        They share their working memory. A recorder sees the batch as a whole, and masks
+        are not cut.
+        """
+        count = -(-len(x) // (PART_TOKENS * get_num_threads()))
+        if count < 2 or sequences.runs is not None or program.recorder is not None:
+            self.steps(program, x, out, sequences, Buffers(len(x), self.sizes))
+            return
+        parts = list(sequences.parts(count))
+        longest = max(rows.stop - rows.start for rows, _ in parts)
+        buffers = Buffers(longest, self.sizes)
+        for rows, part in parts:
+            some = Buffers(rows.stop - rows.start, self.sizes, buffers)
+            self.steps(program, x[rows], out[rows], part, some)
 
     @abstractmethod
     def steps(

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -143,12 +144,26 @@ class Sequences:
 
     def only(self, i: int) -> "Sequences":
         """Give one of the sequences by itself."""
-        queries = self.queries.only(i)
-        keys = queries if self.keys is self.queries else self.keys.only(i)
+        queries = self.queries.part(i, i + 1)
+        keys = queries if self.keys is self.queries else self.keys.part(i, i + 1)
         runs = None
         if self.runs is not None:
             runs = (MaskedRun(1, slice(None), slice(None), self.mask_of(i)),)
         return Sequences(queries, keys, self.causal, runs, self.past)
+
+    def parts(self, count: int) -> Iterator[tuple[slice, "Sequences"]]:
+        """Cut what attends to itself, unmasked, into parts of about equally many tokens.
+
+        Each comes with the place of its tokens. A sequence is never cut, so that there
+        may be fewer parts than `count`.
+        """
+        starts = self.queries.cu_seqlens
+        wanted = starts[-1] * np.arange(count + 1) // count
+        bounds = np.unique(np.searchsorted(starts, wanted)).tolist()
+        for start, stop in pairwise(bounds):
+            packing = self.queries.part(start, stop)
+            rows = slice(*starts[[start, stop]].tolist())
+            yield rows, Sequences(packing, packing, self.causal)
 
     def mask_of(self, i: int) -> NDArray[Any] | None:
         """Give the mask (1, heads, query length, key length) of a sequence, or None."""
