@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -27,7 +27,6 @@ PART_BYTES = 2**16
 GONE = 499
 
 Sent = TypeVar("Sent", bound=Body)
-Result = TypeVar("Result")
 
 
 class Endpoint:
@@ -121,20 +120,17 @@ class Post(Endpoint):
         self.service.check_open()
         self.service.check_room()
         body = await self._read(request, held)
-        return await unless_gone(request, self._carry_out(body))
+        plan = await aside(len(body), lambda: self._plan_of(body))
+        return await self.service.carry_out(plan, request.receive)
 
-    async def _carry_out(self, body: bytearray) -> Answer:
-        """Find out what is asked for, tokenize it, and let it be computed."""
-
-        def plan() -> Plan:
-            try:
-                given = self._decoder.decode(body)
-            except (msgspec.DecodeError, ValueError, RecursionError) as error:
-                message = f"the body is not what is expected: {error}"
-                raise Problem(400, message) from error
-            return self._plan(self.service, given)
-
-        return await self.service.carry_out(await aside(len(body), plan))
+    def _plan_of(self, body: bytearray) -> Plan:
+        """Find out what is asked for, and tokenize it."""
+        try:
+            given = self._decoder.decode(body)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            message = f"the body is not what is expected: {error}"
+            raise Problem(400, message) from error
+        return self._plan(self.service, given)
 
     async def _read(self, request: Request, held: Held) -> bytearray:
         """Read the body, no more of it than is allowed."""
@@ -162,22 +158,6 @@ class Post(Endpoint):
             message = f"the body did not arrive in {limits.body_seconds:g} s"
             raise Problem(408, message) from None
         raise Problem(413, f"the body has more than {limits.body_bytes} bytes")
-
-
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """Wait for what is done, which ends when the client goes away."""
-    task = asyncio.create_task(work)
-    # When the body has been read, there is nothing else to receive.
-    gone = asyncio.ensure_future(request.receive())
-    gone.add_done_callback(lambda _: task.cancel())
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if gone.done():
-            raise ClientDisconnect from None
-        raise
-    finally:
-        gone.cancel()
 
 
 async def refuse(send: Send, problem: Problem, form: Form) -> None:

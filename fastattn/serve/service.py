@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from ..cross_encoder import CrossEncoder
 from ..models.tokenization import check_unicode
@@ -176,14 +178,20 @@ class Service:
         """Give what was counted."""
         return self.metrics.text()
 
-    async def carry_out(self, plan: "Plan") -> Answer:
+    async def carry_out(self, plan: "Plan", receive: Receive) -> Answer:
         """Let everything be computed that a request asks for, and answer it."""
         waiting = [self.batcher.submit(work) for work in plan.works]
+        # When the body has been read, what there is to receive is that the client has gone.
+        gone = asyncio.ensure_future(receive())
+        gone.add_done_callback(lambda _: [each.cancel() for each in waiting])
         try:
             rows = [await each for each in waiting]
+        except asyncio.CancelledError:
+            if gone.done():
+                raise ClientDisconnect from None
+            raise
         finally:
-            for each in waiting:
-                each.cancel()
+            gone.cancel()
         usage, name = Usage.of(plan.works), plan.model.name
         self.metrics.texts.labels(name).inc(sum(len(work.tokens) for work in plan.works))
         self.metrics.tokens.labels(name).inc(usage.tokens)
