@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from .bodies import Body
 from .problems import Form, Problem, as_inference, as_openai
-from .service import Answer, Held, Plan, Service, as_json, aside
+from .service import SHORT_BODY, Answer, Held, Plan, Service, as_json, aside
 
 LOG = logging.getLogger("fastattn.serve")
 
@@ -120,7 +120,7 @@ class Post(Endpoint):
         self.service.check_open()
         self.service.check_room()
         body = await self._read(request, held)
-        plan = await aside(len(body), lambda: self._plan_of(body))
+        plan = await aside(len(body) <= SHORT_BODY, lambda: self._plan_of(body))
         return await self.service.carry_out(plan, request.receive)
 
     def _plan_of(self, body: bytearray) -> Plan:

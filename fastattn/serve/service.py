@@ -23,8 +23,9 @@ from .served import Embedder, Scorer
 Served: TypeAlias = Embedder | Scorer
 Result = TypeVar("Result")
 
-# What has fewer bytes is done sooner than a thread would begin.
-SHORT_BYTES = 2**11
+# Bytes of a body that is read, and of rows that are written, in about the time in which
+# a thread would begin to.
+SHORT_BODY, SHORT_ROWS = 2**11, 2**14
 
 
 class Answer(NamedTuple):
@@ -196,9 +197,8 @@ class Service:
         self.metrics.texts.labels(name).inc(sum(len(work.tokens) for work in plan.works))
         self.metrics.tokens.labels(name).inc(usage.tokens)
         self.metrics.truncated.labels(name).inc(usage.truncated)
-        content = await aside(
-            sum(part.nbytes for part in rows), lambda: as_json(plan.write(usage, *rows))
-        )
+        is_short = sum(part.nbytes for part in rows) <= SHORT_ROWS
+        content = await aside(is_short, lambda: as_json(plan.write(usage, *rows)))
         return Answer(content, usage.headers())
 
 
@@ -274,9 +274,9 @@ def refusing() -> Iterator[None]:
         raise Problem(400, str(error)) from error
 
 
-async def aside(size: int, do: Callable[[], Result]) -> Result:
-    """Do something with so many bytes, beside the loop unless they are few."""
-    return do() if size <= SHORT_BYTES else await asyncio.to_thread(do)
+async def aside(is_short: bool, do: Callable[[], Result]) -> Result:
+    """Do something, beside the loop unless it is short."""
+    return do() if is_short else await asyncio.to_thread(do)
 
 
 def as_json(value: Any) -> bytes:
