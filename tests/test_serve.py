@@ -1,6 +1,7 @@
 """The server's paths: what is right is answered, as the models themselves answer it."""
 
 import base64
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from support.folders import DATA, TINY
 from support.processes import ROOT
-from support.serving import serving
+from support.serving import JSON, reply, serving
 
 import fastattn as fa
 from fastattn.serve import bodies
@@ -134,6 +135,17 @@ def test_a_request_may_name_all_of_a_url(client, model):
 def test_a_body_may_say_that_it_is_not_compressed(client):
     answer = client.post("/embed", {"inputs": "a"}, **{"Content-Encoding": "Identity"})
     assert answer.status == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_request_may_offer_to_go_on_in_http_2(client, chunked):
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
+    headers = JSON | offer | {"HTTP2-Settings": "AAMAAABkAAQAAP__"}
+    content = json.dumps({"inputs": "the cat"}).encode()
+    body = iter([content]) if chunked else content
+    answer = reply(client.send("POST", "/embed", body, headers, encode_chunked=chunked))
+    assert answer.status == 200
+    assert answer.body == client.post("/embed", {"inputs": "the cat"}).body
 
 
 def test_embed_makes_unit_vectors_unless_told(client, model):

@@ -115,6 +115,8 @@ def allow_connections() -> None:
 
 def make_server(app: Starlette) -> uvicorn.Server:
     """Make what answers for an application that `create_app` made."""
+    # Uvicorn with httptools reads a head of any length, and loses the body of a request
+    # that offers HTTP/2, as those of Java's own client do.
     config = uvicorn.Config(
         app,
         http="h11",
