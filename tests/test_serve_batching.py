@@ -1,6 +1,8 @@
 """What waits, and what becomes of it when somebody goes away or the server ends."""
 
 import asyncio
+import socket
+import struct
 import threading
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from support.serving import PATIENCE, Gate, reply, serving, wait_until
 
 from fastattn.models.tokenization import Tokens
-from fastattn.serve import Limits
+from fastattn.serve import Limits, endpoints
 from fastattn.serve.batching import Batcher, Work
 from fastattn.serve.metrics import Metrics
 
@@ -144,6 +146,27 @@ def test_who_goes_away_while_it_is_computed_harms_nobody(gated):
     gate.open()
     assert reply(waiting).status == 200
     wait_until(lambda: server.service.held == 0)
+
+
+def test_who_goes_away_before_a_long_answer_is_no_matter_for_the_log(
+    model, monkeypatch, caplog
+):
+    gate, respond = Gate(monkeypatch, model), endpoints.respond
+    with serving({"tiny": model}) as server:
+        connection = server.client.begin("/v1/embeddings", {"input": ["a"] * 2000})
+
+        async def leave(*arguments):
+            # The loop has no turn to see it in before the answer is written.
+            now = struct.pack("ii", 1, 0)
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+            connection.close()
+            await respond(*arguments)
+
+        monkeypatch.setattr(endpoints, "respond", leave)
+        gate.open()
+        wait_until(lambda: connection.sock is None)
+        wait_until(lambda: server.service.held == 0)
+    assert caplog.text == ""
 
 
 def test_what_runs_is_finished_when_the_server_ends(gated):

@@ -180,6 +180,8 @@ async def respond(send: Send, status: int, media_type: str, answer: Answer) -> N
         end = start + PART_BYTES
         part, more = content[start:end], end < len(content)
         await send({"type": "http.response.body", "body": part, "more_body": more})
+        if more:  # let the loop see whether the client has gone away
+            await asyncio.sleep(0)
 
 
 async def refuse_path(request: Request, error: Exception) -> Response:
