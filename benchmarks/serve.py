@@ -4,12 +4,12 @@
     python -m benchmarks.serve --quick
 
 prints tables in Markdown: the rate and the latency of 1, 8 and 64 clients that each send
-one short text, beside `model.encode`, in turns, the best of all rounds; the CPU time that
-HTTP, JSON and the tokenizer take of a request; the memory that 1,000 clients take; and what
-became of good and hostile requests that came mixed for so long. The server computes in one
-thread, and the clients, of Python's own http.client, have the last CPU. A status of 500, a
-wrong vector, or LEAK bytes more in the second half of the time than in the first is an
-error. It needs Linux.
+one short text, beside `model.encode` and beside the least server that there can be, in
+turns, the best of all rounds; the CPU time that HTTP, JSON and the tokenizer take of a
+request; the memory that 1,000 clients take; and what became of good and hostile requests
+that came mixed for so long. The server computes in one thread, and the clients, of Python's
+own http.client, have the last CPU. A status of 500, a wrong vector, or LEAK bytes more in
+the second half of the time than in the first is an error. It needs Linux.
 """
 
 import argparse
@@ -178,14 +178,15 @@ def ask_directly(model, seconds, texts):
 
 def rates(model, texts, options):
     """Measure all numbers of clients beside the model itself."""
-    runs = {name: [] for name in ("direct", *CLIENTS)}
-    with serving(model) as (process, port):
+    runs = {name: [] for name in ("direct", "least", *CLIENTS)}
+    with serving(model) as ours, server("-m", "benchmarks.least_server", model) as least:
         for _ in range(options.rounds):
             runs["direct"].append(ask_directly(model, options.seconds, texts))
+            runs["least"].append(ask(*least, 1, options.seconds, texts))
             for clients in CLIENTS:
-                runs[clients].append(ask(process, port, clients, options.seconds, texts))
+                runs[clients].append(ask(*ours, clients, options.seconds, texts))
     best = {name: max(each, key=lambda run: run.rate) for name, each in runs.items()}
-    names = {"direct": "`model.encode`", 1: "1 client"}
+    names = {"direct": "`model.encode`", "least": "1 client, least server", 1: "1 client"}
     header = ["", "texts/s", "of direct", "p50, ms", "p99, ms", "server CPU, ms a text"]
     return table(
         header,
