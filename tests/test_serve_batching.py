@@ -125,6 +125,13 @@ def test_a_full_queue_is_a_429(gated):
     assert server.client.post("/v1/embeddings", {"input": TEXT}).status == 200
 
 
+def test_a_request_is_taken_as_a_whole(model):
+    # Its query fills the queue before its documents come to it.
+    with serving({"tiny": model}, queue_tokens=TOKENS) as server:
+        answer = server.client.post("/rerank", {"query": TEXT, "documents": [TEXT]})
+        assert answer.status == 200
+
+
 def test_who_goes_away_gives_the_place_back(gated):
     server, gate = gated
     running, waiting = fill(server, gate)

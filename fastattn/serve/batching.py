@@ -126,7 +126,6 @@ class Batcher:
 
     def submit(self, work: Work) -> "asyncio.Future[Rows]":
         """Let a row be made of each text; who cancels gives the place back."""
-        self.check_room()
         job = Job(work, self._loop.create_future())
         size = sum(map(cost, work.tokens))
         self._count(size)

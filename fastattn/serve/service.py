@@ -181,6 +181,7 @@ class Service:
 
     async def carry_out(self, plan: "Plan", receive: Receive) -> Answer:
         """Let everything be computed that a request asks for, and answer it."""
+        self.batcher.check_room()
         waiting = [self.batcher.submit(work) for work in plan.works]
         # When the body has been read, what there is to receive is that the client has gone.
         gone = asyncio.ensure_future(receive())
