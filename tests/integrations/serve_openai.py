@@ -16,7 +16,7 @@ import fastattn as fa
 
 TINY = Path(__file__).parents[1] / "data" / "tiny_bert"
 TEXTS = ["the cat", "a dog", "the sun is red", "the " * 600]
-COMMAND = [sys.executable, "-m", "fastattn", "serve", "--port", "0", "--model"]
+COMMAND = [sys.executable, "-P", "-m", "fastattn", "serve", "--port", "0", "--model"]
 
 
 def main():
