@@ -1,6 +1,5 @@
 """The command line: what it prints, what it writes, and how it fails."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,13 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from support.bits import assert_same_bits
 from support.command_line import TEXTS, assert_one_line, encode
 from support.folders import TINY, copy_tiny
 
 import fastattn as fa
 from fastattn.cli import main
-from fastattn.files import read_lines
 
 # What is left in a buffer at the exit is what Python complains of.
 BUFFERED = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
@@ -108,92 +105,6 @@ class TestAnswers:
         assert encode("the cat", "--weights", "int8", "--output", output) == 0
         expected = fa.load(TINY, weights="int8").encode(["the cat"])
         np.testing.assert_array_equal(np.load(output), expected)
-
-
-class TestInput:
-    def test_lines_of_a_file(self, tmp_path, model):
-        path, output = tmp_path / "texts.txt", tmp_path / "vectors.npy"
-        path.write_bytes("\ufeffthe cat\r\n\nfox 狐\n \nlast".encode())
-        texts = ["the cat", "", "fox 狐", " ", "last"]
-        numbered = [(f"{path}, line {i}", text) for i, text in enumerate(texts, 1)]
-        assert list(read_lines(str(path))) == numbered
-        assert encode("--input", path, "--output", output) == 0
-        assert_same_bits(np.load(output), model.encode(texts))
-
-    def test_a_field_of_json_lines(self, tmp_path, model):
-        path, output = tmp_path / "texts.jsonl", tmp_path / "vectors.npy"
-        rows = [{"id": i, "text": text} for i, text in enumerate([*TEXTS, "two\nlines"])]
-        path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
-        assert encode("--input", path, "--field", "text", "--output", output) == 0
-        assert_same_bits(np.load(output), model.encode([*TEXTS, "two\nlines"]))
-
-    def test_standard_input(self, tmp_path, model):
-        output = tmp_path / "vectors.npy"
-        arguments = ["--model", TINY, "--input", "-", "--output", output]
-        command = [sys.executable, "-m", "fastattn", "encode", *map(str, arguments)]
-        subprocess.run(command, input=b"the cat\na dog\n", check=True)
-        assert_same_bits(np.load(output), model.encode(["the cat", "a dog"]))
-
-    @pytest.mark.parametrize(
-        ("line", "message"),
-        [
-            ("{", "not JSON"),
-            ("[" * 100_000, "not JSON"),
-            ('{"text": nothing}', "not JSON: Expecting value (column 10)"),
-            ('["text"]', "expected an object with a string 'text'"),
-            ('{"other": "a"}', "expected an object with a string 'text'"),
-            ('{"text": 1}', "expected an object with a string 'text'"),
-        ],
-    )
-    def test_bad_json_lines(self, capsys, tmp_path, line, message):
-        path = tmp_path / "texts.jsonl"
-        path.write_text('{"text": "good"}\n' + line)
-        assert encode("--input", path, "--field", "text") == 2
-        assert_one_line(capsys, f"{path}, line 2: {message}")
-
-    @pytest.mark.parametrize("end", ["\r", "\r\r", "\v", "\f", "\x1c", "\x85", "\u2028"])
-    def test_nothing_else_ends_a_line(self, tmp_path, end):
-        path = tmp_path / "texts.txt"
-        path.write_bytes(f"a{end}b\nc{end}".encode())
-        assert [text for _, text in read_lines(str(path))] == [f"a{end}b", f"c{end}"]
-
-    @pytest.mark.parametrize("field", [[], ["--field", "text"]])
-    def test_not_utf8(self, capsys, tmp_path, field):
-        path = tmp_path / "latin"
-        path.write_bytes(b'{"text": "a"}\n' * 9999 + b'{"text": "caf\xe9"}')
-        assert encode("--input", path, *field) == 2
-        assert_one_line(capsys, f"{path}, line 10000: not UTF-8: byte 14 of it is 0xe9")
-
-    def test_a_lone_surrogate(self, capsys, tmp_path):
-        path = tmp_path / "texts.jsonl"
-        path.write_text('{"text": "a"}\n\n{"text": "b\\ud83d"}\n')
-        assert encode("--input", path, "--field", "text") == 2
-        assert_one_line(capsys, f"{path}, line 3: not Unicode: character 2 is a lone")
-
-    def test_standard_input_has_lines(self):
-        arguments = ["--model", str(TINY), "--input", "-", "--field", "text"]
-        command = [sys.executable, "-m", "fastattn", "encode", *arguments]
-        done = subprocess.run(
-            command, input=b'{"text": "a"}\n{', capture_output=True, check=False
-        )
-        assert done.returncode == 2
-        assert done.stderr.startswith(
-            b"fastattn: error: standard input, line 2: not JSON: "
-        )
-        assert done.stderr.count(b"\n") == 1
-
-    def test_no_standard_input(self):
-        command = f"{sys.executable} -m fastattn encode --input - <&-"
-        done = subprocess.run(
-            ["sh", "-c", command], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 2
-        message = "fastattn: error: standard input: Bad file descriptor\n"
-        assert done.stderr == message
-
-    def test_a_folder(self, capsys, tmp_path):
-        assert encode("--input", tmp_path) == 2
-        assert_one_line(capsys, f"{tmp_path}: Is a directory")
 
 
 class TestErrors:
