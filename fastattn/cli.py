@@ -164,8 +164,8 @@ def parser() -> Parser:
     for each in encode, search, rank, compare:
         add = each.add_argument
         add("texts", nargs="*", metavar="TEXT", help="a text")
-        add("--input", metavar="FILE", help="one text a line; - is standard input")
-        add("--field", metavar="NAME", help="the input is JSON Lines: take this field")
+        add("--input", metavar="FILE", help="lines or records; - is standard input")
+        add("--field", metavar="NAME", help="take this field of the records [text]")
         add("--threads", type=int, metavar="N", help="threads to compute with")
     explain = command(run_explain, "explain", "draw what attends to what in a text")
     add = explain.add_argument

@@ -72,7 +72,7 @@ def read_texts(options: argparse.Namespace) -> list[str]:
     """Read the texts that the options give or name."""
     if options.input is None:
         if options.field is not None:
-            raise ValueError("--field is about JSON Lines: give --input FILE with it")
+            raise ValueError("--field is about records: give --input FILE with it")
         if not options.texts:
             raise ValueError("no texts: give some, or --input FILE (- for standard input)")
         return [
@@ -81,6 +81,11 @@ def read_texts(options: argparse.Namespace) -> list[str]:
         ]
     if options.texts:
         raise ValueError("give texts or --input, not both")
+    from .corpus import Fields, has_records, open_source
+
+    if has_records(options.input):
+        fields = Fields(options.field or "text", None)
+        return list(open_source(options.input, fields, None).texts())
     if options.field is None:
         return [line for _, line in read_lines(options.input)]
     return [

@@ -1,5 +1,6 @@
-"""The command line's input: lines, fields of JSON Lines, and what is wrong with them."""
+"""The command line's input: lines, records of files, and what is wrong with them."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -23,8 +24,40 @@ def test_lines_of_a_file(tmp_path, model):
     assert_same_bits(np.load(output), model.encode(texts))
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "content", "texts"),
+    [
+        ("a.csv", [], b'id,text\n1,"the\ncat"\n\n2,\n', ["the\ncat", ""]),
+        ("a.TSV", ["--field", "id"], b"text\tid\n1\ta dog\n", ["a dog"]),
+        ("a.jsonl", [], b'{"text": "the cat"}\n\n{"text": ""}', ["the cat", ""]),
+        ("a.txt.gz", [], gzip.compress(b"the cat\n\na dog"), ["the cat", "", "a dog"]),
+    ],
+)
+def test_records(tmp_path, model, name, field, content, texts):
+    path, output = tmp_path / name, tmp_path / "vectors.npy"
+    path.write_bytes(content)
+    assert encode("--input", path, "--output", output, *field) == 0
+    assert_same_bits(np.load(output), model.encode(texts))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "id,text\n1,a\n2,b,c\n", ", line 3: 3 cells, and there are 2"),
+        ("a.csv", "id,body\n1,a\n", ": no column 'text': there are id, body"),
+        ("a.jsonl", '{"text": "a"}\n{}\n', ", line 2: expected a string in the field"),
+        ("a.gz", "", ": the name of a file of texts must end in .txt"),
+    ],
+)
+def test_bad_records(capsys, tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    assert encode("--input", path) == 2
+    assert_one_line(capsys, f"{path}{message}")
+
+
 def test_a_field_of_json_lines(tmp_path, model):
-    path, output = tmp_path / "texts.jsonl", tmp_path / "vectors.npy"
+    path, output = tmp_path / "texts", tmp_path / "vectors.npy"
     rows = [{"id": i, "text": text} for i, text in enumerate([*TEXTS, "two\nlines"])]
     path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
     assert encode("--input", path, "--field", "text", "--output", output) == 0
@@ -51,7 +84,7 @@ def test_standard_input(tmp_path, model):
     ],
 )
 def test_bad_json_lines(capsys, tmp_path, line, message):
-    path = tmp_path / "texts.jsonl"
+    path = tmp_path / "texts"
     path.write_text('{"text": "good"}\n' + line)
     assert encode("--input", path, "--field", "text") == 2
     assert_one_line(capsys, f"{path}, line 2: {message}")
@@ -73,7 +106,7 @@ def test_not_utf8(capsys, tmp_path, field):
 
 
 def test_a_lone_surrogate(capsys, tmp_path):
-    path = tmp_path / "texts.jsonl"
+    path = tmp_path / "texts"
     path.write_text('{"text": "a"}\n\n{"text": "b\\ud83d"}\n')
     assert encode("--input", path, "--field", "text") == 2
     assert_one_line(capsys, f"{path}, line 3: not Unicode: character 2 is a lone")

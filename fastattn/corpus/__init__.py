@@ -2,7 +2,7 @@
 
 from .encoding import encode_corpus
 from .shards import folder_line, read_manifest
-from .sources import Fields, open_source
+from .sources import Fields, has_records, open_source
 from .texts import read_texts
 from .vectors import Vectors, open_vectors, quantize_vectors
 
@@ -11,6 +11,7 @@ __all__ = [
     "Vectors",
     "encode_corpus",
     "folder_line",
+    "has_records",
     "open_source",
     "open_vectors",
     "quantize_vectors",

@@ -120,6 +120,14 @@ class Source:
         """
         raise NotImplementedError
 
+    def texts(self) -> Iterator[str]:
+        """Give the text of each record; ValueError names the place of one without."""
+        for record in self.records():
+            try:
+                yield self.read(record)[1]
+            except ValueError as problem:
+                raise ValueError(f"{self.name}, line {record.line}: {problem}") from None
+
     def rows(self, record: Record, row: int) -> int | None:
         """Guess how many records there are, from one and which it is, from 0."""
         return None
@@ -359,6 +367,12 @@ KINDS: dict[str, type[File] | type[Parquet]] = {
     ".tsv": TabTable,
     ".parquet": Parquet,
 }
+
+
+def has_records(name: str) -> bool:
+    """Tell whether a file's name says that it has records, or that it is compressed."""
+    ending = Path(name).suffix.lower()
+    return ending in COMPRESSED or KINDS.get(ending, File) is not File
 
 
 def open_source(inputs: Any, fields: Fields, source_id: str | None) -> Source:
