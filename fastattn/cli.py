@@ -210,7 +210,7 @@ def run_encode(options: argparse.Namespace) -> None:
             encode_folder(model, options, shared_keywords(options))
         return
     if options.output is not None:
-        check_output(options.output, VECTOR_FILES, "JSON Lines")
+        check_output(options.output, VECTOR_FILES, "JSON Lines; a folder ends in /")
     elif options.precision is not None:
         raise ValueError("--precision is about vectors that are written: give --output")
     texts = read_texts(options)

@@ -1,6 +1,7 @@
 """What the commands share: texts, models and warnings."""
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -75,6 +76,10 @@ def read_texts(options: argparse.Namespace) -> list[str]:
             raise ValueError("--field is about records: give --input FILE with it")
         if not options.texts:
             raise ValueError("no texts: give some, or --input FILE (- for standard input)")
+        if len(options.texts) == 1 and os.path.isfile(given := options.texts[0]):
+            complain(
+                f"warning: {given} is taken for a text: --input {given} reads the file"
+            )
         return [
             check_unicode(text, f"text {number}")
             for number, text in enumerate(options.texts, 1)

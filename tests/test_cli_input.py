@@ -11,6 +11,7 @@ from support.bits import assert_same_bits
 from support.command_line import TEXTS, assert_one_line, encode
 from support.folders import TINY
 
+from fastattn.display import vector_line
 from fastattn.files import read_lines
 
 
@@ -38,6 +39,16 @@ def test_records(tmp_path, model, name, field, content, texts):
     path.write_bytes(content)
     assert encode("--input", path, "--output", output, *field) == 0
     assert_same_bits(np.load(output), model.encode(texts))
+
+
+def test_the_name_of_a_file_as_a_text(capsys, tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").touch()
+    assert encode("a") == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{vector_line(model.encode('a'))}\n"
+    advice = "a is taken for a text: --input a reads the file"
+    assert shown.err == f"fastattn: warning: {advice}\n"
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_a_link_is_followed(tmp_path):
     [
         ("no/folder.npy", "there is no folder"),
         ("folder.npy", "not a regular file"),
-        ("vectors", "must end in .npy"),
+        ("vectors", "must end in .npy (- is standard output: JSON Lines; a folder ends in"),
         ("vectors.csv", "must end in .npy"),
         ("/dev/null", "must end in .npy"),
     ],
