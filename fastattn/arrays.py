@@ -110,7 +110,7 @@ def _rounded(array: NDArray[Any], name: str) -> Float32:
     if is_bfloat16(array.dtype):
         return bfloat16.widened(array)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be an array of real numbers, got {array.dtype}")
+        raise _no_numbers(array, name)
     with np.errstate(over="ignore"):
         rounded = array.astype(np.float32, copy=False)
     if array.dtype.kind == "f" and array.dtype.itemsize > 4:
@@ -118,6 +118,16 @@ def _rounded(array: NDArray[Any], name: str) -> Float32:
         if lost.any():
             raise ValueError(f"{name} holds {array[lost][0]}, which is beyond float32")
     return rounded
+
+
+def _no_numbers(array: NDArray[Any], name: str) -> TypeError:
+    """Make the error about an array of something else; a table's column may hold arrays."""
+    found = str(array.dtype)
+    if array.dtype.kind in "US":
+        found = "texts: encode them first"
+    elif any(isinstance(each, np.ndarray | list) for each in array.flat):
+        found += f": np.stack({name}) makes one array of several; leave gaps out before"
+    return TypeError(f"{name} must be an array of real numbers, got {found}")
 
 
 def readable(array: NDArray[Any]) -> NDArray[Any]:

@@ -244,6 +244,20 @@ def test_what_is_as_large_as_float32_goes_in():
         as_real([2**70, None], "x")
 
 
+@pytest.mark.parametrize(
+    ("given", "cure"),
+    [
+        ("a text", "got texts: encode them first"),
+        (["a", "text"], "got texts: encode them first"),
+        (np.array([[1.0], None, [2.0]], object), r"object: np\.stack\(x\) makes one array"),
+    ],
+)
+def test_what_to_do_with_what_is_no_array_of_numbers(given, cure):
+    """A column of a table that holds vectors is an array of objects."""
+    with pytest.raises(TypeError, match=f"x must be an array of real numbers, .*{cure}"):
+        as_float32(given, "x")
+
+
 def test_a_batch_of_arrays_of_dlpack_keeps_its_dimensions():
     x = np.random.default_rng(0).standard_normal((3, 4, 8), np.float32)
     y = fa.attention(*[OfDlpack(x)] * 3)
