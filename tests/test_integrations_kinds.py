@@ -143,6 +143,8 @@ class TestSparseEncoder:
         dense = model.encode(TEXTS, convert_to_sparse_tensor=False)
         assert_same_bits(dense, expected.toarray())
         listed = model.encode(TEXTS, convert_to_tensor=False)
+        assert model.decode([]) == []
+        assert model.similarity([], found).shape == (0, len(TEXTS))
         for given in (found, dense, listed):
             assert model.decode(given, 3) == model.encoder.decode(expected, 3)
             similarities = model.encoder.similarity(expected, expected)

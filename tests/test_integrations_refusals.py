@@ -2,6 +2,7 @@
 
 import pytest
 from support.bits import assert_same_bits
+from support.folders import DATA
 
 import fastattn as fa
 from fastattn.integrations import sentence_transformers as theirs
@@ -62,6 +63,14 @@ def test_without_a_name():
         fa.SentenceTransformer()
 
 
+def test_of_a_folder_of_another_kind(folder):
+    for cls in theirs.CrossEncoder, theirs.SparseEncoder:
+        with pytest.raises(fa.ModelFormatError, match=r"give it to SentenceTransformer$"):
+            cls(folder)
+    with pytest.raises(fa.ModelFormatError, match=r"give it to CrossEncoder$"):
+        fa.SentenceTransformer(DATA / "cross" / "electra")
+
+
 def test_what_has_no_effect(folder, dropin):
     model = fa.SentenceTransformer(
         str(folder),
@@ -107,6 +116,10 @@ def test_what_is_left_out_says_why(dropin):
     with pytest.raises(AttributeError, match=r"no attribute 'unheard'$"):
         dropin.unheard  # noqa: B018
     assert not hasattr(dropin, "forward")
+    with pytest.raises(AttributeError, match=r"util has no attribute 'http_get': \w+"):
+        theirs.util.http_get  # noqa: B018
+    with pytest.raises(AttributeError, match=r"util has no attribute 'unheard'$"):
+        theirs.util.unheard  # noqa: B018
 
 
 def test_modules():

@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from ..._threads import thread_count
 from ...arrays import as_choice, as_flag, as_index
+from ...errors import ModelFormatError
 from ...models.download import get
+from ...models.folder import Folder
+from ...models.kinds import kinds_of
 from ...models.locate import find, locate
 from ...models.saving import as_folder, write_folder
 from ...text_base import (
     DOCUMENT_PROMPTS,
     QUERY_PROMPTS,
+    THEIR_CLASSES,
     TextModel,
     as_prompts,
     level_of_caller,
@@ -169,8 +173,10 @@ class Model:
         left_out.check_handed_on("config_kwargs", config_kwargs)
         self.backend = as_choice(backend, "backend", BACKENDS)
         given = model_kwargs or {}
+        place = _locate(model_name_or_path, revision, cache_folder, local_files_only, token)
+        _check_kind(place, self._class)
         self.encoder = self._class.load(
-            _locate(model_name_or_path, revision, cache_folder, local_files_only, token),
+            place,
             prompts=prompts,
             **{name: given[name] for name in LOAD_OPTIONS if name in given},
         )
@@ -395,6 +401,14 @@ def _pool_of(model: Model, device: Any, processes: Pool | None) -> Iterator[Pool
         yield started
     finally:
         model.stop_multi_process_pool(started)
+
+
+def _check_kind(place: Path, cls: type[TextModel]) -> None:
+    """Name the class of this module that reads a folder of another kind."""
+    kinds = kinds_of(Folder(place))
+    if cls._kind not in kinds:
+        theirs = THEIR_CLASSES.get(kinds[0], kinds[0])
+        raise ModelFormatError(f"{place}: holds a {kinds[0]}: give it to {theirs}")
 
 
 def _locate(

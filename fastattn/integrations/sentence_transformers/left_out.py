@@ -71,7 +71,7 @@ NAMES = {
     "LoggingHandler": "logging.StreamHandler does the same beside no progress bar",
 }
 
-# Attributes and methods.
+# Attributes and methods, and functions of util.
 ATTRIBUTES = {
     **dict.fromkeys(
         (
@@ -100,6 +100,8 @@ ATTRIBUTES = {
     "push_to_hub": NO_UPLOAD,
     "set_pooling_include_prompt": "1_Pooling/config.json says it, as include_prompt",
     "get_default_activation_fn": "encoder.activation is the name of it",
+    "http_get": "urllib.request.urlretrieve gets a file",
+    "mine_hard_negatives": NO_TRAINING,
 }
 
 # Keywords that are handed on to other libraries, and change no numbers: where files are,

@@ -144,7 +144,7 @@ class SparseEncoder(ComparingModel):
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Compare each vector with each of others: (n, m)."""
-        a, b = _as_vectors(embeddings1), _as_vectors(embeddings2)
+        a, b = map(self._as_vectors, (embeddings1, embeddings2))
         return like(self.encoder.similarity(a, b), embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
@@ -189,7 +189,13 @@ class SparseEncoder(ComparingModel):
 
     def decode(self, embeddings: Any, top_k: int | None = None) -> Any:
         """Name the words of vectors, the heaviest first."""
-        return self.encoder.decode(_as_vectors(embeddings), top_k)
+        return self.encoder.decode(self._as_vectors(embeddings), top_k)
+
+    def _as_vectors(self, given: Any) -> SparseVectors:
+        """Read vectors; a list of none has the columns of the model."""
+        if isinstance(given, list | tuple) and not given:
+            return SparseVectors.of_rows([], self.get_embedding_dimension())
+        return _as_vectors(given)
 
 
 def _as_sparse_tensor(vectors: SparseVectors) -> Any:

@@ -5,7 +5,7 @@ They take arrays, lists and tensors, and give tensors of tensors and arrays of a
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from numpy import float32, int64
@@ -16,6 +16,7 @@ from ...arrays import as_array, as_choice, as_flag, as_index, as_number, as_real
 from ...quantize import SCALAR, as_precision
 from ...search import top_k as top_k_of
 from ...sparse_vectors import SparseVectors
+from .left_out import refuse_attribute
 from .tensors import apply, like
 
 Rows = NDArray[float32]
@@ -23,6 +24,11 @@ Compare = Callable[[Any, Any], Any]
 
 # Scores that a function which is not known here gives at a time, at least for one query.
 BLOCK = 2**22
+
+
+def __getattr__(name: str) -> Never:
+    """Say why a function of sentence-transformers is not there."""
+    raise refuse_attribute("util", name)
 
 
 def as_vectors(given: Any, name: str) -> Rows:
