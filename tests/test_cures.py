@@ -138,6 +138,12 @@ class TestAdapter:
 
 
 class TestClones:
+    @pytest.mark.parametrize("size", [0, 7, 500, -1])
+    def test_a_file_that_is_cut_off(self, folder, size):
+        path = folder / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:size])
+        refusal(folder, r"model\.safetensors: .*: download or copy it again$")
+
     @pytest.mark.parametrize("name", FILES)
     def test_pointer_of_git_lfs(self, folder, name):
         (folder / name).write_text(POINTER)

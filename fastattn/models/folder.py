@@ -100,7 +100,7 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def errors_of_library(path: Path | str) -> Iterator[None]:
+def errors_of_library(path: Path | str, cure: str = "") -> Iterator[None]:
     """Turn whatever a library makes of a file into a ModelFormatError that names it.
 
     tokenizers and safetensors are written in Rust: they raise plain Exceptions, and where
@@ -113,4 +113,4 @@ def errors_of_library(path: Path | str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise ModelFormatError(f"{path}: {printable(str(error))}") from None
+        raise ModelFormatError(f"{path}: {printable(str(error))}{cure}") from None

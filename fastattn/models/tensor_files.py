@@ -173,7 +173,8 @@ def _read_header(path: Path, file: BinaryIO, limit: int) -> tuple[dict[str, Any]
         )
     # The package checks that the header is sound: shapes and types agree with the
     # offsets, and these tile the rest of the file without hole or overlap.
-    with errors_of_library(path), safe_open(file.name, framework="numpy"):
+    cure = ": download or copy it again"
+    with errors_of_library(path, cure), safe_open(file.name, framework="numpy"):
         header = parse_json(path, file.read(length))
     header.pop("__metadata__", None)
     return header, 8 + length
