@@ -193,7 +193,7 @@ def test_what_is_wrong_is_one_line(capsys, arguments, problem):
 def test_a_port_that_is_taken_is_one_line(capsys):
     with command("--model", TINY) as (process, _, client):
         assert main(["serve", "--model", str(TINY), "--port", str(client.port)]) == 2
-        assert_one_line(capsys, "in use")
+        assert_one_line(capsys, f"error: 127.0.0.1:{client.port}: Address already in use\n")
         assert end(process) == -signal.SIGTERM
 
 

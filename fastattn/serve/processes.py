@@ -97,7 +97,12 @@ def serve(
 def listen(host: str, port: int, unread_seconds: float) -> socket.socket:
     """Bind a port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        # create_server puts the address, a tuple, into the reason.
+        reason = str(error.strerror).partition(" (while attempting")[0]
+        raise OSError(error.errno, reason, f"{host}:{port}") from None
     # What is accepted inherits these. Without the first, the body of an answer waits until
     # its head has arrived.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
