@@ -297,6 +297,8 @@ def as_text(value: Any, name: str) -> str:
     is_gap = value is None or is_nan or kind in GAPS
     if is_gap and name.endswith("]"):
         message += ": leave gaps out, or put '' there (dropna() or fillna('') of pandas)"
+    if isinstance(value, bytes):
+        message += ": decode it first"
     raise TypeError(message)
 
 

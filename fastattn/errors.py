@@ -1,4 +1,4 @@
-"""The error and the warning that are fastattn's own."""
+"""The error and the warning that are fastattn's own, and a cure that several name."""
 
 
 class ModelFormatError(ValueError):
@@ -23,3 +23,10 @@ class TruncationWarning(UserWarning):
     >>> issubclass(fa.TruncationWarning, UserWarning)
     True
     """
+
+
+def cure_for(model: object) -> str:
+    """Say how a model of another library gets here, for the end of a message."""
+    if type(model).__module__.startswith(("transformers.", "sentence_transformers.")):
+        return ": save_pretrained(folder) of the model and its tokenizer, then load it"
+    return ""

@@ -247,7 +247,10 @@ def trace(
             return [_trace_text(model, x, *asked, *arguments, **keywords) for x in inputs]
         model = model.model
     if not isinstance(model, Traceable):
-        raise TypeError(f"there is nothing to look into in a {type(model).__name__}")
+        kind = type(model).__name__
+        raise TypeError(
+            f"there is nothing to look into in a {kind}: give what load gives, or a layer"
+        )
     for name in {"cache", "return_weights"} & keywords.keys():
         raise TypeError(f"trace does not take {name}")
     leading = np.shape(inputs)[: 2 if isinstance(model, EncoderModel) else -1]

@@ -335,6 +335,13 @@ def test_something_else_is_refused(cls):
         cls.from_torch({})
 
 
+@pytest.mark.parametrize("cls", [nn.Encoder, nn.EncoderLayer, nn.MultiHeadAttention])
+def test_a_module_of_transformers(cls):
+    bert = type("BertModel", (), {"__module__": "transformers.models.bert.modeling_bert"})
+    with pytest.raises(TypeError, match=r"BertModel, .*: save_pretrained\(folder\) of"):
+        cls.from_torch(bert())
+
+
 def test_states_with_more_keys_are_refused_by_name():
     state = ATTENTION | {"bias_k": np.ones((1, 1, 8)), "bias_v": np.ones((1, 1, 8))}
     with pytest.raises(ValueError, match="'bias_k' is unknown; 'bias_v' is unknown"):

@@ -169,6 +169,12 @@ class TestLocate:
         with pytest.raises(FileNotFoundError, match="its name is empty"):
             locate("")
 
+    @pytest.mark.parametrize("library", ["transformers", "sentence_transformers"])
+    def test_is_no_model_of_another_library(self, home, library):
+        model = type("Model", (), {"__module__": f"{library}.models"})()
+        with pytest.raises(TypeError, match=r"got Model: save_pretrained\(folder\) of"):
+            locate(model)
+
     @pytest.mark.parametrize("name", [None, 3, b"a/b", ["a/b"]])
     def test_is_a_str_or_a_path(self, home, name):
         with pytest.raises(TypeError, match="a model, or its folder, must be a str, got"):

@@ -96,6 +96,10 @@ class TestInputs:
         with pytest.raises(TypeError, match=f"must be a str or several of them, {message}"):
             model.encode(make(["one", "two"]))
 
+    def test_bytes_among_texts(self, model):
+        with pytest.raises(TypeError, match=r"\[1\] must be a str, got bytes_?: decode it"):
+            model.encode(["one", np.bytes_(b"two")])
+
 
 class TestMaxLength:
     @staticmethod

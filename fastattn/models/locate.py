@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..errors import cure_for
 from .folder import printable
 
 # Packages that carry a whole model: name of the model -> package, folder in it.
@@ -98,7 +99,9 @@ def _check_name(name: str | os.PathLike[str]) -> None:
     """Make sure that a name can be one, of a folder at least."""
     if not isinstance(name, str | os.PathLike) or not isinstance(os.fspath(name), str):
         kind = type(name).__name__
-        raise TypeError(f"the name of a model, or its folder, must be a str, got {kind}")
+        raise TypeError(
+            f"the name of a model, or its folder, must be a str, got {kind}{cure_for(name)}"
+        )
     if not name:
         raise FileNotFoundError("no model: its name is empty; '.' is the folder one is in")
 

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from .._rowwise import ACTIVATIONS
+from ..errors import cure_for
 
 __all__ = ["attention_settings", "attributes", "encoder_layer_settings", "warn_of_order"]
 
@@ -17,7 +18,7 @@ def attributes(module: Any, kind: str, *names: str) -> list[Any]:
     if missing:
         raise TypeError(
             f"module must be a torch.nn.{kind}, got {type(module).__name__}, "
-            f"which has no {missing[0]}"
+            f"which has no {missing[0]}{cure_for(module)}"
         )
     return [getattr(module, name) for name in names]
 
