@@ -260,8 +260,7 @@ class Table(File):
             except StopIteration:
                 return
             except csv.Error as error:
-                quoted = "a quoted field does not end as it should: "
-                row = ValueError(f"not CSV: {quoted if len(taken) > 1 else ''}{error}")
+                row = ValueError(_why_no_row(error, several=len(taken) > 1))
                 again.extendleft(reversed(taken[1:]))
                 rows = csv.reader(lines(), delimiter=self.delimiter)
             if row != []:
@@ -411,6 +410,15 @@ def open_source(inputs: Any, fields: Fields, source_id: str | None) -> Source:
     source = kind(path, fields)
     source.check()
     return source
+
+
+def _why_no_row(error: csv.Error, several: bool) -> str:
+    """Say what is wrong with a row of one line, or of several."""
+    if "field limit" in str(error):
+        most = csv.field_size_limit()
+        return f"a field has more than {most} characters, or a quote is missing"
+    quoted = "a quoted field does not end as it should: " if several else ""
+    return f"not CSV: {quoted}{error}"
 
 
 def _check_name(value: Any, name: str) -> None:
