@@ -148,9 +148,7 @@ def test_a_row_that_is_no_csv(model, out, tmp_path, line, problem):
     lose(out, 0)
     encode(model, source, out, on_truncation="ignore")
     assert contents(out) == whole
-    with pytest.raises(
-        ValueError, match=r"a\.csv, line 3: .*(?:not CSV|2 cells|a field)"
-    ):
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: .*(?:not CSV|2 cells|a field)"):
         encode(model, source, tmp_path / "raise", errors="raise")
 
 

@@ -116,6 +116,11 @@ def test_what_is_left_out_says_why(dropin):
     with pytest.raises(AttributeError, match=r"no attribute 'unheard'$"):
         dropin.unheard  # noqa: B018
     assert not hasattr(dropin, "forward")
+    with pytest.raises(TypeError, match=r"^SentenceTransformer has no \[0\]: there is no"):
+        dropin[0].auto_model  # noqa: B018
+    for name in "_first_module", "half", "train":
+        with pytest.raises(AttributeError, match=f"'{name}': \\w+"):
+            getattr(dropin, name)
     with pytest.raises(AttributeError, match=r"util has no attribute 'http_get': \w+"):
         theirs.util.http_get  # noqa: B018
     with pytest.raises(AttributeError, match=r"util has no attribute 'unheard'$"):

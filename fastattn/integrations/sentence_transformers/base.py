@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import update_wrapper, wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Concatenate, Never, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,6 +188,11 @@ class Model:
     def __getattr__(self, name: str) -> Any:
         """Say why something of sentence-transformers is not there."""
         raise left_out.refuse_attribute(type(self).__name__, name)
+
+    def __getitem__(self, index: Any) -> Never:
+        """Say why the modules of sentence-transformers are not there."""
+        kind = type(self).__name__
+        raise TypeError(f"{kind} has no [{index!r}]: {left_out.NO_TORCH}")
 
     def __repr__(self) -> str:
         """Show what computes."""

@@ -77,6 +77,7 @@ ATTRIBUTES = {
         (
             *("fit", "old_fit", "smart_batching_collate", "gradient_checkpointing_enable"),
             *("smart_batching_collate_text_only", "merge", "get_sentence_features"),
+            "train",
         ),
         NO_TRAINING,
     ),
@@ -84,6 +85,7 @@ ATTRIBUTES = {
         (
             *("forward", "compile", "transformers_model", "model", "dtype", "modules"),
             *("children", "parameters", "state_dict", "cuda", "clear_placement_cache"),
+            *("half", "bfloat16", "_first_module", "_last_module"),
         ),
         NO_TORCH,
     ),
