@@ -49,6 +49,14 @@ def test_source_that_is_not_compiled_says_what_to_do(tmp_path):
     assert "another folder, or `pip install -e .` here" in line
 
 
+def test_a_checkout_in_the_folder_hides_nothing(tmp_path):
+    """Python takes a folder for a package, unless it finds a real one on its path."""
+    (tmp_path / "fastattn").mkdir()
+    # -E: without the variables by which the tests find what they test.
+    command = [sys.executable, "-E", "-c", "import fastattn; fastattn.load"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+
+
 def test_extras_are_quoted():
     # zsh looks for files that are called like a word with brackets.
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("fastattn/**/*.py")]
