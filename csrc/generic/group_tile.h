@@ -5,33 +5,42 @@
  * changes a bit of them; then they are converted, multiplied with the scales of their row
  * and column, and added in order. bfloat16 is one chain of float32 over a block. */
 
+/* Panels that are taken in at once: what a row has is then loaded once for all. */
+enum { TAKEN_PANELS = VECTORS < 4 ? 4 / VECTORS : 1 };
+
 /* sums = raw, of the first block, or sums + raw. */
 INLINE void take_in(const fa_precision precision, const fa_gemm_plan *p, int64_t row,
-                    int64_t rows, int64_t panel, int64_t block, const int32_t *raw,
-                    float *sums)
+                    int64_t rows, int64_t panel, const int panels, int64_t block,
+                    const int32_t *raw, float *sums, int64_t c_panel)
 {
     const int64_t blocks = num_blocks(precision, p->k), first = row * blocks + block;
-    const int64_t column = (panel * blocks + block) * FA_PANEL;
-    vf scale[VECTORS] = {{0}}, all[VECTORS] = {{0}};
+    vf scale[TAKEN_PANELS * VECTORS] = {{0}}, all[TAKEN_PANELS * VECTORS] = {{0}};
     UNROLL
-    for (int j = 0; j < VECTORS; j++) {
-        if (precision != FA_IN_BFLOAT16) scale[j] = vload(p->scales + column + j * LANES);
-        if (precision == FA_IN_INT8) all[j] = vload(p->sums + column + j * LANES);
+    for (int j = 0; j < panels * VECTORS; j++) {
+        const int64_t at = ((panel + j / VECTORS) * blocks + block) * FA_PANEL;
+        const int64_t from = at + j % VECTORS * LANES;
+        if (precision != FA_IN_BFLOAT16) scale[j] = vload(p->scales + from);
+        if (precision == FA_IN_INT8) all[j] = vload(p->sums + from);
     }
     for (int64_t i = 0; i < rows; i++, raw += FA_PANEL, sums += FA_PANEL) {
         const int64_t at = first + i * blocks;
+        vf zero = {0}, of_row = {0};
+        if (precision != FA_IN_BFLOAT16) of_row = vsplat(p->rows.scales[at]);
+        if (precision == FA_IN_INT8) {
+            zero = vsplat(p->multiplier->offset - p->rows.zeros[at]);
+        }
         UNROLL
-        for (int j = 0; j < VECTORS; j++) {
-            const vi sum = vload_int(raw + j * LANES);
+        for (int j = 0; j < panels * VECTORS; j++) {
+            const int64_t lane = j % VECTORS * LANES;
+            float *to = sums + j / VECTORS * c_panel + lane;
+            const vi sum = vload_int(raw + j / VECTORS * FA_TILE_ROWS * FA_PANEL + lane);
             vf x = (vf)sum;
             if (precision != FA_IN_BFLOAT16) x = __builtin_convertvector(sum, vf);
             /* Exact: these are integers below 2^24. */
-            if (precision == FA_IN_INT8) {
-                x = vfma(vsplat(p->multiplier->offset - p->rows.zeros[at]), all[j], x);
-            }
-            if (precision != FA_IN_BFLOAT16) x *= p->rows.scales[at] * scale[j];
-            if (block) x = vload(sums + j * LANES) + x;
-            vstore(sums + j * LANES, x);
+            if (precision == FA_IN_INT8) x = vfma(zero, all[j], x);
+            if (precision != FA_IN_BFLOAT16) x *= of_row * scale[j];
+            if (block) x = vload(to) + x;
+            vstore(to, x);
         }
     }
 }
@@ -56,9 +65,14 @@ INLINE void multiply_blocks(const fa_precision precision, const fa_gemm_plan *p,
     for (int64_t b = 0; b < num_blocks(precision, p->k); b++) {
         tile.groups = num_groups(precision, min64(p->k - b * block, block));
         p->multiplier->multiply(&tile);
-        for (int i = 0; i < panels; i++) {
-            take_in(precision, p, row, rows, panel + i, b,
-                    raw + i * FA_TILE_ROWS * FA_PANEL, sums + i * c_panel);
+        int i = 0;
+        for (; panels - i >= TAKEN_PANELS; i += TAKEN_PANELS) {
+            take_in(precision, p, row, rows, panel + i, TAKEN_PANELS, b,
+                    raw + i * FA_TILE_ROWS * FA_PANEL, sums + i * c_panel, c_panel);
+        }
+        for (; i < panels; i++) {
+            take_in(precision, p, row, rows, panel + i, 1, b,
+                    raw + i * FA_TILE_ROWS * FA_PANEL, sums + i * c_panel, c_panel);
         }
         tile.a += bytes;
         tile.b += bytes * FA_PANEL;
