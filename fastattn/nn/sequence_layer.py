@@ -24,10 +24,10 @@ from .sequences import Sequences
 
 __all__ = ["SequenceLayer", "as_batch", "real_tokens"]
 
-# Tokens of a part of a batch, for each thread. What a step writes is then still in the
-# second-level cache where the next one reads it, and the part is enough for all of the
-# threads: MiniLM is equally fast from 128 to 512, in int8 a fifth slower from 2048 on.
-PART_TOKENS = 256
+# Tokens of a part of a batch, for each thread. What a step writes should still be in the
+# caches where the next one reads it, while each step more is one more wait for all threads.
+# MiniLM is equally fast from 256 to 512, and in int8 a quarter slower from 4096 on.
+PART_TOKENS = 384
 
 
 class SequenceLayer(Layer):
