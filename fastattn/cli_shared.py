@@ -86,10 +86,12 @@ def read_texts(options: argparse.Namespace) -> list[str]:
         ]
     if options.texts:
         raise ValueError("give texts or --input, not both")
+    if not options.input:
+        raise ValueError("--input is empty: name a file, or - for standard input")
     from .corpus import Fields, has_records, open_source
 
     if has_records(options.input):
-        fields = Fields(options.field or "text", None)
+        fields = Fields("text" if options.field is None else options.field, None)
         return list(open_source(options.input, fields, None).texts())
     if options.field is None:
         return [line for _, line in read_lines(options.input)]

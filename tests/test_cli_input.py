@@ -31,6 +31,7 @@ def test_lines_of_a_file(tmp_path, model):
         ("a.csv", [], b'id,text\n1,"the\ncat"\n\n2,\n', ["the\ncat", ""]),
         ("a.TSV", ["--field", "id"], b"text\tid\n1\ta dog\n", ["a dog"]),
         ("a.jsonl", [], b'{"text": "the cat"}\n\n{"text": ""}', ["the cat", ""]),
+        ("b.csv", ["--field", ""], b",text\nthe cat,no\n", ["the cat"]),
         ("a.txt.gz", [], gzip.compress(b"the cat\n\na dog"), ["the cat", "", "a dog"]),
     ],
 )
@@ -147,3 +148,15 @@ def test_no_standard_input():
 def test_a_folder(capsys, tmp_path):
     assert encode("--input", tmp_path) == 2
     assert_one_line(capsys, f"{tmp_path}: Is a directory")
+
+
+def test_an_empty_name(capsys):
+    assert encode("--input", "") == 2
+    assert_one_line(capsys, "--input is empty: name a file, or - for standard input")
+
+
+def test_a_folder_that_is_called_like_a_file(capsys, tmp_path):
+    path = tmp_path / "a.csv"
+    path.mkdir()
+    assert encode("--input", path) == 2
+    assert_one_line(capsys, f"{path}: is there, but no file: a folder, or a pipe")

@@ -405,8 +405,10 @@ def open_source(inputs: Any, fields: Fields, source_id: str | None) -> Source:
             f"{path}: lines of text have no fields: leave field and id_field out, or "
             "name a file of records"
         )
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(2, "No such file", str(path))
+    if not path.is_file():
+        raise ValueError(f"{path}: is there, but no file: a folder, or a pipe")
     source = kind(path, fields)
     source.check()
     return source
