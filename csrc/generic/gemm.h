@@ -22,8 +22,8 @@ enum {
     BAND_BLOCKS = 2,
     /* Tasks worth having: enough for a few per thread on any machine of a few cores. */
     TASKS_WANTED = 32,
-    /* Rows of an epilogue that are worked on at once, if that is not more than EACH
-     * vectors: they divide the tiles of 6 rows, and leave little of others. */
+    /* Rows of an epilogue that are worked on at once, in EACH vectors at most. Three divide
+     * the tiles of 6 rows, and leave little of taller ones. */
     EPILOGUE_ROWS = EACH / VECTORS < 3 ? EACH / VECTORS : 3,
 };
 _Static_assert(EPILOGUE_ROWS >= 1, "an epilogue of no rows");

@@ -95,11 +95,11 @@ class Buffers:
         inner = tokens * (max(sizes.qkv, sizes.intermediate) + PANEL)
         outer = tokens * (max(sizes.context, sizes.hidden) + PANEL)
         attended = tokens * row_length(sizes.hidden)
-        self.angles: dict[tuple[int, int, Rotary], tuple[Array, Array]] = {}
         if within is None:
             # One piece, which malloc keeps for the next call: of several that are freed one
             # by one it gives memory back, and each call would wait for new pages.
             self._memory: Array = np.empty(inner + outer + attended, np.float32)
+            self.angles: dict[tuple[int, int, Rotary], tuple[Array, Array]] = {}
         else:
             self._memory, self.angles = within._memory, within.angles
         self._inner = self._memory[:inner]
